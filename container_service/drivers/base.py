@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a driver is: it drives one engine to a state and says what it found.
+
+Drivers know their engine and ``exceptions``; nothing of SQL, RPC or which change is legal.
+They are found by stevedore in the namespace ``container_service.drivers``; the caller is
+``conductor/runner.py`` for asynchronous operations, ``conductor/endpoint.py`` for blocking
+ones and ``conductor/reconcile.py`` for ``list``.
+
+Rules for every method that changes something:
+
+* It drives to a state: inspect, act, inspect.  Called again after a crash in any line it ends
+  in the same state and has its effect once.
+* It calls ``attempt.gate()`` before each call that changes something on the engine.
+* What tells "done" from "not done" after a crash goes to ``attempt.remember()`` before acting.
+* It raises ``DriverError`` or a subclass and nothing else (and lets ``Fenced`` pass).
+"""
+
+import abc
+import dataclasses
+import datetime
+
+NAME_PREFIX = 'cs-'
+LABEL_PREFIX = 'cs.'
+LABEL_DEPLOYMENT = 'cs.deployment'
+LABEL_CONTAINER = 'cs.container'
+LABEL_FENCE = 'cs.fence'
+LABEL_DIGEST = 'cs.digest'
+
+
+@dataclasses.dataclass(frozen=True)
+class Bay:
+    """An engine endpoint.  TLS values are paths of PEM files on the conductor's host."""
+    uuid: str
+    name: str
+    endpoint: str
+    ca_cert: str = None
+    client_cert: str = None
+    client_key: str = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Container:
+    """What a driver needs to know of a container.
+
+    ``spec`` holds the accepted create options: command and entrypoint (lists or None),
+    environment and labels (dicts of text), workdir, hostname, user, cpu (cores, float),
+    memory_bytes, restart_policy ({'Name', 'MaximumRetryCount'}), tty, interactive,
+    image_pull_policy (never, always, ifnotpresent).  Absent keys mean the engine's default.
+    """
+    uuid: str
+    name: str
+    image: str
+    generation: int
+    fence: int
+    deployment: str
+    spec: dict
+
+    @property
+    def engine_name(self):
+        """The name on the engine: the mutex that makes a repeated create adopt."""
+        return f'{NAME_PREFIX}{self.uuid}-{self.generation}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Observed:
+    """What the engine says of a container.  Times are naive UTC."""
+    status: str                            # one of states.CONTAINER_STATUSES
+    engine_id: str = None
+    status_detail: str = None              # human words, for example "Up 3 minutes"
+    exit_code: int = None                  # of the main process, once it has ended
+    oom_killed: bool = False
+    error: str = None                      # the engine's own words, when the start failed
+    started_at: datetime.datetime = None
+    finished_at: datetime.datetime = None
+    addresses: dict = dataclasses.field(default_factory=dict)
+    # {network name: [{'addr', 'version', 'port', 'subnet_id', 'preserve_on_delete'}]}
+    ports: tuple = ()                      # exposed port numbers
+
+
+@dataclasses.dataclass(frozen=True)
+class Executed:
+    """The outcome of a command run in a container."""
+    output: str                            # standard output and error as they came
+    exit_code: int
+    exec_id: str = None
+    truncated: bool = False                # output was longer than the limit
+
+
+class Attempt:
+    """One attempt at an action: what a driver may ask and tell while it works.
+
+    This base keeps everything to itself, for tests and for use outside the runner, which
+    extends it to write to the action.
+    """
+
+    def __init__(self, remembered=None):
+        self.remembered = dict(remembered or {})   # what earlier attempts stored; {} at first
+        self.stage = None
+        self.progress = None
+
+    def enter(self, stage):
+        """Say what step begins, in words a user can read ("pulling image")."""
+        self.stage, self.progress = stage, None
+
+    def report(self, progress):
+        """Tell how far the step is, as often as you like; it is written at most once a second.
+
+        A pull reports {'image', 'layers', 'layers_done', 'bytes', 'bytes_total'}.
+        """
+        self.progress = progress
+
+    def remember(self, **values):
+        """Store what a later attempt must know, durably, before returning."""
+        self.remembered.update(values)
+
+    def gate(self):
+        """Return if this attempt may still act on the engine; raises ``Fenced`` if not."""
+
+
+class Driver(abc.ABC):
+    """One engine.  Instances are shared by threads and connect lazily."""
+
+    # Most seconds one engine call may take, waiting for a stop included; ``logs`` and
+    # ``execute`` have their own limit.
+    call_timeout_seconds = 60
+
+    @classmethod
+    @abc.abstractmethod
+    def check_endpoint(cls, endpoint, ca_cert, client_cert, client_key, allow_insecure_tcp):
+        """Raise ValueError, with words that complete "endpoint ...", unless this can be used."""
+
+    @abc.abstractmethod
+    def __init__(self, bay):
+        """Take the bay; connect to nothing yet."""
+
+    @abc.abstractmethod
+    def ping(self):
+        """Return the engine's own id.  Raises EngineUnreachable."""
+
+    @abc.abstractmethod
+    def observe(self, container):
+        """Return Observed, or None when the engine does not have the container."""
+
+    @abc.abstractmethod
+    def list(self, deployment):
+        """Return {(container uuid, generation): Observed} of what carries our deployment label.
+
+        One full pass for the reconciler.  Details that the engine's list does not have (exit
+        code, times) may be missing; the caller asks ``observe`` where the status has changed.
+        """
+
+    # Asynchronous operations, by the names of the operation table.  Each returns Observed.
+
+    @abc.abstractmethod
+    def create(self, attempt, container):
+        """Pull the image when the pull policy asks for it, then create."""
+
+    @abc.abstractmethod
+    def run(self, attempt, container):
+        """Create, then start."""
+
+    @abc.abstractmethod
+    def start(self, attempt, container):
+        """Start; done when it has been started since the first attempt, even if it ended."""
+
+    @abc.abstractmethod
+    def stop(self, attempt, container, timeout_seconds=10):
+        """Stop, killing after ``timeout_seconds``; a paused container is unpaused first."""
+
+    @abc.abstractmethod
+    def reboot(self, attempt, container, timeout_seconds=10):
+        """Stop and start again; exactly one restart over all attempts."""
+
+    @abc.abstractmethod
+    def pause(self, attempt, container):
+        """Freeze all processes."""
+
+    @abc.abstractmethod
+    def unpause(self, attempt, container):
+        """Let frozen processes go on."""
+
+    @abc.abstractmethod
+    def kill(self, attempt, container, signal='SIGKILL'):
+        """Send a signal to the main process; for SIGKILL wait until it has ended."""
+
+    @abc.abstractmethod
+    def delete(self, attempt, container, force=False, stop=False):
+        """Remove it; one that is missing is done.  Returns Observed with status Deleted.
+
+        Without ``force`` or ``stop`` a running or paused container raises WrongState.
+        """
+
+    # Blocking operations.
+
+    @abc.abstractmethod
+    def logs(self, container, stdout=True, stderr=True, timestamps=False, tail=None, since=None):
+        """Return the text, at most the last 1 MiB of it."""
+
+    @abc.abstractmethod
+    def execute(self, container, command, timeout_seconds=60, run=True, interactive=False):
+        """Run the argument array ``command`` and return Executed.  Raises ExecuteTimeout.
+
+        Output beyond 1 MiB is cut.
+        """

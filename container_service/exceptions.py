@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One tree of errors: a class is a message, an HTTP code and a stable error code.
+
+Raise the nearest class close to the cause.  ``api/errors.py`` turns them into answers,
+``conductor/runner.py`` into the error of an action.  Standard library only.
+"""
+
+
+class Error(Exception):
+    """Base of all errors of this project.
+
+    ``message`` is formatted with the keyword arguments, ``hint`` says what to do.  ``code`` is
+    stable and catalogued in the documentation; clients may depend on it.
+    """
+    status = 500
+    code = 'internal_error'
+    title = 'Internal error'
+    message = 'Something went wrong that was not foreseen. The log has the details.'
+    hint = None
+    retry_after = None          # seconds, for the Retry-After header
+
+    def __init__(self, detail=None, **values):
+        self.values = values
+        self.detail = detail if detail is not None else self.message % values
+        if 'hint' in values:
+            self.hint = values['hint']
+        super().__init__(self.detail)
+
+    def to_dict(self):
+        """What crosses the message bus; ``from_dict`` makes the same error of it."""
+        return {'code': self.code, 'detail': self.detail, 'hint': self.hint}
+
+    @staticmethod
+    def from_dict(data):
+        kind = _by_code().get(data.get('code'), Error)
+        error = kind(data.get('detail'))
+        error.hint = data.get('hint')
+        return error
+
+
+class Invalid(Error):
+    status = 400
+    code = 'invalid_request'
+    title = 'Invalid request'
+    message = 'The request is not valid.'
+
+
+class InvalidParameter(Invalid):
+    code = 'invalid_parameter'
+    title = 'Invalid parameter'
+    message = '%(name)s: %(reason)s.'
+
+
+class UnknownParameter(Invalid):
+    code = 'unknown_parameter'
+    title = 'Unknown parameter'
+    message = 'Unknown parameter: %(name)s. Known here: %(known)s.'
+
+
+class InvalidBody(Invalid):
+    code = 'invalid_body'
+    title = 'Invalid body'
+    message = 'The request body must be a JSON object: %(reason)s.'
+
+
+class BayRequired(Invalid):
+    code = 'bay_required'
+    title = 'Which bay?'
+    message = 'No bay was named and there is no single choice. Set bay_uuid to one of: %(bays)s.'
+
+
+class Unauthorized(Error):
+    status = 401
+    code = 'unauthorized'
+    title = 'Authentication required'
+    message = 'The request carries no valid credentials.'
+
+
+class Forbidden(Error):
+    status = 403
+    code = 'forbidden'
+    title = 'Forbidden'
+    message = 'Policy %(rule)s does not allow this.'
+
+
+class NotFound(Error):
+    status = 404
+    code = 'not_found'
+    title = 'Not found'
+    message = 'There is nothing at this address.'
+
+
+class ContainerNotFound(NotFound):
+    code = 'container_not_found'
+    title = 'Container not found'
+    message = 'There is no container %(container)s.'
+
+
+class ActionNotFound(NotFound):
+    code = 'action_not_found'
+    title = 'Action not found'
+    message = 'There is no action %(action)s.'
+
+
+class BayNotFound(NotFound):
+    code = 'bay_not_found'
+    title = 'Bay not found'
+    message = 'There is no bay %(bay)s.'
+
+
+class MethodNotAllowed(Error):
+    status = 405
+    code = 'method_not_allowed'
+    title = 'Method not allowed'
+    message = '%(method)s is not possible here.'
+
+
+class NotAcceptable(Error):
+    status = 406
+    code = 'not_acceptable'
+    title = 'Not acceptable'
+    message = 'The answer is JSON; Accept must allow application/json.'
+
+
+class UnsupportedVersion(NotAcceptable):
+    code = 'unsupported_version'
+    title = 'Unsupported API version'
+    message = 'API version %(version)s is not supported. Use %(minimum)s to %(maximum)s or latest.'
+
+
+class Conflict(Error):
+    status = 409
+    code = 'conflict'
+    title = 'Conflict'
+    message = 'The request conflicts with the present state.'
+
+
+class InvalidState(Conflict):
+    code = 'invalid_state'
+    title = 'Invalid state'
+    message = 'Cannot %(operation)s container %(uuid)s in %(status)s state%(because)s.'
+
+
+class NameTaken(Conflict):
+    code = 'name_taken'
+    title = 'Name is taken'
+    message = 'There is a %(kind)s named %(name)s already. Choose another name.'
+
+
+class BayInUse(Conflict):
+    code = 'bay_in_use'
+    title = 'Bay is in use'
+    message = 'Bay %(bay)s still has %(count)d containers. Delete them first.'
+
+
+class BodyTooLarge(Error):
+    status = 413
+    code = 'body_too_large'
+    title = 'Request body too large'
+    message = 'The request body is larger than %(limit)d bytes.'
+
+
+class UnsupportedMediaType(Error):
+    status = 415
+    code = 'unsupported_media_type'
+    title = 'Unsupported media type'
+    message = 'The body must be JSON, sent with Content-Type: application/json.'
+
+
+class Unavailable(Error):
+    status = 503
+    code = 'unavailable'
+    title = 'Service unavailable'
+    message = 'The service cannot do this now. Try again later.'
+    retry_after = 5
+
+
+class DatabaseUnavailable(Unavailable):
+    code = 'database_unavailable'
+    title = 'Database unavailable'
+    message = 'The database cannot be reached. Nothing was changed; try again later.'
+
+
+class BusUnavailable(Unavailable):
+    code = 'bus_unavailable'
+    title = 'Message bus unavailable'
+    message = ('No answer came over the message bus. Operations that answer 202 still work; '
+               'try this one again later.')
+
+
+class NoConductor(Unavailable):
+    code = 'no_conductor_for_bay'
+    title = 'No conductor for this bay'
+    message = 'No live conductor reaches bay %(bay)s. Start one on its hosts.'
+
+
+class CallsBusy(Unavailable):
+    code = 'calls_busy'
+    title = 'Too many calls'
+    message = 'Too many blocking calls are in progress. Try again shortly.'
+    retry_after = 1
+
+
+class GatewayTimeout(Error):
+    status = 504
+    code = 'timeout'
+    title = 'Timed out'
+    message = 'No result within %(seconds)d seconds.'
+
+
+class ExecuteTimeout(GatewayTimeout):
+    code = 'execute_timeout'
+    title = 'Command timed out'
+    message = ('The command did not end within %(seconds)d seconds. It may still be running in '
+               'the container.')
+
+
+class Fenced(Error):
+    """Another conductor owns the container by now: drop the work, tell nobody."""
+    code = 'fenced'
+    title = 'Taken over'
+    message = 'Another conductor has taken over container %(container)s.'
+
+
+class DriverError(Error):
+    """What a driver raises, and nothing else.  ``detail`` has the engine's own words.
+
+    ``retriable``: the same request may succeed later without anybody changing anything.
+    """
+    status = 502
+    code = 'engine_error'
+    title = 'The container engine refused'
+    message = 'The container engine could not do this.'
+    retriable = False
+
+
+class EngineUnreachable(DriverError):
+    """The engine did not answer.  The outcome of the call in progress is unknown."""
+    status = 503
+    code = 'bay_unreachable'
+    title = 'Bay unreachable'
+    message = 'The container engine of the bay does not answer.'
+    hint = 'Check that the engine of the bay runs and that its conductor can reach it.'
+    retriable = True
+    retry_after = 5
+
+
+class EngineContainerMissing(DriverError):
+    status = 409
+    code = 'container_missing'
+    title = 'Removed outside'
+    message = 'The container is not on its engine any more: removed outside.'
+    hint = 'Delete it and create it again.'
+
+
+class ImageNotFound(DriverError):
+    code = 'image_not_found'
+    title = 'Image not found'
+    message = 'The image %(image)s was not found.'
+    hint = 'Check the name and tag of the image, and that the registry has it.'
+
+
+class PullFailed(DriverError):
+    code = 'image_pull_failed'
+    title = 'Image could not be pulled'
+    message = 'The image %(image)s could not be pulled.'
+    hint = 'Check that the engine of the bay can reach the registry.'
+
+
+class StartFailed(DriverError):
+    code = 'start_failed'
+    title = 'Container could not be started'
+    message = 'The engine could not start the container.'
+    hint = 'Check the command: it must exist in the image and be executable.'
+
+
+class EngineConflict(DriverError):
+    """The engine has another container in the place of ours."""
+    code = 'engine_conflict'
+    title = 'Engine name is taken'
+    message = 'The engine has another container named %(name)s that is not ours.'
+
+
+class UnsupportedByDriver(DriverError):
+    status = 400
+    code = 'unsupported_by_driver'
+    title = 'Not supported'
+    message = 'The driver cannot do this.'
+
+
+class WrongState(DriverError):
+    """What the engine found when the operation's turn came does not allow it."""
+    status = 409
+    code = 'invalid_state'
+    title = 'Invalid state'
+    message = 'Cannot %(operation)s a container in %(status)s state.'
+
+
+class DeadlineExceeded(Error):
+    """Told on an action, never raised to a request."""
+    status = 504
+    code = 'deadline_exceeded'
+    title = 'Deadline exceeded'
+    message = 'It did not succeed within %(seconds)d seconds. Last: %(last)s'
+
+
+def _subclasses(cls):
+    for sub in cls.__subclasses__():
+        yield sub
+        yield from _subclasses(sub)
+
+
+def _by_code():
+    # DriverError's invalid_state shares its code with InvalidState: the first one wins.
+    found = {}
+    for kind in _subclasses(Error):
+        found.setdefault(kind.code, kind)
+    return found

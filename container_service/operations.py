@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""THE TABLE: every operation on a container, one row each.  Standard library only.
+
+Routes, policy rules, CLI commands, documentation and the runner are derived from these rows;
+none of them keeps a list of operations of its own.  To add an operation: a row here, a driver
+method of that name (docker and fake), a test, a release note.
+"""
+
+import dataclasses
+import shlex
+
+from container_service.states import (
+    CONTAINER_STATUSES, CREATED, CREATING, DEAD, DELETED, DELETING, ERROR, PAUSED, RESTARTING,
+    RUNNING, STOPPED, UNKNOWN)
+
+ASYNC = 'async'          # cast: recorded, answered 202, carried out in order by a conductor
+BLOCKING = 'blocking'    # call: the answer is the content; not recorded, not ordered
+
+# on_takeover: what becomes of a running action when its conductor dies.
+RERUN = 'rerun'          # it drives to a state, so run it again
+INTERRUPT = 'interrupt'  # it must never run twice: end it, outcome unknown
+
+UNCHANGED = None         # target: the status stays what it is
+
+_TRUE = frozenset(('true', '1', 'on', 'yes', 't', 'y'))
+_FALSE = frozenset(('false', '0', 'off', 'no', 'f', 'n'))
+
+
+def boolean(value):
+    """Convert a JSON or query value to bool; junk raises ValueError.
+
+    Clients send the text ``False``, which plain truthiness would take for true.
+    """
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().lower()
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise ValueError('must be true or false')
+
+
+def integer(value):
+    """Convert digits or a JSON integer to int; a bool or a fraction raises ValueError."""
+    if isinstance(value, bool) or isinstance(value, float):
+        raise ValueError('must be a whole number')
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise ValueError('must be a whole number') from None
+
+
+def text(value):
+    """Take text as it is; raises ValueError for anything else and for control characters."""
+    if not isinstance(value, str):
+        raise ValueError('must be text')
+    if any(ord(c) < 32 and c != '\t' for c in value):
+        raise ValueError('must not contain control characters')
+    return value
+
+
+def command(value):
+    """Convert a command to an argument array; text is split as a shell splits words."""
+    if isinstance(value, str):
+        try:
+            value = shlex.split(value)
+        except ValueError as exc:
+            raise ValueError(f'cannot be split into words: {exc}') from None
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise ValueError('must be a list of texts, or one text')
+    if any('\0' in v for v in value):
+        raise ValueError('must not contain a NUL character')
+    return value
+
+
+def signal(value):
+    """Normalise a signal to digits or ``SIGNAME``: name with or without SIG, any case, or a number."""
+    word = str(value).strip().upper()
+    if isinstance(value, bool) or not word:
+        raise ValueError('must be a signal name or number')
+    if word.isdigit():
+        if not 1 <= int(word) <= 64:
+            raise ValueError('must be a signal number from 1 to 64')
+        return word
+    name = word.removeprefix('SIG')
+    if not name.replace('+', '').replace('-', '').isalnum():
+        raise ValueError('must be a signal name or number')
+    return f'SIG{name}'
+
+
+def tail(value):
+    """Convert a number of lines to int, or the word ``all`` to None."""
+    if value == 'all':
+        return None
+    lines = integer(value)
+    if lines < 0:
+        raise ValueError('must be a number of lines, or "all"')
+    return lines
+
+
+@dataclasses.dataclass(frozen=True)
+class Param:
+    """A parameter of an operation: name on the wire and in the driver method, type and range.
+
+    ``convert`` turns a query or JSON value into the driver's value or raises ValueError with
+    words that complete "<name> ...".  The text ``None`` and null mean the default.
+    """
+    name: str                     # keyword of the driver method
+    convert: object
+    default: object = None
+    wire: str = None              # name in query and body, where it differs
+    minimum: int = None
+    maximum: int = None
+    required: bool = False
+    help: str = ''
+
+    @property
+    def wire_name(self):
+        return self.wire or self.name
+
+    def parse(self, value):
+        """Return the driver's value for what a client sent.  Raises ValueError."""
+        if value is None or value == 'None':
+            return self.default
+        value = self.convert(value)
+        if self.minimum is not None and value is not None and value < self.minimum:
+            raise ValueError(f'must be at least {self.minimum}')
+        if self.maximum is not None and value is not None and value > self.maximum:
+            raise ValueError(f'must be at most {self.maximum}')
+        return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation:
+    """One row.  ``allowed -> during -> target`` is the state machine."""
+    name: str
+    kind: str
+    summary: str
+    allowed: frozenset                     # container statuses it is accepted in
+    allowed_with: dict = dataclasses.field(default_factory=dict)  # parameter: more statuses
+    during: str = None                     # container status while it runs, where it differs
+    target: object = UNCHANGED             # status when it has succeeded, or f(params, status)
+    on_takeover: str = RERUN
+    coalesce: bool = False                 # may be folded into an equal one still queued
+    creates: bool = False                  # POST on the collection; makes the container
+    deadline_seconds: int = 600            # from the first claim to the end of the last attempt
+    params: tuple = ()
+    http_method: str = 'POST'
+
+    @property
+    def is_async(self):
+        return self.kind == ASYNC
+
+    @property
+    def policy(self):
+        return f'container:{self.name}'
+
+    @property
+    def own_path(self):
+        """Whether it is asked for at /v1/containers/{container}/<name>."""
+        return not self.creates and self.http_method != 'DELETE'
+
+    @property
+    def path(self):
+        if self.creates:
+            return '/v1/containers' + ('' if self.name == 'create' else f'?{self.name}=true')
+        if self.own_path:
+            return f'/v1/containers/{{container}}/{self.name}'
+        return '/v1/containers/{container}'
+
+    def statuses_for(self, params):
+        """The statuses in which it is accepted with these parameters."""
+        allowed = self.allowed
+        for name, more in self.allowed_with.items():
+            if params.get(name):
+                allowed = allowed | more
+        return allowed
+
+    def target_for(self, params, status):
+        """The status that a container in ``status`` has once this has succeeded."""
+        target = self.target(params, status) if callable(self.target) else self.target
+        return status if target is UNCHANGED else target
+
+
+def _kill_target(params, status):
+    # Only SIGKILL cannot be caught; what another signal does is the process's own choice.
+    return STOPPED if params.get('signal') in ('SIGKILL', '9') else UNCHANGED
+
+
+_TIMEOUT = Param('timeout_seconds', integer, 10, wire='timeout', minimum=0, maximum=3600,
+                 help='Seconds to let the main process end by itself before it is killed.')
+
+_ROWS = (
+    Operation(
+        'create', ASYNC, 'Create a container; its image is pulled when absent.',
+        allowed=frozenset(), during=CREATING, target=CREATED, creates=True,
+        deadline_seconds=3600),
+    Operation(
+        'run', ASYNC, 'Create a container and start it.',
+        allowed=frozenset(), during=CREATING, target=RUNNING, creates=True,
+        deadline_seconds=3600),
+    Operation(
+        'start', ASYNC, 'Start the main process of a container.',
+        allowed=frozenset((CREATED, STOPPED, ERROR)), target=RUNNING, coalesce=True),
+    Operation(
+        'stop', ASYNC, 'Stop the main process of a container.',
+        allowed=frozenset((RUNNING, PAUSED, RESTARTING)), target=STOPPED, coalesce=True,
+        params=(_TIMEOUT,)),
+    Operation(
+        'reboot', ASYNC, 'Stop the main process of a container and start it again.',
+        allowed=frozenset((CREATED, RUNNING, STOPPED, ERROR)), during=RESTARTING, target=RUNNING,
+        coalesce=True, params=(_TIMEOUT,)),
+    Operation(
+        'pause', ASYNC, 'Freeze the processes of a container.',
+        allowed=frozenset((RUNNING,)), target=PAUSED, coalesce=True),
+    Operation(
+        'unpause', ASYNC, 'Let the processes of a paused container go on.',
+        allowed=frozenset((PAUSED,)), target=RUNNING, coalesce=True),
+    Operation(
+        'kill', ASYNC, 'Send a signal to the main process of a container.',
+        allowed=frozenset((RUNNING, PAUSED, RESTARTING)), target=_kill_target,
+        on_takeover=INTERRUPT,
+        params=(Param('signal', signal, 'SIGKILL',
+                      help='Name or number of the signal, for example HUP, SIGUSR1 or 9.'),)),
+    Operation(
+        'delete', ASYNC, 'Remove a container.',
+        allowed=frozenset((CREATED, STOPPED, ERROR, DEAD)),
+        allowed_with={'stop': frozenset((RUNNING, PAUSED, RESTARTING)),
+                      'force': CONTAINER_STATUSES - {DELETED}},
+        during=DELETING, target=DELETED, coalesce=True, http_method='DELETE',
+        params=(Param('force', boolean, False,
+                      help='Remove it whatever status it is in; it is killed first.'),
+                Param('stop', boolean, False,
+                      help='Stop it first if it is running.'))),
+    Operation(
+        'logs', BLOCKING, 'Return what a container wrote to its standard output and error.',
+        allowed=frozenset((CREATED, RUNNING, STOPPED, PAUSED, RESTARTING, DEAD, ERROR, UNKNOWN)),
+        http_method='GET', deadline_seconds=30,
+        params=(Param('stdout', boolean, True, help='Include standard output.'),
+                Param('stderr', boolean, True, help='Include standard error.'),
+                Param('timestamps', boolean, False, help='Put its time before each line.'),
+                Param('tail', tail, None,
+                      help='Only this many lines from the end; "all" for every line.'),
+                Param('since', text, None,
+                      help='Only what was written since: seconds since the epoch, or '
+                           'YYYY-MM-DD hh:mm:ss in UTC.'))),
+    Operation(
+        'execute', BLOCKING, 'Run a command in a container and return its output and exit code.',
+        allowed=frozenset((RUNNING,)), deadline_seconds=60,
+        params=(Param('command', command, required=True,
+                      help='The command and its arguments.'),
+                Param('timeout_seconds', integer, 60, wire='timeout', minimum=1, maximum=600,
+                      help='Seconds the command may take.'),
+                Param('run', boolean, True, help='Accepted from older clients; always true.'),
+                Param('interactive', boolean, False,
+                      help='Accepted from older clients; must be false.'))),
+)
+
+OPERATIONS = {row.name: row for row in _ROWS}
+
+
+def of_kind(kind):
+    """The rows of one kind, in the order of the table."""
+    return [row for row in OPERATIONS.values() if row.kind == kind]
