@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# What the scripts in this directory share. Sourced, never run: `. tools/lib.sh`.
+# Needs bash, apt-get and, unless root, sudo. Nothing here assumes systemd.
+
+# A user's PATH on Debian lacks the directories the daemons live in.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+say() { printf '%s\n' "$*" >&2; }
+step() { printf '\n==> %s\n' "$*" >&2; }
+die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif have sudo; then
+        sudo "$@"
+    else
+        die "needs root for: $* (run it as root, or install sudo)"
+    fi
+}
+
+# apt_install PACKAGE...: call it only with what is missing, it always refreshes the index: on a
+# fresh machine there is none, and on an old one it names versions that are gone.
+apt_install() {
+    have apt-get || die "please install: $* (this script knows apt-get only)"
+    say "installing $*"
+    local log
+    log=$(mktemp)
+    if ! { as_root apt-get -q update &&
+           as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "$@"; \
+         } >"$log" 2>&1 </dev/null; then
+        tail -n 20 "$log" >&2
+        rm -f "$log"
+        die "apt-get could not install: $*"
+    fi
+    rm -f "$log"
+}
+
+# wait_for SECONDS COMMAND...: true as soon as the command is.
+wait_for() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$deadline" ] || return 1
+        sleep 0.2
+    done
+}
+
+port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# free_port PREFERRED: that one, or any when somebody listens there already.
+free_port() {
+    python3 - "$1" <<'PY'
+import socket, sys
+for port in (int(sys.argv[1]), 0):
+    # Without SO_REUSEADDR: a port in TIME_WAIT is one that daemons may fail to bind.
+    with socket.socket() as sock:
+        try:
+            sock.bind(('', port))
+        except OSError:
+            continue
+        print(sock.getsockname()[1])
+        break
+PY
+}
+
+# ---- processes --------------------------------------------------------------------------------
+# A pid file holds "PID STARTTIME". A number alone may have been given to a stranger since, and we
+# end nothing that we did not start.
+
+process_start_time() {
+    local stat
+    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+    # The name in parentheses may contain blanks: cut after it. Field 22 is the start time, and a
+    # zombie (state Z) is as good as gone.
+    set -f
+    # shellcheck disable=SC2086
+    set -- ${stat##*) }
+    set +f
+    [ "$1" != Z ] || return 1
+    printf '%s\n' "${20}"
+}
+
+pid_of() { # FILE: prints the pid if the process that was recorded there is alive
+    local pid started
+    [ -r "$1" ] || return 1
+    read -r pid started <"$1" || return 1
+    [ "$(process_start_time "$pid")" = "$started" ] || return 1
+    printf '%s\n' "$pid"
+}
+
+record_pid() { printf '%s %s\n' "$2" "$(process_start_time "$2")" >"$1"; } # FILE PID
+
+# spawn PIDFILE LOG COMMAND...: in the background, in a session of its own, so that Ctrl-C here
+# does not reach it. SPAWN_AS=root goes through sudo when needed; any other name is changed to.
+spawn() {
+    local pidfile=$1 log=$2 pid
+    shift 2
+    local starter=()
+    case ${SPAWN_AS:-} in
+        '') ;;
+        root) starter=(as_root) ;;
+        # setpriv, unlike su, leaves no process of its own in between: the pid is the daemon's.
+        *) set -- setpriv --reuid="$SPAWN_AS" --regid="$(id -g "$SPAWN_AS")" --init-groups "$@" ;;
+    esac
+    : >>"$log"
+    # The shell in the middle tells the pid also when sudo stands before it. Descriptor 9 is our
+    # lock: a daemon that inherits it would hold it for ever.
+    # shellcheck disable=SC2016
+    pid=$("${starter[@]}" sh -c 'cd / && log=$1 && shift && { setsid "$@" </dev/null >>"$log" 2>&1 9>&- & echo $!; }' \
+          sh "$log" "$@")
+    record_pid "$pidfile" "$pid"
+}
+
+# end_process PIDFILE [SECONDS] [SIGNAL]: asks first, and insists when SECONDS are over.
+end_process() {
+    local pid kill=(kill)
+    if pid=$(pid_of "$1"); then
+        kill -0 "$pid" 2>/dev/null || kill=(as_root kill)
+        "${kill[@]}" "-${3:-TERM}" "$pid" 2>/dev/null || true
+        if ! wait_for "${2:-30}" process_gone "$1"; then
+            "${kill[@]}" -KILL "$pid" 2>/dev/null || true
+            wait_for 10 process_gone "$1" || say "process $pid does not end"
+        fi
+    fi
+    rm -f "$1"
+}
+process_gone() { ! pid_of "$1"; }
+
+# ---- python -----------------------------------------------------------------------------------
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-} python3 python3.11 python3.12 python3.13; do
+        if have "$candidate" &&
+           "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    die 'needs Python 3.11 or later (apt-get install python3)'
+}
+
+# ensure_venv FILE...: .venv in the repository, with the requirements in FILE... at the versions
+# that were tested together, and the project in place (editable). Does nothing when none of that
+# has changed since the last time.
+ensure_venv() {
+    local python venv=$REPO/.venv stamp files=() file
+    for file in requirements.txt "$@"; do
+        [[ " ${files[*]} " == *" -r $REPO/$file "* ]] || files+=(-r "$REPO/$file")
+    done
+    # A stamp per set of files: the script that needs less must not take away what another added.
+    stamp=$venv/.stamp-$(printf '%s-' "$@" | tr -c 'a-z\n' '-')
+    local now
+    now=$(cd "$REPO" && cat requirements.txt "$@" constraints.txt setup.cfg setup.py pyproject.toml | sha256sum)
+    if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$now $REPO" ]; then
+        return
+    fi
+    python=$(find_python)
+    if ! "$venv/bin/python" -c '' 2>/dev/null; then
+        if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+            apt_install "$(basename "$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')")-venv"
+        fi
+        step "creating $venv"
+        "$python" -m venv --clear "$venv"
+    fi
+    step "installing the project and what it needs into $venv"
+    # Build tools first and no build isolation: pip would otherwise fetch them again, in versions
+    # nobody has tested, into a directory it throws away.
+    "$venv/bin/python" -m pip install -q -c "$REPO/constraints.txt" setuptools wheel pbr
+    "$venv/bin/python" -m pip install -q -c "$REPO/constraints.txt" "${files[@]}"
+    "$venv/bin/python" -m pip install -q --no-build-isolation --no-deps -e "$REPO"
+    printf '%s\n' "$now $REPO" >"$stamp"
+}
