@@ -175,3 +175,51 @@ ensure_venv() {
     "$venv/bin/python" -m pip install -q --no-build-isolation --no-deps -e "$REPO"
     printf '%s\n' "$now $REPO" >"$stamp"
 }
+
+# ---- a small image, without a registry ----------------------------------------------------------
+
+# busybox_binary DIRECTORY: path of a static busybox; the installed one, or one unpacked there. Not
+# installed, because the package replaces `busybox`, which the machine may boot with.
+busybox_binary() {
+    if dpkg-query -W -f '${db:Status-Status}' busybox-static 2>/dev/null | grep -qx installed; then
+        echo /bin/busybox
+        return
+    fi
+    local unpacked=$1/busybox-static
+    if [ ! -x "$unpacked/bin/busybox" ]; then
+        mkdir -p "$unpacked"
+        (
+            cd "$unpacked"
+            # The index may be missing or out of date; only then is it worth root's help.
+            apt-get -q download busybox-static >/dev/null 2>&1 || {
+                as_root apt-get -q update >/dev/null 2>&1 </dev/null
+                apt-get -q download busybox-static >/dev/null 2>&1
+            } || die 'apt-get cannot download busybox-static'
+            dpkg-deb -x busybox-static_*.deb . && rm -f busybox-static_*.deb
+        ) || exit 1
+    fi
+    if [ -x "$unpacked/bin/busybox" ]; then
+        echo "$unpacked/bin/busybox"
+    else
+        echo "$unpacked/usr/bin/busybox"
+    fi
+}
+
+# import_busybox IMAGE DIRECTORY: an image with a shell and the usual commands, 2 MB.
+import_busybox() {
+    local binary root applet
+    binary=$(busybox_binary "$2")
+    root=$(mktemp -d)
+    mkdir -p "$root"/{bin,dev,etc,home,proc,root,sys,tmp,usr/bin,var}
+    chmod 1777 "$root/tmp"
+    cp "$binary" "$root/bin/busybox"
+    for applet in $("$binary" --list); do
+        [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"
+    done
+    echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
+    echo 'root:x:0:' >"$root/etc/group"
+    tar -C "$root" --owner=0 --group=0 -c . |
+        docker import --change 'CMD ["sh"]' \
+            --change 'ENV PATH=/usr/local/bin:/usr/bin:/bin' - "$1" >/dev/null
+    rm -rf "$root"
+}

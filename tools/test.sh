@@ -1,0 +1,288 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Installs and starts what the tests need, runs them, and ends with the line `N passed, N failed`.
+#
+#   tools/test.sh                          everything
+#   tools/test.sh style|unit|functional... these parts only
+#   tools/test.sh [PART...] REGEX          only the tests whose names match (without PART: unit, functional)
+#
+#   KEEP_SERVICES=1          leave services running that this run started; the next one is faster
+#   CS_TEST_CONCURRENCY=N    workers of the functional tests (default 1: they share brokers and time limits)
+#
+# What the tests find in their environment:
+#
+#   CS_TEST_DOCKER          unix:///var/run/docker.sock
+#   CS_TEST_IMAGE           cs-test/busybox:latest, in the engine and, under the same name, in the registry
+#   CS_TEST_REGISTRY        127.0.0.1:PORT; has cs-test/layers:latest too: four layers, 15 MB, not in the engine
+#   CS_TEST_TRANSPORT_URL   rabbit://..., a virtual host of this run's own
+#   CS_TEST_RABBITMQCTL     the command line of a rabbitmqctl for that broker
+#   CS_TEST_MYSQL_URL       an account that may create databases; append a name that begins with
+#   CS_TEST_POSTGRESQL_URL  CS_TEST_DATABASE_PREFIX, and whatever is left over is dropped at the end
+#   CS_TEST_SERVICES        tools/services.sh: `kill rabbitmq`, `start rabbitmq`. With another
+#                           CONTAINER_SERVICE_SERVICES_DIR it runs a broker of a test's own.
+#   OS_TEST_DBAPI_ADMIN_CONNECTION   the same databases for oslo.db's fixtures
+
+set -euo pipefail
+# shellcheck source=tools/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$REPO"
+
+SERVICES=$REPO/tools/services.sh
+VENV=$REPO/.venv
+RUN=$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
+VHOST=cs_test_$RUN
+WORK=$(mktemp -d)
+STARTED=()
+PASSED=0
+FAILED=0
+EMPTY=0
+
+usage() { sed -n '/^#   tools/,/^$/p' "${BASH_SOURCE[0]}" | sed -n -e '/^[^#]/q' -e 's/^# \{0,1\}//p'; }
+
+# ---- what the tests talk to ---------------------------------------------------------------------
+
+start_services() {
+    local name
+    step 'starting services'
+    for name in docker registry rabbitmq mariadb postgresql; do
+        # Only what was not there before is ours to end.
+        "$SERVICES" pid "$name" >/dev/null || STARTED+=("$name")
+        "$SERVICES" start "$name" || die "the tests need $name, and it cannot be started (see above)"
+    done
+    local exports
+    exports=$("$SERVICES" env)
+    eval "$exports"
+    export CS_TEST_DATABASE_PREFIX=cs_test_${RUN}_
+    $CS_TEST_RABBITMQCTL -q add_vhost "$VHOST" >/dev/null
+    $CS_TEST_RABBITMQCTL -q set_permissions -p "$VHOST" container_service '.*' '.*' '.*' >/dev/null
+    export CS_TEST_TRANSPORT_URL=$CS_TEST_TRANSPORT_URL$VHOST
+    provide_images
+}
+
+in_registry() { # NAME
+    "$VENV/bin/python" - "http://$CS_TEST_REGISTRY/v2/$1/manifests/latest" <<'PY' 2>/dev/null
+import sys, urllib.request
+accept = 'application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json'
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+opener.open(urllib.request.Request(sys.argv[1], method='HEAD', headers={'Accept': accept}), timeout=5)
+PY
+}
+
+push() { # IMAGE: to our registry; the engine forgets that name again, so that tests can pull it
+    docker tag "$1" "$CS_TEST_REGISTRY/$1"
+    docker push -q "$CS_TEST_REGISTRY/$1" >/dev/null
+    docker rmi "$CS_TEST_REGISTRY/$1" >/dev/null
+}
+
+provide_images() {
+    # The engine that is tested, whatever the user's environment prefers.
+    export DOCKER_HOST=$CS_TEST_DOCKER CS_TEST_IMAGE=cs-test/busybox:latest
+    if ! docker image inspect "$CS_TEST_IMAGE" >/dev/null 2>&1; then
+        say "building $CS_TEST_IMAGE"
+        import_busybox "$CS_TEST_IMAGE" "$WORK"
+    fi
+    in_registry cs-test/busybox || push "$CS_TEST_IMAGE"
+    if ! in_registry cs-test/layers; then
+        say 'building cs-test/layers:latest'
+        local context=$WORK/layers number
+        mkdir "$context"
+        echo "FROM $CS_TEST_IMAGE" >"$context/Dockerfile"
+        for number in 1 2 3; do
+            # Random, so that compression does not make a small layer of it.
+            head -c 5000000 /dev/urandom >"$context/data$number"
+            echo "COPY data$number /data$number" >>"$context/Dockerfile"
+        done
+        # The classic builder: Debian's engine has no other, and it needs no network.
+        DOCKER_BUILDKIT=0 docker build -q -t cs-test/layers:latest "$context" >/dev/null 2>"$WORK/build.log" ||
+            { cat "$WORK/build.log" >&2; die 'cannot build cs-test/layers'; }
+        push cs-test/layers:latest
+        docker rmi cs-test/layers:latest >/dev/null
+    fi
+}
+
+drop_databases() {
+    "$VENV/bin/python" - "$CS_TEST_DATABASE_PREFIX" "$CS_TEST_MYSQL_URL" "$CS_TEST_POSTGRESQL_URL" <<'PY'
+import sys
+import sqlalchemy as sa
+prefix, mysql, postgresql = sys.argv[1:]
+for url, listing, drop in (
+        (mysql + 'information_schema', 'SELECT schema_name FROM information_schema.schemata', 'DROP DATABASE `%s`'),
+        (postgresql + 'postgres', 'SELECT datname FROM pg_database', 'DROP DATABASE "%s" WITH (FORCE)')):
+    engine = sa.create_engine(url, isolation_level='AUTOCOMMIT')
+    with engine.connect() as connection:
+        for name in connection.exec_driver_sql(listing).scalars().all():
+            if name.startswith(prefix):
+                connection.exec_driver_sql(drop % name)
+PY
+}
+
+clean_up() {
+    local status=$?
+    trap - EXIT
+    set +e
+    if [ -n "${CS_TEST_DATABASE_PREFIX:-}" ]; then
+        # A test may have left a service stopped; then there is nothing to clean in it.
+        "$SERVICES" pid rabbitmq >/dev/null && $CS_TEST_RABBITMQCTL -q delete_vhost "$VHOST" >/dev/null 2>&1
+        drop_databases >/dev/null 2>&1
+    fi
+    if [ -z "${KEEP_SERVICES:-}" ] && [ "${#STARTED[@]}" -gt 0 ]; then
+        "$SERVICES" stop "${STARTED[@]}"
+    fi
+    rm -rf "$WORK"
+    exit "$status"
+}
+
+# ---- checks and tests ---------------------------------------------------------------------------
+
+check() { # TITLE COMMAND...: counts as one test
+    local title=$1
+    shift
+    if "$@" >"$WORK/check.log" 2>&1; then
+        echo "ok      $title"
+        PASSED=$((PASSED + 1))
+    else
+        echo "FAILED  $title"
+        sed 's/^/    /' "$WORK/check.log"
+        FAILED=$((FAILED + 1))
+    fi
+}
+
+bash_syntax() {
+    local script
+    for script in tools/*.sh .ci/run; do
+        bash -n "$script"
+    done
+}
+
+build_docs() {
+    "$VENV/bin/sphinx-build" -q -W --keep-going -E -b html -d "$WORK/doctrees" doc/source "$WORK/html"
+}
+
+run_style() {
+    step 'style'
+    check 'ruff' "$VENV/bin/ruff" check --no-cache .
+    check 'bash syntax' bash_syntax
+    check 'installed packages agree' "$VENV/bin/pip" check
+    check 'release notes' "$VENV/bin/reno" -q lint
+    [ ! -e doc/source/conf.py ] || check 'documentation without warnings' build_docs
+}
+
+count() { # SUBUNIT-FILE: prints "passed failed skipped", and to stderr why tests were skipped
+    "$VENV/bin/python" - "$1" <<'PY'
+import sys
+import subunit, testtools
+
+passed = failed = 0
+skipped = []
+
+def on_test(test):
+    global passed, failed
+    if test['status'] in ('success', 'xfail'):
+        passed += 1
+    elif test['status'] == 'skip':
+        reason = test['details'].get('reason')
+        skipped.append((test['id'], reason.as_text() if reason else ''))
+    elif test['status'] != 'exists':
+        # fail and uxsuccess; and inprogress, unknown: begun and never ended, as when its worker dies.
+        failed += 1
+
+result = testtools.StreamToDict(on_test)
+result.startTestRun()
+with open(sys.argv[1], 'rb') as stream:
+    subunit.ByteStreamToStreamResult(stream, non_subunit_name='stdout').run(result)
+result.stopTestRun()
+for name, reason in skipped:
+    print(f'skipped {name}: {reason}', file=sys.stderr)
+print(passed, failed, len(skipped))
+PY
+}
+
+run_tests() { # PART [OPTION...]
+    local part=$1 status=0 counts passed failed skipped
+    shift
+    step "$part tests"
+    export OS_TEST_PATH=./container_service/tests/$part
+    # A repository of its own per run: two runs at once, or one by hand, do not mix their results.
+    mkdir "$WORK/stestr-$part"
+    local stestr=("$VENV/bin/stestr" --repo-url "$WORK/stestr-$part")
+    if [ -n "$REGEX" ]; then
+        local listing
+        # stestr calls that an error; it is one only if it holds for every part.
+        listing=$("${stestr[@]}" list "$REGEX" 2>&1) || true
+        if grep -q "doesn't match with anything" <<<"$listing"; then
+            say "no $part test matches $REGEX"
+            return
+        fi
+    fi
+    "${stestr[@]}" run "$@" ${REGEX:+"$REGEX"} || status=$?
+    counts='0 0 0'
+    if "${stestr[@]}" last --subunit >"$WORK/$part.subunit" 2>/dev/null; [ -s "$WORK/$part.subunit" ]; then
+        counts=$(count "$WORK/$part.subunit")
+    fi
+    read -r passed failed skipped <<<"$counts"
+    if [ "$status" != 0 ] && [ "$failed" = 0 ]; then
+        # Tests that cannot be imported are in no result.
+        echo "FAILED  stestr ended with exit code $status, and no test to blame"
+        failed=1
+    fi
+    if [ "$((passed + failed + skipped))" = 0 ]; then
+        echo "no $part tests were found"
+        EMPTY=1
+    fi
+    echo "$part: $passed passed, $failed failed, $skipped skipped"
+    PASSED=$((PASSED + passed))
+    FAILED=$((FAILED + failed))
+}
+
+main() {
+    local parts=()
+    REGEX=
+    while [ $# -gt 0 ]; do
+        case $1 in
+            -h|--help) usage; exit 0 ;;
+            style|unit|functional) parts+=("$1") ;;
+            -*) die "unknown option $1; see --help" ;;
+            *)
+                [ -z "$REGEX" ] || die "one regular expression, please: $REGEX or $1?"
+                REGEX=$1 ;;
+        esac
+        shift
+    done
+    if [ "${#parts[@]}" = 0 ]; then
+        parts=(unit functional)
+        [ -n "$REGEX" ] || parts=(style "${parts[@]}")
+    fi
+    trap clean_up EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+
+    # What a user has set for a cloud, or a proxy for the world, is not meant for the tests.
+    local name
+    for name in ${!OS_@} ${!CONTAINER_SERVICE_@}; do
+        [ "$name" = CONTAINER_SERVICE_SERVICES_DIR ] || unset "$name"
+    done
+    export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost LC_ALL=C.UTF-8
+
+    ensure_venv test-requirements.txt doc/requirements.txt
+    export PATH=$VENV/bin:$PATH
+    [[ " ${parts[*]} " == ' style ' ]] || start_services
+
+    local part
+    for part in "${parts[@]}"; do
+        case $part in
+            style) run_style ;;
+            unit) run_tests unit ;;
+            functional) run_tests functional --concurrency "${CS_TEST_CONCURRENCY:-1}" ;;
+        esac
+    done
+    if [ "$((PASSED + FAILED))" = 0 ]; then
+        echo 'nothing was tested'
+        EMPTY=1
+    fi
+    echo
+    echo "$PASSED passed, $FAILED failed"
+    [ "$FAILED" = 0 ] && [ "$EMPTY" = 0 ]
+}
+
+main "$@"
