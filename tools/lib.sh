@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
 #
 # What the scripts in this directory share. Sourced, never run: `. tools/lib.sh`.
 # Needs bash, apt-get and, unless root, sudo. Nothing here assumes systemd.
@@ -146,8 +147,13 @@ find_python() {
 
 # ensure_venv FILE...: .venv in the repository, with the requirements in FILE... at the versions
 # that were tested together, and the project in place (editable). Does nothing when none of that
-# has changed since the last time.
+# has changed since the last time. One at a time, by a lock on the directory itself.
+# shellcheck disable=SC2120
 ensure_venv() {
+    ( flock 8 && update_venv "$@" ) 8<"$REPO"
+}
+
+update_venv() {
     local python venv=$REPO/.venv stamp files=() file
     for file in requirements.txt "$@"; do
         [[ " ${files[*]} " == *" -r $REPO/$file "* ]] || files+=(-r "$REPO/$file")

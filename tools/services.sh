@@ -103,7 +103,11 @@ await() {
 
 # ---- docker -----------------------------------------------------------------------------------
 
-install_docker() { have dockerd && have docker || apt_install docker.io ca-certificates; }
+install_docker() {
+    if ! have dockerd || ! have docker; then
+        apt_install docker.io ca-certificates
+    fi
+}
 
 docker_answers() { have docker && as_root docker -H "unix://$DOCKER_SOCKET" version; }
 
@@ -304,8 +308,10 @@ postgres_bin() {
 
 install_postgresql() { postgres_bin >/dev/null || apt_install postgresql; }
 
-psql_admin() { run_as "$(user_for postgres)" "$(postgres_bin)/psql" -X -q -v ON_ERROR_STOP=1 \
-    -h "$STATE/postgresql" -p "$(port_of postgresql)" -d postgres "$@"; }
+psql_admin() { # [OPTION...]: with SQL on standard input
+    run_as "$(user_for postgres)" "$(postgres_bin)/psql" -X -q -v ON_ERROR_STOP=1 \
+        -h "$STATE/postgresql" -p "$(port_of postgresql)" -d postgres "$@"
+}
 
 start_postgresql() {
     running postgresql && return
@@ -328,7 +334,7 @@ start_postgresql() {
         -c fsync=off -c synchronous_commit=off -c full_page_writes=off
     await postgresql 60 psql_admin -c 'SELECT 1'
     if [ ! -e "$home/account" ]; then
-        psql_admin >>"$home/log" 2>&1 <<SQL
+        psql_admin -f - >>"$home/log" 2>&1 <<SQL
 SELECT 'CREATE ROLE $DB_USER LOGIN CREATEDB' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$DB_USER') \gexec
 ALTER ROLE $DB_USER PASSWORD '$DB_PASSWORD';
 SELECT 'CREATE DATABASE $DB_USER OWNER $DB_USER' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '$DB_USER') \gexec
