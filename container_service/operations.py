@@ -9,9 +9,18 @@ method of that name (docker and fake), a test, a release note.
 import dataclasses
 import shlex
 
-from container_service.states import (
-    CONTAINER_STATUSES, CREATED, CREATING, DEAD, DELETED, DELETING, ERROR, PAUSED, RESTARTING,
-    RUNNING, STOPPED, UNKNOWN)
+from container_service.states import CONTAINER_STATUSES
+from container_service.states import CREATED
+from container_service.states import CREATING
+from container_service.states import DEAD
+from container_service.states import DELETED
+from container_service.states import DELETING
+from container_service.states import ERROR
+from container_service.states import PAUSED
+from container_service.states import RESTARTING
+from container_service.states import RUNNING
+from container_service.states import STOPPED
+from container_service.states import UNKNOWN
 
 ASYNC = 'async'          # cast: recorded, answered 202, carried out in order by a conductor
 BLOCKING = 'blocking'    # call: the answer is the content; not recorded, not ordered
@@ -75,7 +84,7 @@ def command(value):
 
 
 def signal(value):
-    """Normalise a signal to digits or ``SIGNAME``: name with or without SIG, any case, or a number."""
+    """Normalise a signal to digits or ``SIGNAME``; takes names with or without SIG, any case."""
     word = str(value).strip().upper()
     if isinstance(value, bool) or not word:
         raise ValueError('must be a signal name or number')

@@ -1,1 +1,149 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Every option of the project, in one place.
+
+``register(conf)`` makes them known; ``list_opts()`` feeds the sample file and the reference.
+The conf object is passed to what needs it; ``cmd/`` and ``wsgi/`` pass oslo's global one, which
+oslo.messaging needs.
+"""
+
+import os
+import socket
+
+from oslo_config import cfg
+from oslo_config import types
+from oslo_db import options as db_options
+from oslo_log import log
+import oslo_messaging
+
+from container_service import version
+
+PROJECT = 'container-service'
+
+
+def _state_path():
+    root = os.environ.get('XDG_STATE_HOME') or os.path.join('~', '.local', 'state')
+    return os.path.join(os.path.expanduser(root), PROJECT)
+
+
+DEFAULT_OPTS = [
+    cfg.HostAddressOpt(
+        'host', default=socket.gethostname(), sample_default='<host name>',
+        help='Name of this host. Bays name the conductor hosts that reach their engine by it, so '
+             'it must be unique and must not change.'),
+    cfg.StrOpt(
+        'state_path', default=_state_path(), sample_default='~/.local/state/container-service',
+        help='Directory for what a daemon keeps on disk: lock files, and the database of the '
+             'standalone service.'),
+]
+
+API_OPTS = [
+    cfg.HostAddressOpt('host', default='127.0.0.1', help='Address to listen on.'),
+    cfg.PortOpt('port', default=9517, help='Port to listen on.'),
+    cfg.StrOpt(
+        'auth_strategy', default='none', choices=[
+            ('none', 'Everybody who can connect is administrator of one project. Served to the '
+                     'local host only.')],
+        help='How callers are authenticated.'),
+    cfg.BoolOpt(
+        'allow_unauthenticated', default=False,
+        help='Let the WSGI application start with auth_strategy none, and answer callers that '
+             'are not on the local host. For tests behind another guard only.'),
+    cfg.BoolOpt(
+        'async_enable', default=True,
+        help='Answer asynchronous operations at once. When false the operation is recorded and '
+             'carried out all the same, but the answer waits for its outcome.'),
+    cfg.IntOpt(
+        'sync_timeout', default=60, min=1, max=600,
+        help='Seconds to wait for the outcome when async_enable is false; then the answer is '
+             'given and the operation goes on.'),
+    cfg.IntOpt('threads', default=32, min=2, help='Threads that serve requests.'),
+    cfg.IntOpt(
+        'call_slots', default=12, min=1,
+        help='Blocking calls (logs, execute) in progress at once in this process; more are '
+             'answered 503. Keep it below the number of threads, so that a broker or engine '
+             'that hangs never stops other requests.'),
+    cfg.IntOpt('max_limit', default=1000, min=1, help='Most items on one page of a list.'),
+    cfg.IntOpt('max_body_bytes', default=1048576, min=1024, help='Largest request body.'),
+]
+
+CONDUCTOR_OPTS = [
+    cfg.StrOpt(
+        'executor', default='threaded', choices=[
+            ('threaded', 'A pool of threads.'),
+            ('synchronous', 'No pool: what is woken is carried out by the thread that was told.')],
+        help='What carries actions out.'),
+    cfg.IntOpt('workers', default=32, min=1, help='Containers worked on at the same time.'),
+    cfg.FloatOpt(
+        'poll_interval', default=2.0, min=0.05,
+        help='Seconds between looks for queued actions that nobody was woken for.'),
+    cfg.FloatOpt(
+        'heartbeat_interval', default=3.0, min=0.1, help='Seconds between renewals of the lease.'),
+    cfg.FloatOpt(
+        'lease', default=15.0, min=1.0,
+        help='Seconds after the last renewal until other conductors take over the actions of '
+             'this one. At least three heartbeat intervals.'),
+    cfg.FloatOpt(
+        'reconcile_interval', default=30.0, min=0.1,
+        help='Seconds between full comparisons of a bay with its engine.'),
+    cfg.FloatOpt(
+        'shutdown_timeout', default=60.0, min=0,
+        help='Seconds that running actions may take to end when the conductor is told to stop; '
+             'what is left is taken over by other conductors or after a restart.'),
+    cfg.FloatOpt(
+        'retry_interval', default=5.0, min=0.05,
+        help='Seconds until an action that found its engine unreachable is tried again.'),
+    cfg.IntOpt(
+        'max_attempts', default=5, min=1,
+        help='Attempts at an action whose engine answers with errors that may pass.'),
+]
+
+BAYS_OPTS = [
+    cfg.BoolOpt(
+        'allow_insecure_tcp', default=False,
+        help='Accept tcp:// endpoints without TLS. Whoever reaches such an engine is root on '
+             'its host.'),
+    cfg.StrOpt(
+        'local_endpoint', default='unix:///var/run/docker.sock',
+        help='Endpoint of the bay named local, which the standalone service makes for itself. '
+             'Empty for none.'),
+    cfg.ListOpt(
+        'drivers', default=['docker'], item_type=types.String(),
+        help='Drivers that bays may use: docker, fake.'),
+]
+
+_GROUPS = {
+    'DEFAULT': DEFAULT_OPTS,
+    'api': API_OPTS,
+    'bays': BAYS_OPTS,
+    'conductor': CONDUCTOR_OPTS,
+}
+
+
+def list_opts():
+    """Entry point of oslo.config's sample generator and of the reference in the docs."""
+    return list(_GROUPS.items())
+
+
+def register(conf):
+    """Make our options and those of the libraries known to ``conf``."""
+    for group, opts in _GROUPS.items():
+        conf.register_opts(opts, group=None if group == 'DEFAULT' else group)
+    log.register_options(conf)
+    db_options.set_defaults(conf, max_pool_size=16, max_overflow=48)
+    # A request must not hang on a database that is down: ten seconds, then 503.
+    conf.set_default('pool_timeout', 10, group='database')
+    oslo_messaging.set_transport_defaults(control_exchange=PROJECT)
+    return conf
+
+
+def load(conf, argv):
+    """Parse the command line and configuration files, then set up logging.
+
+    Reads container-service.conf from oslo's usual places unless --config-file names another.
+    """
+    register(conf)
+    log.set_defaults(default_log_levels=log.get_default_log_levels() + [
+        'docker=WARN', 'cheroot=WARN', 'futurist=WARN', 'alembic=INFO'])
+    conf(argv, project=PROJECT, version=version.version())
+    log.setup(conf, PROJECT)
+    return conf

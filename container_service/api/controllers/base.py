@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the controllers share: the parts they work with, and pages."""
+
+import dataclasses
+import functools
+import urllib.parse
+
+import pecan
+
+from container_service import exceptions
+from container_service import policy
+from container_service.api import auth
+from container_service.api import versions
+from container_service.db import paging
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What an API process is made of; handed to the controllers."""
+    conf: object
+    db: object
+    enforcer: object
+    doorbell: object
+    calls: object
+    waiting: object
+
+
+def get(function):
+    """Expose a method of a controller as what answers GET (and HEAD) at its address.
+
+    Others are added with ``.when(method=...)``; what is left is 405.
+    """
+    @functools.wraps(function)
+    def index(self):
+        if pecan.request.method not in ('GET', 'HEAD'):
+            raise exceptions.MethodNotAllowed(method=pecan.request.method)
+        return function(self)
+
+    return pecan.expose(generic=True, template='json')(index)
+
+
+def no_get(self):
+    """For ``get``, where only other methods are possible."""
+    raise exceptions.MethodNotAllowed(method=pecan.request.method)
+
+
+class Controller:
+
+    def __init__(self, parts):
+        self.parts = parts
+
+    @property
+    def context(self):
+        return auth.of(pecan.request)
+
+    @property
+    def version(self):
+        return versions.of(pecan.request)
+
+    @property
+    def base(self):
+        """Scheme, host and mount point of this API as the caller sees it."""
+        return pecan.request.application_url
+
+    def authorize(self, rule):
+        """Policy, and the version of the request: the first line of every method."""
+        versions.of(pecan.request)
+        policy.authorize(self.parts.enforcer, self.context, rule)
+
+    def see_all_projects(self, wanted):
+        """Take the caller's wish to see all projects; raises Forbidden."""
+        if wanted:
+            self.authorize('container:all_projects')
+            self.context.all_projects = True
+
+    def page(self, arguments, sort_keys=('id', 'uuid', 'created_at')):
+        """The page that list arguments ask for.  Takes them out of ``arguments``."""
+        key = arguments.pop('sort_key')
+        if key not in sort_keys:
+            raise exceptions.InvalidParameter(
+                name='sort_key', reason=f'must be one of {", ".join(sort_keys)}')
+        most = self.parts.conf.api.max_limit
+        return paging.Page(limit=min(arguments.pop('limit') or most, most),
+                           marker=arguments.pop('marker'), sort_key=key,
+                           descending=arguments.pop('sort_dir') == 'desc')
+
+    def next_link(self, rows, more):
+        """Address of the page behind this one with the same filters; None on the last."""
+        if not more:
+            return None
+        sent = [(name, value) for name, value in pecan.request.GET.items() if name != 'marker']
+        # The path begins at /v1 whatever the API is mounted under, as older clients expect.
+        path = pecan.request.path_info.rstrip('/')
+        return (f'{pecan.request.host_url}{path}?'
+                f'{urllib.parse.urlencode([*sent, ("marker", rows[-1].uuid)])}')
+
+
+def filters(arguments):
+    """Those list arguments that were given."""
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def empty(status):
+    """Answer without a body."""
+    pecan.response.status = status
+    pecan.response.content_type = None
+    return pecan.response

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/v1/bays: the engines that containers are placed on.  Administrators make them."""
+
+import pecan
+
+from container_service import bays as bay_rules
+from container_service.api import types
+from container_service.api import views
+from container_service.api.controllers import base
+from container_service.db import bays
+
+
+class BaysController(base.Controller):
+
+    @base.get
+    def index(self):
+        self.authorize('bay:list')
+        page = self.page(types.query(pecan.request, types.PAGE),
+                         ('id', 'uuid', 'name', 'created_at'))
+        with self.parts.db.read() as conn:
+            rows, more = bays.listing(conn, project_id=self.context.project_scope, page=page)
+        return {'bays': [views.bay(row, self.base, self.context.is_admin) for row in rows],
+                'next': self.next_link(rows, more)}
+
+    @index.when(method='POST', template='json')
+    def post(self):
+        self.authorize('bay:create')
+        types.query(pecan.request, ())
+        asked = types.given(types.parse(types.BayCreate, types.body(pecan.request)))
+        row = bay_rules.create(self.context, self.parts.conf, self.parts.db, **asked)
+        pecan.response.status = 201
+        pecan.response.headers['Location'] = f'{self.base}/v1/bays/{row.uuid}'
+        return views.bay(row, self.base, self.context.is_admin)
+
+    @pecan.expose()
+    def _lookup(self, ident, *remainder):
+        return BayController(self.parts, ident), remainder
+
+
+class BayController(base.Controller):
+
+    def __init__(self, parts, ident):
+        super().__init__(parts)
+        self._ident = ident
+
+    @base.get
+    def index(self):
+        self.authorize('bay:show')
+        types.query(pecan.request, ())
+        with self.parts.db.read() as conn:
+            row = bays.get(conn, self._ident, self.context.project_scope)
+        return views.bay(row, self.base, self.context.is_admin)
+
+    @index.when(method='DELETE', template='json')
+    def delete(self):
+        self.authorize('bay:delete')
+        types.query(pecan.request, ())
+        bay_rules.delete(self.parts.db, self._ident)
+        return base.empty(204)

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/v1/containers and its operations.
+
+The routes of operations are not listed here: what the table names is found by its name.  An
+asynchronous one goes on in ``lifecycle.submit``, then ``rpc.Doorbell``; a blocking one in
+``rpc.Calls``.
+"""
+
+import time
+
+import pecan
+
+from container_service import exceptions
+from container_service import lifecycle
+from container_service import operations
+from container_service.api import types
+from container_service.api import versions
+from container_service.api import views
+from container_service.api.controllers import base
+from container_service.db import actions
+from container_service.db import bays
+from container_service.db import containers
+
+_ALL_PROJECTS = types.Param('all_projects', operations.boolean, False)
+_LIST = (*types.PAGE, types.LABELS, _ALL_PROJECTS, *(
+    types.Param(name, operations.text) for name in (
+        'name', 'image', 'project_id', 'user_id', 'task_state', 'status', 'bay_ident')))
+
+# Parts of a create body that are columns of their own; the rest is the spec.
+_COLUMNS = ('name', 'image', 'bay_uuid')
+
+
+class ContainersController(base.Controller):
+    """/v1/containers"""
+
+    @base.get
+    def index(self):
+        self.authorize('container:list')
+        arguments = types.query(pecan.request, _LIST)
+        self.see_all_projects(arguments.pop('all_projects'))
+        labels = [tuple(label.split('=', 1)) if '=' in label else (label, None)
+                  for label in arguments.pop('label')]
+        page = self.page(arguments, containers.SORT_KEYS)
+        bay = arguments.pop('bay_ident')
+        wanted = base.filters(arguments)
+        with self.parts.db.read() as conn:
+            if bay:
+                wanted['bay_uuid'] = bays.get(conn, bay, self.context.project_scope).uuid
+            rows, more = containers.listing(
+                conn, project_id=self.context.project_scope, filters=wanted, labels=labels,
+                page=page)
+        return {'containers': [views.container(row, self.base, self.context.is_admin)
+                               for row in rows],
+                'next': self.next_link(rows, more)}
+
+    @index.when(method='POST', template='json')
+    def post(self):
+        run = types.query(
+            pecan.request, (types.Param('run', operations.boolean, False),))['run']
+        op = operations.OPERATIONS['run' if run else 'create']
+        self.authorize(op.policy)
+        asked = types.given(types.parse(types.ContainerCreate, types.body(pecan.request)))
+        spec = {name: value for name, value in asked.items() if name not in _COLUMNS}
+        if 'memory' in spec:
+            spec['memory_bytes'] = spec.pop('memory')
+        if spec.get('interactive') and self.version < (1, 36):
+            spec['tty'] = True
+        row, action = lifecycle.create(
+            self.context, self.parts.db, op, name=asked.get('name'), image=asked['image'],
+            spec=spec, bay=asked.get('bay_uuid'))
+        ended = _wake(self, row, action)
+        if ended is not None:
+            with self.parts.db.read() as conn:
+                row = containers.get(conn, row.uuid, self.context.project_id)
+        pecan.response.status = 202
+        pecan.response.headers['Location'] = f'{self.base}/v1/containers/{row.uuid}'
+        view = views.container(row, self.base, self.context.is_admin)
+        if self.version >= versions.OWN_SHAPES:
+            view['action'] = views.action(ended or action, self.base)
+        return view
+
+    @pecan.expose()
+    def _lookup(self, ident, *remainder):
+        return ContainerController(self.parts, ident), remainder
+
+
+class ContainerController(base.Controller):
+    """/v1/containers/{container}"""
+
+    def __init__(self, parts, ident):
+        super().__init__(parts)
+        self._ident = ident
+
+    @base.get
+    def index(self):
+        self.authorize('container:show')
+        self.see_all_projects(
+            types.query(pecan.request, (_ALL_PROJECTS,))['all_projects'])
+        with self.parts.db.read() as conn:
+            row = containers.get(conn, self._ident, self.context.project_scope)
+        return views.container(row, self.base, self.context.is_admin)
+
+    @index.when(method='DELETE', template='json')
+    def delete(self):
+        op = operations.OPERATIONS['delete']
+        self.authorize(op.policy)
+        arguments = types.query(pecan.request, (*op.params, _ALL_PROJECTS))
+        self.see_all_projects(arguments.pop('all_projects'))
+        return _submit(self, op, self._ident, arguments, older_status=204)
+
+    @pecan.expose()
+    def _lookup(self, name, *remainder):
+        op = operations.OPERATIONS.get(name)
+        if op is not None and op.own_path:
+            kind = AsyncController if op.is_async else _BLOCKING[name]
+            return kind(self.parts, self._ident, op), remainder
+        if name == 'container_actions':
+            return HistoryController(self.parts, self._ident), remainder
+        raise exceptions.NotFound(f'Containers have no operation {ascii(name)}.')
+
+
+def _submit(controller, op, ident, params, older_status=202):
+    """Accept an operation and answer it."""
+    row, action = lifecycle.submit(
+        controller.context, controller.parts.db, op, ident, params)
+    ended = _wake(controller, row, action)
+    if controller.version < versions.OWN_SHAPES:
+        return base.empty(older_status)
+    pecan.response.status = 200 if ended else 202
+    pecan.response.headers['Location'] = f'{controller.base}/v1/actions/{action.uuid}'
+    return views.action(ended or action, controller.base)
+
+
+def _wake(controller, container, action):
+    """After the commit: wake a conductor.  Returns the action if it was waited for and ended."""
+    parts = controller.parts
+    pecan.response.headers['Link'] = (
+        f'<{controller.base}/v1/actions/{action.uuid}>; rel="monitor"')
+    if parts.conf.api.async_enable:
+        parts.doorbell.ring(container.uuid, container.bay_uuid)
+        return None
+    until = time.monotonic() + parts.conf.api.sync_timeout
+    parts.calls.ring(container.uuid, container.bay_uuid, parts.conf.api.sync_timeout)
+    if not parts.waiting.wait(action.uuid, max(0, until - time.monotonic())):
+        return None
+    with parts.db.read() as conn:
+        return actions.get(conn, action.uuid, controller.context.project_scope)
+
+
+class OperationController(base.Controller):
+    """/v1/containers/{container}/{operation}"""
+
+    def __init__(self, parts, ident, op):
+        super().__init__(parts)
+        self._ident, self._op = ident, op
+
+    def _arguments(self):
+        self.authorize(self._op.policy)
+        return types.arguments(
+            pecan.request, self._op.params,
+            allow_body=self.version >= versions.OWN_SHAPES or not self._op.is_async)
+
+
+class AsyncController(OperationController):
+    """POST and PUT are the same: existing clients use one or the other."""
+
+    index = base.get(base.no_get)
+
+    @index.when(method='POST', template='json')
+    def post(self):
+        return _submit(self, self._op, self._ident, self._arguments())
+
+    @index.when(method='PUT', template='json')
+    def put(self):
+        return self.post()
+
+
+class BlockingController(OperationController):
+    """A call: the answer is the content."""
+
+    def _ask(self, params, seconds):
+        with self.parts.db.read() as conn:
+            row = containers.get(conn, self._ident, self.context.project_scope)
+            bay = bays.get(conn, row.bay_uuid, None)
+        if row.status not in self._op.allowed:
+            raise exceptions.InvalidState(
+                operation=self._op.name, uuid=row.uuid, status=row.status, because='',
+                hint=f'It is possible in: {", ".join(sorted(self._op.allowed))}.')
+        return self.parts.calls.ask(row.uuid, bay, self._op.name, params, seconds)
+
+
+class LogsController(BlockingController):
+
+    @base.get
+    def index(self):
+        output = self._ask(self._arguments(), self._op.deadline_seconds)
+        if self.version < versions.OWN_SHAPES and versions.header_given(pecan.request):
+            # A bare JSON text is what clients that send a version expect.
+            return output
+        return {'output': output}
+
+
+class ExecuteController(BlockingController):
+
+    index = base.get(base.no_get)
+
+    @index.when(method='POST', template='json')
+    def post(self):
+        params = self._arguments()
+        answer = self._ask(params, params['timeout_seconds'] + 10)
+        return {**answer, 'proxy_url': None}
+
+    @index.when(method='PUT', template='json')
+    def put(self):
+        return self.post()
+
+
+_BLOCKING = {'logs': LogsController, 'execute': ExecuteController}
+
+
+class HistoryController(base.Controller):
+    """/v1/containers/{container}/container_actions: a view of the same actions."""
+
+    def __init__(self, parts, ident):
+        super().__init__(parts)
+        self._ident = ident
+
+    def _rows(self, **wanted):
+        self.authorize('container:show')
+        arguments = types.query(pecan.request, types.PAGE)
+        with self.parts.db.read() as conn:
+            row = containers.get(conn, self._ident, self.context.project_scope)
+            return actions.listing(
+                conn, project_id=self.context.project_scope,
+                filters={'resource_uuid': row.uuid, **wanted}, page=self.page(arguments))[0]
+
+    @base.get
+    def index(self):
+        return {'containerActions': [views.container_action(row) for row in self._rows()]}
+
+    @pecan.expose()
+    def _lookup(self, request_id, *remainder):
+        return HistoryEntryController(self.parts, self._ident, request_id), remainder
+
+
+class HistoryEntryController(HistoryController):
+
+    def __init__(self, parts, ident, request_id):
+        super().__init__(parts, ident)
+        self._request_id = request_id
+
+    @base.get
+    def index(self):
+        rows = self._rows(request_id=self._request_id)
+        if not rows:
+            raise exceptions.ActionNotFound(action=f'of request {self._request_id}')
+        return {**views.container_action(rows[0]),
+                'events': [views.container_action_event(rows[0])]}

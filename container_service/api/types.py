@@ -1,0 +1,399 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What requests may contain: WSME types for bodies, parsers for bodies and query arguments.
+
+WSME's own conversions are too forgiving for us (the text ``False`` is true, ``null`` passes for
+a mandatory attribute, a body that is no object is a server error) and do not name the field,
+so the types here are strict and ``parse`` drives them.
+"""
+
+import json
+import re
+
+import wsme
+from wsme import types as wtypes
+from wsme.rest import json as wsme_json
+
+from container_service import exceptions
+from container_service import operations
+from container_service.db import idents
+
+MAX_DEPTH = 16
+
+MIB = 1024 * 1024
+_MEMORY_MIN, _MEMORY_MAX = 6 * MIB, 2 ** 42       # Docker refuses less than 6 MiB
+_UNITS = {'b': 1, 'k': 1024, 'm': MIB, 'g': 1024 * MIB, '': MIB}
+
+RESERVED_LABEL_PREFIX = 'cs.'
+
+
+class _Type(wtypes.UserType):
+    """Base: takes any JSON value; ``frombasetype`` converts it or raises ValueError."""
+    basetype = wtypes.text
+
+    @property
+    def name(self):
+        return type(self).__name__.lower()
+
+
+class Text(_Type):
+    """Text of a bounded length without control characters."""
+
+    def __init__(self, maximum=255, minimum=1, pattern=None, words=None):
+        self._minimum, self._maximum = minimum, maximum
+        self._pattern = pattern and re.compile(pattern)
+        self._words = words
+
+    def frombasetype(self, value):
+        value = operations.text(value)
+        if not self._minimum <= len(value) <= self._maximum:
+            raise ValueError(f'must have {self._minimum} to {self._maximum} characters')
+        if self._pattern and not self._pattern.fullmatch(value):
+            raise ValueError(self._words)
+        return value
+
+
+class Name(Text):
+    """A name: never to be taken for a uuid, and safe in every address and file name."""
+
+    def __init__(self):
+        super().__init__(255, 2, r'[A-Za-z0-9][A-Za-z0-9_.-]*',
+                         'must begin with a letter or digit and have only letters, digits and '
+                         '_ . -')
+
+    def frombasetype(self, value):
+        value = super().frombasetype(value)
+        if idents.is_uuid(value):
+            raise ValueError('must not look like a uuid')
+        return value
+
+
+class Boolean(_Type):
+    def frombasetype(self, value):
+        return operations.boolean(value)
+
+
+class Command(_Type):
+    """An argument array, or one text that is split as a shell splits words."""
+
+    def frombasetype(self, value):
+        words = operations.command(value)
+        if sum(map(len, words)) > 65536:
+            raise ValueError('must be at most 64 KiB long')
+        return words
+
+
+class TextMap(_Type):
+    """An object of text to text; numbers and booleans become text as JSON writes them."""
+
+    def __init__(self, maximum=32768, reserved=None, key_pattern=None, control=False):
+        self._maximum, self._reserved, self._control = maximum, reserved, control
+        self._key = re.compile(key_pattern or '.+')
+
+    def frombasetype(self, value):
+        if not isinstance(value, dict):
+            raise ValueError('must be an object of texts')
+        if len(value) > 256:
+            raise ValueError('must have at most 256 entries')
+        return {self._checked(key): self._text(key, text) for key, text in value.items()}
+
+    def _checked(self, key):
+        if not 1 <= len(key) <= 255 or not self._key.fullmatch(key) or not key.isprintable():
+            raise ValueError(f'{key!r} cannot be a key here')
+        if self._reserved and key.startswith(self._reserved):
+            raise ValueError(f'keys that begin with {self._reserved} are reserved')
+        return key
+
+    def _text(self, key, value):
+        if value is None:
+            return ''
+        if isinstance(value, (bool, int, float)):
+            value = json.dumps(value)
+        if not isinstance(value, str):
+            raise ValueError(f'the value of {key} must be text')
+        if len(value) > self._maximum:
+            raise ValueError(f'the value of {key} must have at most {self._maximum} characters')
+        if '\0' in value or (not self._control and not value.isprintable()):
+            raise ValueError(f'the value of {key} must not have control characters')
+        return value
+
+
+class Memory(_Type):
+    """Bytes, from MiB in digits or a number with a unit b, k, m or g."""
+
+    def frombasetype(self, value):
+        match = None
+        if not isinstance(value, (bool, float)):
+            match = re.fullmatch(r'(\d{1,15})([bkmg]?)', str(value).strip().lower())
+        if match is None:
+            raise ValueError('must be MiB in digits, or a number with a unit such as 64m or 1g')
+        size = int(match[1]) * _UNITS[match[2]]
+        if not _MEMORY_MIN <= size <= _MEMORY_MAX:
+            raise ValueError('must be from 6m to 4096g')
+        return size
+
+
+class Cpu(_Type):
+    """Cores, as a number or text."""
+
+    def frombasetype(self, value):
+        try:
+            if isinstance(value, bool):
+                raise ValueError
+            cores = float(value)
+        except (TypeError, ValueError):
+            raise ValueError('must be a number of cores, such as 0.5') from None
+        if not 0.01 <= cores <= 1024:
+            raise ValueError('must be from 0.01 to 1024 cores')
+        return cores
+
+
+class RestartPolicy(_Type):
+    """Docker's shape: Name, and MaximumRetryCount for on-failure."""
+
+    def frombasetype(self, value):
+        if not isinstance(value, dict) or set(value) - {'Name', 'MaximumRetryCount'}:
+            raise ValueError('must be an object with Name and MaximumRetryCount')
+        name = value.get('Name') or 'no'
+        if name not in ('no', 'always', 'on-failure', 'unless-stopped'):
+            raise ValueError('Name must be no, always, on-failure or unless-stopped')
+        count = operations.integer(value.get('MaximumRetryCount') or 0)
+        if not 0 <= count <= 1000:
+            raise ValueError('MaximumRetryCount must be from 0 to 1000')
+        if count and name != 'on-failure':
+            raise ValueError('MaximumRetryCount goes with on-failure only')
+        return {'Name': name, 'MaximumRetryCount': count}
+
+
+class Choice(_Type):
+    """One of a few words, in any case."""
+
+    def __init__(self, *words):
+        self._words = words
+
+    def frombasetype(self, value):
+        word = operations.text(value).lower()
+        if word not in self._words:
+            raise ValueError(f'must be one of {", ".join(self._words)}')
+        return word
+
+
+class Neutral(_Type):
+    """A field that clients send although they want nothing of it; anything else is refused."""
+
+    def __init__(self, *also):
+        self._also = also
+
+    def frombasetype(self, value):
+        if value in (False, '', [], {}, 'None', 'none', *self._also):
+            return None
+        raise ValueError('is not supported')
+
+
+class TextList(_Type):
+    """A list of texts."""
+
+    def frombasetype(self, value):
+        if not isinstance(value, list) or len(value) > 256:
+            raise ValueError('must be a list of at most 256 texts')
+        return [operations.text(item) for item in value]
+
+
+_IMAGE = (r'(?:[a-zA-Z0-9][a-zA-Z0-9.-]*(?::[0-9]+)?/)?'             # registry
+          r'[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*'                    # repository
+          r'(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*'
+          r'(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?'                  # tag
+          r'(?:@sha256:[0-9a-f]{64})?')                               # digest
+
+
+class ContainerCreate(wtypes.Base):
+    """Body of POST /v1/containers."""
+    image = wsme.wsattr(Text(255, 1, _IMAGE, 'is not an image reference such as '
+                             'registry:5000/repository/image:tag'), mandatory=True)
+    name = Name()
+    command = Command()
+    entrypoint = Command()
+    environment = TextMap(key_pattern=r'[^=\s]+', control=True)
+    labels = TextMap(maximum=255, reserved=RESERVED_LABEL_PREFIX)
+    workdir = Text(255, 1, r'/.*', 'must be an absolute path')
+    hostname = Text(63, 1, r'[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?', 'is not a host name')
+    user = Text(64, 1, r'[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?',
+                'must be a user or user:group')
+    cpu = Cpu()
+    memory = Memory()
+    restart_policy = RestartPolicy()
+    tty = Boolean()
+    interactive = Boolean()
+    image_pull_policy = Choice('never', 'always', 'ifnotpresent')
+    bay_uuid = Text(255)
+    # Sent by existing clients with nothing in them.
+    auto_remove = Neutral()
+    auto_heal = Neutral()
+    privileged = Neutral()
+    runtime = Neutral()
+    healthcheck = Neutral()
+    host = Neutral()
+    availability_zone = Neutral()
+    hints = Neutral()
+    nets = Neutral()
+    mounts = Neutral()
+    exposed_ports = Neutral()
+    registry = Neutral()
+    disk = Neutral()
+    cpu_policy = Neutral()
+    image_driver = Neutral('docker')
+    security_groups = Neutral(['default'])
+
+
+class BayCreate(wtypes.Base):
+    """Body of POST /v1/bays."""
+    name = wsme.wsattr(Name(), mandatory=True)
+    endpoint = wsme.wsattr(Text(255), mandatory=True)
+    driver = Text(32)
+    ca_cert = Text(255)
+    client_cert = Text(255)
+    client_key = Text(255)
+    hosts = TextList()
+    public = Boolean()
+    labels = TextMap(maximum=255)
+
+
+def parse(cls, data):
+    """Make an instance of a WSME type from a JSON object; absent and null are not set.
+
+    Raises UnknownParameter and InvalidParameter, which name the field.
+    """
+    attributes = {attribute.name: attribute for attribute in wtypes.list_attributes(cls)}
+    _refuse_unknown(data, attributes)
+    made = cls()
+    for name, attribute in attributes.items():
+        value = data.get(name)
+        if value is None:
+            if attribute.mandatory:
+                raise exceptions.InvalidParameter(name=name, reason='is required')
+            continue
+        try:
+            converted = wsme_json.fromjson(attribute.datatype, value)
+        except ValueError as exc:
+            raise exceptions.InvalidParameter(name=name, reason=str(exc)) from None
+        if converted is not None:
+            setattr(made, attribute.key, converted)
+    return made
+
+
+def given(made):
+    """The attributes that are set, as a dict."""
+    return {attribute.key: getattr(made, attribute.key)
+            for attribute in wtypes.list_attributes(type(made))
+            if getattr(made, attribute.key) is not wtypes.Unset}
+
+
+def _refuse_unknown(names, known):
+    for name in names:
+        if name not in known:
+            raise exceptions.UnknownParameter(
+                name=ascii(name)[1:65].rstrip("'"),
+                known=', '.join(sorted(known)) or 'none')
+
+
+def query(request, params):
+    """The query arguments as {parameter name: value}; absent ones have their default.
+
+    Raises UnknownParameter, InvalidParameter.
+    """
+    return _arguments(request, params, {})
+
+
+def arguments(request, params, allow_body):
+    """Query arguments and, where allowed, those of a JSON body; the same in both must agree."""
+    data = body(request) if allow_body or request.body else {}
+    if data and not allow_body:
+        raise exceptions.Invalid('Before version 1.41 parameters go into the query, not into '
+                                 'a body.')
+    return _arguments(request, params, data)
+
+
+def _arguments(request, params, data):
+    known = {param.wire_name: param for param in params}
+    try:
+        sent = request.GET.mixed()
+    except UnicodeDecodeError:
+        raise exceptions.Invalid('The query is not UTF-8.') from None
+    _refuse_unknown(sent, known)
+    _refuse_unknown(data, known)
+    values = {}
+    for name, param in known.items():
+        try:
+            found = [param.parse(source[name]) for source in (sent, data) if name in source]
+        except ValueError as exc:
+            raise exceptions.InvalidParameter(name=name, reason=str(exc)) from None
+        if len(found) == 2 and found[0] != found[1]:
+            raise exceptions.InvalidParameter(
+                name=name, reason='has one value in the query and another in the body')
+        value = found[0] if found else param.default
+        if param.required and value in (None, []):
+            raise exceptions.InvalidParameter(name=name, reason='is required')
+        values[param.name] = value
+    return values
+
+
+def body(request):
+    """The JSON object in the body of a request; {} for an empty body.
+
+    Raises InvalidBody, UnsupportedMediaType.
+    """
+    raw = request.body
+    if not raw.strip():
+        return {}
+    kind = (request.content_type or '').lower()
+    if kind != 'application/json' and not kind.endswith('+json'):
+        raise exceptions.UnsupportedMediaType()
+    try:
+        data = json.loads(raw.decode('utf-8'), parse_constant=_no_constant)
+    except UnicodeDecodeError:
+        raise exceptions.InvalidBody(reason='it is not UTF-8') from None
+    except RecursionError:
+        raise exceptions.InvalidBody(reason='it is nested too deeply') from None
+    except ValueError as exc:
+        raise exceptions.InvalidBody(reason=f'it cannot be parsed, {exc}') from None
+    if not isinstance(data, dict):
+        raise exceptions.InvalidBody(reason=f'this is {_KINDS[type(data)]}')
+    if _depth(data) > MAX_DEPTH:
+        raise exceptions.InvalidBody(reason=f'it is nested deeper than {MAX_DEPTH} levels')
+    return data
+
+
+_KINDS = {list: 'a list', str: 'a text', int: 'a number', float: 'a number', bool: 'a boolean',
+          type(None): 'null'}
+
+
+def _no_constant(word):
+    raise ValueError(f'{word} is not JSON')
+
+
+def _depth(value):
+    if isinstance(value, dict):
+        return 1 + max(map(_depth, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(_depth, value), default=0)
+    return 0
+
+
+# Query arguments of lists.
+
+def _words(value):
+    """A query argument that may be repeated, as a list of texts."""
+    return [operations.text(item) for item in (value if isinstance(value, list) else [value])]
+
+
+def _direction(value):
+    if value not in ('asc', 'desc'):
+        raise ValueError('must be asc or desc')
+    return value
+
+
+Param = operations.Param
+PAGE = (Param('limit', operations.integer, minimum=1), Param('marker', operations.text),
+        Param('sort_key', operations.text, 'id'), Param('sort_dir', _direction, 'asc'))
+LABELS = Param('label', _words, [])
+
+

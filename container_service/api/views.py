@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows as clients see them.  Plain dicts: a list of a thousand must not cost a conversion each."""
+
+from container_service import states
+from container_service.api.types import MIB
+
+
+def time(value):
+    """ISO 8601 with zone; None stays None."""
+    return value and value.isoformat(timespec='microseconds') + '+00:00'
+
+
+def links(base, collection, uuid):
+    return [{'rel': 'self', 'href': f'{base}/v1/{collection}/{uuid}'},
+            {'rel': 'bookmark', 'href': f'{base}/{collection}/{uuid}'}]
+
+
+def container(row, base, admin):
+    """A container, the same at every version: newer keys break no older client."""
+    spec = row.spec
+    memory = spec.get('memory_bytes')
+    restart = spec.get('restart_policy') or {'Name': 'no', 'MaximumRetryCount': 0}
+    view = {
+        'uuid': row.uuid, 'name': row.name, 'links': links(base, 'containers', row.uuid),
+        'image': row.image, 'command': spec.get('command') or [],
+        'entrypoint': spec.get('entrypoint') or [],
+        'status': row.status, 'status_reason': row.status_reason,
+        'status_detail': row.status_detail, 'task_state': row.task_state,
+        'cpu': spec.get('cpu'), 'cpu_policy': None,
+        'memory': memory and str(memory // MIB), 'memory_bytes': memory, 'disk': 0,
+        'environment': spec.get('environment') or {}, 'labels': spec.get('labels') or {},
+        'workdir': spec.get('workdir'), 'hostname': spec.get('hostname'),
+        'user': spec.get('user'), 'ports': row.ports or [], 'addresses': row.addresses or {},
+        'image_driver': 'docker', 'security_groups': [],
+        'restart_policy': {'Name': restart['Name'],
+                           'MaximumRetryCount': str(restart['MaximumRetryCount'])},
+        'interactive': spec.get('interactive', False), 'tty': spec.get('tty', False),
+        'auto_remove': False, 'auto_heal': False, 'healthcheck': {}, 'registry_id': None,
+        'bay_uuid': row.bay_uuid, 'exit_code': row.exit_code, 'oom_killed': row.oom_killed,
+        'engine_id': row.engine_id,
+        'user_id': row.user_id, 'project_id': row.project_id,
+        'created_at': time(row.created_at), 'updated_at': time(row.updated_at),
+        'started_at': time(row.started_at), 'finished_at': time(row.finished_at),
+    }
+    if admin:
+        view.update(image_pull_policy=spec.get('image_pull_policy', 'ifnotpresent'), host=None,
+                    runtime=None, privileged=False)
+    return view
+
+
+def action(row, base):
+    """An action, as the resource of its own."""
+    waiting = None
+    if row.status == states.QUEUED and row.waiting_code:
+        waiting = {'code': row.waiting_code, 'detail': row.waiting_detail}
+    return {
+        'uuid': row.uuid, 'operation': row.operation, 'status': row.status,
+        'container_uuid': row.resource_uuid, 'container_name': row.resource_name,
+        'bay_uuid': row.bay_uuid, 'project_id': row.project_id, 'user_id': row.user_id,
+        'request_id': row.request_id, 'parameters': row.params, 'stage': row.stage,
+        'progress': row.progress, 'waiting': waiting, 'conductor': row.conductor,
+        'attempts': row.attempts, 'error': row.error, 'caused_by': row.caused_by,
+        'created_at': time(row.created_at), 'started_at': time(row.started_at),
+        'progress_at': time(row.progress_at), 'finished_at': time(row.finished_at),
+        'links': links(base, 'actions', row.uuid),
+    }
+
+
+def container_action(row):
+    """An action in the shape of the older history resource."""
+    def plain(value):
+        return value and value.isoformat(timespec='microseconds')
+
+    failed = row.status in states.FINAL and row.status != states.SUCCEEDED
+    return {
+        'action': row.operation, 'container_uuid': row.resource_uuid,
+        'request_id': row.request_id, 'start_time': plain(row.created_at),
+        'finish_time': plain(row.finished_at),
+        'message': (row.error or {}).get('detail') or (row.status if failed else None),
+        'project_id': row.project_id, 'user_id': row.user_id, 'action_uuid': row.uuid,
+    }
+
+
+def container_action_event(row):
+    """The one event of an action, as the older history resource shows it."""
+    view = container_action(row)
+    result = {states.SUCCEEDED: 'Success'}.get(row.status)
+    if result is None and row.status in states.FINAL:
+        result = 'Error'
+    return {'event': f'container_{row.operation}', 'start_time': view['start_time'],
+            'finish_time': view['finish_time'], 'result': result, 'traceback': None}
+
+
+def bay(row, base, admin):
+    """A bay, in the shape that clients of the field know, with what is ours added."""
+    view = {
+        'uuid': row.uuid, 'name': row.name, 'driver': row.driver, 'public': row.public,
+        'labels': row.labels or {}, 'status': row.status, 'status_reason': row.status_reason,
+        'health_status': row.health_status,
+        'health_status_reason': row.health_status_reason,
+        'baymodel_id': None, 'node_count': 1, 'master_count': 0, 'bay_create_timeout': None,
+        'stack_id': None, 'discovery_url': None, 'api_address': None, 'node_addresses': [],
+        'master_addresses': [], 'project_id': row.project_id,
+        'links': links(base, 'bays', row.uuid),
+        'created_at': time(row.created_at), 'updated_at': time(row.updated_at),
+    }
+    if admin:
+        view.update(endpoint=row.endpoint, hosts=row.hosts, ca_cert=row.ca_cert,
+                    client_cert=row.client_cert, client_key=row.client_key,
+                    engine_id=row.engine_id, reconciled_at=time(row.reconciled_at))
+    return view

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Create and delete bays: which endpoint is acceptable, and when a bay may go."""
+
+from oslo_db import exception as db_exc
+from stevedore import driver as stevedore_driver
+from stevedore import exception as stevedore_exc
+
+from container_service import exceptions
+from container_service import lifecycle
+from container_service.db import bays
+from container_service.db import containers
+
+DRIVERS = 'container_service.drivers'
+
+
+def driver_class(name):
+    """The driver of that name.  Raises stevedore's NoMatches."""
+    return stevedore_driver.DriverManager(DRIVERS, name).driver
+
+
+def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
+           client_cert=None, client_key=None, hosts=None, public=False, labels=None):
+    """Record a bay.  Its engine is looked at by the next reconciling pass.
+
+    Raises InvalidParameter, NameTaken.
+    """
+    if driver not in conf.bays.drivers:
+        raise exceptions.InvalidParameter(
+            name='driver', reason=f'must be one of {", ".join(conf.bays.drivers)}')
+    try:
+        driver_class(driver).check_endpoint(
+            endpoint, ca_cert, client_cert, client_key, conf.bays.allow_insecure_tcp)
+    except stevedore_exc.NoMatches:
+        raise exceptions.InvalidParameter(
+            name='driver', reason=f'{driver} is not installed') from None
+    except ValueError as exc:
+        raise exceptions.InvalidParameter(name='endpoint', reason=str(exc)) from None
+    if endpoint.startswith('unix:') and not hosts:
+        raise exceptions.InvalidParameter(
+            name='hosts', reason='is required for a unix:// endpoint: name the conductor host '
+                                 'that the socket is on')
+    uuid = lifecycle.new_uuid()
+
+    def unit(conn):
+        bays.insert(conn, {
+            'uuid': uuid, 'project_id': context.project_id, 'name': name, 'driver': driver,
+            'endpoint': endpoint, 'ca_cert': ca_cert, 'client_cert': client_cert,
+            'client_key': client_key, 'hosts': hosts or None, 'public': public,
+            'labels': labels, 'status': 'CREATE_COMPLETE', 'health_status': 'UNKNOWN'})
+        return bays.get(conn, uuid, None)
+
+    try:
+        return db.transact(unit)
+    except db_exc.DBDuplicateEntry:
+        raise exceptions.NameTaken(kind='bay', name=name) from None
+
+
+def delete(db, ident):
+    """Forget a bay that has no containers.  Raises BayNotFound, BayInUse."""
+
+    def unit(conn):
+        row = bays.lock(conn, ident)
+        count = containers.count_on_bay(conn, row.uuid)
+        if count:
+            raise exceptions.BayInUse(bay=row.name, count=count)
+        bays.delete(conn, row.uuid)
+
+    db.transact(unit)

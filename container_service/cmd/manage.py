@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""container-service-manage: what an administrator does to the database."""
+
+import sys
+
+from oslo_config import cfg
+
+from container_service import conf as options
+from container_service import exceptions
+from container_service.db import base
+from container_service.db import migration
+
+
+def _db_sync(db):
+    before = migration.current(db)
+    migration.sync(db)
+    after = migration.current(db)
+    print(f'The schema is at revision {after}' +
+          ('; nothing to do.' if before == after else f', from {before or "nothing"}.'))
+
+
+def _db_version(db):
+    print(f'The schema is at revision {migration.current(db) or "none"}; '
+          f'this program needs {migration.newest()}.')
+
+
+_COMMANDS = {
+    ('db', 'sync'): (_db_sync, 'Create the schema or bring it up to date.'),
+    ('db', 'version'): (_db_version, 'Show the revision of the schema.'),
+}
+
+
+def _add_parsers(subparsers):
+    areas = {}
+    for (area, name), (function, summary) in _COMMANDS.items():
+        if area not in areas:
+            areas[area] = subparsers.add_parser(area).add_subparsers(
+                dest='command', required=True)
+        areas[area].add_parser(name, help=summary, description=summary).set_defaults(
+            function=function)
+
+
+def main():
+    conf = cfg.CONF
+    conf.register_cli_opt(cfg.SubCommandOpt(
+        'area', title='areas', handler=_add_parsers, required=True))
+    options.load(conf, sys.argv[1:])
+    try:
+        conf.area.function(base.Database(conf))
+    except exceptions.Error as exc:
+        sys.exit(f'container-service-manage: {exc}')

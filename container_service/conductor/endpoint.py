@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a conductor answers on the bus: two endpoints, one per topic.
+
+The bus hands a message over once and forgets it, so ``wake`` does nothing but tell the in-flight
+map; ``ask`` has a topic, server and threads of its own, and never waits behind the pool.
+Conductors trust nothing in a message but the uuid: all else is read from SQL.
+"""
+
+import dataclasses
+
+from oslo_log import log
+import oslo_messaging
+
+from container_service import exceptions
+from container_service import operations
+from container_service import rpc
+from container_service.conductor import runner
+from container_service.db import containers
+
+LOG = log.getLogger(__name__)
+
+
+class Wake:
+    """Topic of the doorbell."""
+    target = oslo_messaging.Target(version=rpc.VERSION)
+
+    def __init__(self, inflight):
+        self._inflight = inflight
+
+    @oslo_messaging.expose
+    def wake(self, context, container_uuid):
+        return self._inflight.wake(container_uuid)
+
+
+class Ask:
+    """Topic of the blocking operations."""
+    target = oslo_messaging.Target(version=rpc.VERSION)
+
+    def __init__(self, db, engines, deployment):
+        self._db = db
+        self._engines = engines
+        self._deployment = deployment
+
+    @oslo_messaging.expose
+    def ask(self, context, container_uuid, operation, params):
+        """Carry out a blocking operation.  Answers {'result': ...} or {'error': ...}."""
+        try:
+            return {'result': self._ask(container_uuid, operation, params)}
+        except exceptions.Error as exc:
+            return {'error': exc.to_dict()}
+        except Exception:
+            LOG.exception('%s of container %s', operation, container_uuid)
+            return {'error': exceptions.Error().to_dict()}
+
+    def _ask(self, container_uuid, operation, params):
+        op = operations.OPERATIONS.get(operation)
+        if op is None or op.is_async:
+            raise exceptions.Invalid(f'{operation} is not a blocking operation.')
+        with self._db.read() as conn:
+            row = containers.get(conn, container_uuid, None)
+        driver = self._engines.driver(row.bay_uuid)
+        container = runner.as_driver_sees(row, row.fence, self._deployment)
+        result = getattr(driver, op.name)(container, **params)
+        return dataclasses.asdict(result) if dataclasses.is_dataclass(result) else result

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Statements on bays."""
+
+import sqlalchemy as sa
+
+from container_service import exceptions
+from container_service.db import idents
+from container_service.db import paging
+from container_service.db.base import now
+from container_service.db.models import bays as table
+
+
+def _visible(project_id):
+    if project_id is None:
+        return sa.true()
+    return sa.or_(table.c.project_id == project_id, table.c.public.is_(sa.true()))
+
+
+def _ident(ident):
+    return (table.c.uuid if idents.is_uuid(ident) else table.c.name) == ident
+
+
+def get(conn, ident, project_id, share=False):
+    """The bay with that uuid or name that the project may use.  Raises BayNotFound.
+
+    ``share`` keeps it from being deleted until the transaction ends.
+    """
+    query = sa.select(table, now().label('db_now')).where(_ident(ident), _visible(project_id))
+    if share:
+        query = query.with_for_update(read=True)
+    row = conn.execute(query).first()
+    if row is None:
+        raise exceptions.BayNotFound(bay=ident)
+    return row
+
+
+def only(conn, project_id):
+    """The bay of a request that names none.  Raises BayRequired unless there is just one."""
+    rows = conn.execute(
+        sa.select(table, now().label('db_now')).where(_visible(project_id))
+        .order_by(table.c.id).limit(20).with_for_update(read=True)).all()
+    if not rows:
+        raise exceptions.BayRequired(
+            'There is no bay to place a container on. An administrator must create one.')
+    if len(rows) > 1:
+        raise exceptions.BayRequired(bays=', '.join(row.name for row in rows))
+    return rows[0]
+
+
+def lock(conn, ident):
+    row = conn.execute(sa.select(table).where(_ident(ident)).with_for_update()).first()
+    if row is None:
+        raise exceptions.BayNotFound(bay=ident)
+    return row
+
+
+def all_rows(conn):
+    return conn.execute(sa.select(table).order_by(table.c.id)).all()
+
+
+def listing(conn, *, project_id=None, page=None):
+    return paging.fetch(conn, table, sa.select(table).where(_visible(project_id)), page)
+
+
+def insert(conn, values):
+    conn.execute(table.insert().values(
+        created_at=now(), updated_at=now(), reconcile_at=now(), **values))
+
+
+def update(conn, uuid, values):
+    conn.execute(table.update().where(table.c.uuid == uuid).values(**values))
+
+
+def delete(conn, uuid):
+    conn.execute(table.delete().where(table.c.uuid == uuid))
+
+
+def take_reconcile(conn, uuid, interval):
+    """Take this bay's next full pass; False when it is not due or another took it."""
+    return conn.execute(
+        table.update().where(table.c.uuid == uuid, table.c.reconcile_at <= now())
+        .values(reconcile_at=now(interval))).rowcount == 1

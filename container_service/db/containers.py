@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Statements on containers.  Callers pass a connection and decide what is legal."""
+
+import sqlalchemy as sa
+
+from container_service import exceptions
+from container_service.db import idents
+from container_service.db import paging
+from container_service.db.base import now
+from container_service.db.models import container_labels
+from container_service.db.models import containers as table
+
+SORT_KEYS = ('id', 'uuid', 'name', 'image', 'status', 'created_at')
+
+
+def _ident(ident, project_id):
+    """Where clause for a live container by uuid or name; any project when that is None."""
+    # One column or the other, never both in an OR: a database that answers that with a scan
+    # would lock, or wait for, rows of others.
+    column = table.c.uuid if idents.is_uuid(ident) else table.c.live_name
+    clause = sa.and_(column == ident, table.c.deleted_at.is_(None))
+    if project_id is not None:
+        return sa.and_(clause, table.c.project_id == project_id)
+    return clause if idents.is_uuid(ident) else sa.false()
+
+
+def get(conn, ident, project_id):
+    """The live container with that uuid or name in the project.
+
+    Without a project (an administrator asking for all of them) only a uuid finds it, since
+    names are unique in a project only.  Raises ContainerNotFound.
+    """
+    row = conn.execute(sa.select(table).where(_ident(ident, project_id))).first()
+    if row is None:
+        raise exceptions.ContainerNotFound(container=ident)
+    return row
+
+
+def lock(conn, ident, project_id):
+    """As ``get``, and hold the row until the transaction ends; ``db_now`` is the time."""
+    row = conn.execute(sa.select(table, now().label('db_now'))
+                       .where(_ident(ident, project_id)).with_for_update()).first()
+    if row is None:
+        raise exceptions.ContainerNotFound(container=ident)
+    return row
+
+
+def lock_uuid(conn, uuid):
+    """Lock by uuid, deleted or not; None when there is none."""
+    return conn.execute(
+        sa.select(table).where(table.c.uuid == uuid).with_for_update()).first()
+
+
+def insert(conn, values):
+    conn.execute(table.insert().values(**values))
+    labels = values['spec'].get('labels')
+    if labels:
+        conn.execute(container_labels.insert(), [
+            {'container_uuid': values['uuid'], 'name': name, 'value': value}
+            for name, value in labels.items()])
+
+
+def update(conn, uuid, values, *where):
+    """Change a container; returns whether it matched."""
+    return conn.execute(
+        table.update().where(table.c.uuid == uuid, *where)
+        .values(updated_at=now(), **values)).rowcount == 1
+
+
+def listing(conn, *, project_id=None, filters=None, labels=(), page=None):
+    """One page of live containers.  ``labels`` is pairs of (name, value or None for any)."""
+    query = sa.select(table).where(table.c.deleted_at.is_(None))
+    if project_id is not None:
+        query = query.where(table.c.project_id == project_id)
+    for name, value in (filters or {}).items():
+        query = query.where(table.c[name] == value)
+    for name, value in labels:
+        match = sa.exists().where(
+            container_labels.c.container_uuid == table.c.uuid, container_labels.c.name == name)
+        if value is not None:
+            match = match.where(container_labels.c.value == value)
+        query = query.where(match)
+    return paging.fetch(conn, table, query, page)
+
+
+def runnable(conn, bay_uuids, limit, leave_out=()):
+    """Uuids of containers whose oldest action may be claimed now, longest waiting first."""
+    query = (sa.select(table.c.uuid)
+             .where(table.c.runnable_at <= now(), table.c.bay_uuid.in_(bay_uuids))
+             .order_by(table.c.runnable_at).limit(limit))
+    if leave_out:
+        query = query.where(table.c.uuid.not_in(leave_out))
+    return conn.execute(query).scalars().all()
+
+
+def idle_on_bay(conn, bay_uuid):
+    """Yield the live containers of a bay on which nothing is unfinished, for the reconciler."""
+    c = table.c
+    return conn.execute(
+        sa.select(c.uuid, c.generation, c.status, c.status_reason, c.fence, c.engine_id,
+                  c.image, c.name, c.spec)
+        .where(c.bay_uuid == bay_uuid, c.deleted_at.is_(None), c.task_state.is_(None))).all()
+
+
+def count_on_bay(conn, bay_uuid):
+    return conn.execute(
+        sa.select(sa.func.count()).select_from(table)
+        .where(table.c.bay_uuid == bay_uuid, table.c.deleted_at.is_(None))).scalar_one()

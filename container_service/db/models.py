@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables.  A change here needs a migration beside it; a test compares the two."""
+
+import json
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+
+metadata = sa.MetaData(naming_convention={
+    'ix': 'ix_%(table_name)s_%(column_0_N_name)s',
+    'uq': 'uq_%(table_name)s_%(column_0_N_name)s',
+    'pk': 'pk_%(table_name)s',
+})
+
+# Names, keys and labels are compared byte by byte, as PostgreSQL and SQLite do anyway.
+TABLE_OPTIONS = {'mysql_engine': 'InnoDB', 'mysql_charset': 'utf8mb4',
+                 'mysql_collate': 'utf8mb4_bin'}
+
+Id = sa.BigInteger().with_variant(sa.Integer(), 'sqlite')   # SQLite counts INTEGER only
+Uuid = sa.String(36)
+LongText = sa.Text().with_variant(mysql.MEDIUMTEXT(), 'mysql', 'mariadb')
+Time = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), 'mysql', 'mariadb')
+
+
+class Json(sa.types.TypeDecorator):
+    """A JSON value kept as text, the same on every database."""
+    impl = LongText
+    cache_ok = True
+
+    def process_bind_param(self, value, dialect):
+        return None if value is None else json.dumps(value, separators=(',', ':'))
+
+    def process_result_value(self, value, dialect):
+        return None if value is None else json.loads(value)
+
+
+# What makes a row the head of a queue of actions.  Containers have it now; an image pull or a
+# bay that has actions of its own gets the same columns.
+def _queue_columns():
+    return (
+        # Raised by every claim; what was written under an older one is refused.
+        sa.Column('fence', sa.BigInteger, nullable=False, server_default='0'),
+        sa.Column('next_sequence', sa.BigInteger, nullable=False, server_default='1'),
+        # Status when all that is queued has succeeded; null when nothing is unfinished.
+        sa.Column('projected_status', sa.String(16)),
+        sa.Column('task_state', sa.String(40)),
+        sa.Column('running_action_uuid', Uuid),
+        # From when the oldest queued action may be claimed; null while one runs or none waits.
+        sa.Column('runnable_at', Time),
+    )
+
+
+containers = sa.Table(
+    'containers', metadata,
+    sa.Column('id', Id, primary_key=True, autoincrement=True),
+    sa.Column('uuid', Uuid, nullable=False, unique=True),
+    sa.Column('project_id', sa.String(64), nullable=False),
+    sa.Column('user_id', sa.String(64)),
+    sa.Column('name', sa.String(255), nullable=False),
+    # The name while it lives, null once deleted: unique per project, and free again.
+    sa.Column('live_name', sa.String(255)),
+    sa.Column('bay_uuid', Uuid, nullable=False),
+    sa.Column('image', sa.String(255), nullable=False),
+    sa.Column('spec', Json, nullable=False),
+    sa.Column('status', sa.String(16), nullable=False),
+    sa.Column('status_reason', sa.Text),
+    sa.Column('status_detail', sa.String(255)),
+    *_queue_columns(),
+    sa.Column('generation', sa.Integer, nullable=False, server_default='1'),
+    sa.Column('engine_id', sa.String(64)),
+    sa.Column('exit_code', sa.Integer),
+    sa.Column('oom_killed', sa.Boolean, nullable=False),
+    sa.Column('addresses', Json),
+    sa.Column('ports', Json),
+    sa.Column('started_at', Time),
+    sa.Column('finished_at', Time),
+    sa.Column('created_at', Time, nullable=False),
+    sa.Column('updated_at', Time, nullable=False),
+    sa.Column('deleted_at', Time),
+    sa.UniqueConstraint('project_id', 'live_name'),
+    sa.Index('ix_containers_runnable_at', 'runnable_at'),
+    sa.Index('ix_containers_project_id_deleted_at', 'project_id', 'deleted_at'),
+    sa.Index('ix_containers_bay_uuid_deleted_at', 'bay_uuid', 'deleted_at'),
+    **TABLE_OPTIONS)
+
+container_labels = sa.Table(
+    'container_labels', metadata,
+    sa.Column('container_uuid', Uuid, primary_key=True),
+    sa.Column('name', sa.String(255), primary_key=True),
+    sa.Column('value', sa.String(255), nullable=False),
+    sa.Index('ix_container_labels_name_value', 'name', 'value'),
+    **TABLE_OPTIONS)
+
+actions = sa.Table(
+    'actions', metadata,
+    sa.Column('id', Id, primary_key=True, autoincrement=True),
+    sa.Column('uuid', Uuid, nullable=False, unique=True),
+    # The queue it stands in, and its place there.
+    sa.Column('resource_type', sa.String(16), nullable=False),
+    sa.Column('resource_uuid', Uuid, nullable=False),
+    sa.Column('sequence', sa.BigInteger, nullable=False),
+    sa.Column('operation', sa.String(32), nullable=False),
+    sa.Column('params', Json, nullable=False),
+    sa.Column('project_id', sa.String(64), nullable=False),
+    sa.Column('user_id', sa.String(64)),
+    sa.Column('request_id', sa.String(64)),
+    sa.Column('resource_name', sa.String(255)),
+    sa.Column('bay_uuid', Uuid),
+    sa.Column('status', sa.String(16), nullable=False),
+    sa.Column('stage', sa.String(64)),
+    sa.Column('progress', Json),
+    sa.Column('waiting_code', sa.String(32)),
+    sa.Column('waiting_detail', sa.Text),
+    # What tells "done" from "not done" after a crash, stored before acting.
+    sa.Column('remembered', Json),
+    sa.Column('conductor_uuid', Uuid),
+    sa.Column('conductor', sa.String(255)),
+    sa.Column('claim_uuid', Uuid),
+    sa.Column('fence', sa.BigInteger),
+    sa.Column('attempts', sa.Integer, nullable=False, server_default='0'),
+    sa.Column('error', Json),
+    sa.Column('caused_by', Uuid),
+    sa.Column('created_at', Time, nullable=False),
+    sa.Column('started_at', Time),
+    sa.Column('progress_at', Time),
+    sa.Column('finished_at', Time),
+    sa.UniqueConstraint('resource_type', 'resource_uuid', 'sequence'),
+    sa.Index('ix_actions_resource_uuid_status', 'resource_uuid', 'status'),
+    sa.Index('ix_actions_status_conductor_uuid', 'status', 'conductor_uuid'),
+    sa.Index('ix_actions_project_id', 'project_id'),
+    sa.Index('ix_actions_request_id', 'request_id'),
+    **TABLE_OPTIONS)
+
+bays = sa.Table(
+    'bays', metadata,
+    sa.Column('id', Id, primary_key=True, autoincrement=True),
+    sa.Column('uuid', Uuid, nullable=False, unique=True),
+    sa.Column('project_id', sa.String(64), nullable=False),
+    sa.Column('name', sa.String(255), nullable=False, unique=True),
+    sa.Column('driver', sa.String(32), nullable=False),
+    sa.Column('endpoint', sa.String(255), nullable=False),
+    sa.Column('ca_cert', sa.String(255)),
+    sa.Column('client_cert', sa.String(255)),
+    sa.Column('client_key', sa.String(255)),
+    sa.Column('hosts', Json),               # conductor hosts that reach it; null: all
+    sa.Column('public', sa.Boolean, nullable=False),
+    sa.Column('labels', Json),
+    sa.Column('status', sa.String(32), nullable=False),
+    sa.Column('status_reason', sa.Text),
+    sa.Column('health_status', sa.String(16), nullable=False),
+    sa.Column('health_status_reason', sa.Text),
+    sa.Column('engine_id', sa.String(128)),
+    sa.Column('reconcile_at', Time, nullable=False),   # when the next full pass is due
+    sa.Column('reconciled_at', Time),
+    sa.Column('created_at', Time, nullable=False),
+    sa.Column('updated_at', Time, nullable=False),
+    **TABLE_OPTIONS)
+
+conductors = sa.Table(
+    'conductors', metadata,
+    sa.Column('id', Id, primary_key=True, autoincrement=True),
+    sa.Column('uuid', Uuid, nullable=False, unique=True),     # the incarnation
+    sa.Column('host', sa.String(255), nullable=False),
+    sa.Column('slot', sa.Integer, nullable=False),
+    sa.Column('server', sa.String(255), nullable=False),      # its name on the bus
+    sa.Column('pid', sa.Integer),
+    sa.Column('boot_id', sa.String(36)),
+    sa.Column('version', sa.String(64)),
+    sa.Column('state', sa.String(16), nullable=False),        # up, draining, gone
+    sa.Column('heartbeats', sa.BigInteger, nullable=False, server_default='0'),
+    sa.Column('workers', sa.Integer),
+    sa.Column('in_flight', sa.Integer),
+    sa.Column('pool_full', sa.BigInteger),                    # how often the pool was full
+    sa.Column('lease_until', Time, nullable=False),
+    sa.Column('started_at', Time, nullable=False),
+    sa.Column('heartbeat_at', Time, nullable=False),
+    sa.Index('ix_conductors_state_lease_until', 'state', 'lease_until'),
+    **TABLE_OPTIONS)
+
+# Facts about this installation: 'deployment' is a random uuid that marks what is ours on an
+# engine, so that nothing of another installation is ever taken for ours.
+settings = sa.Table(
+    'settings', metadata,
+    sa.Column('name', sa.String(64), primary_key=True),
+    sa.Column('value', sa.String(255), nullable=False),
+    **TABLE_OPTIONS)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lists by key, not by offset: page 1000 costs what page 1 costs."""
+
+import dataclasses
+
+import sqlalchemy as sa
+
+from container_service import exceptions
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """Which part of a list.  ``marker`` is the uuid of the last item of the page before."""
+    limit: int
+    marker: str = None
+    sort_key: str = 'id'
+    descending: bool = False
+
+
+def fetch(conn, table, query, page):
+    """Run ``query`` for one page.  Returns (rows, whether there are more).
+
+    The marker is looked up with the filters of the query, so a foreign one is unknown.
+    Raises InvalidParameter for an unknown marker.
+    """
+    key = table.c[page.sort_key]
+    if page.marker is not None:
+        after = conn.execute(query.where(table.c.uuid == page.marker)).first()
+        if after is None:
+            raise exceptions.InvalidParameter(
+                name='marker', reason=f'there is no item {page.marker} in this list')
+        here, there = sa.tuple_(key, table.c.id), (after._mapping[key.name], after.id)
+        if page.sort_key == 'id':
+            query = query.where(
+                table.c.id < after.id if page.descending else table.c.id > after.id)
+        else:
+            query = query.where(here < there if page.descending else here > there)
+    order = [key, table.c.id] if page.sort_key != 'id' else [table.c.id]
+    query = query.order_by(*(c.desc() if page.descending else c.asc() for c in order))
+    rows = conn.execute(query.limit(page.limit + 1)).all()
+    return rows[:page.limit], len(rows) > page.limit

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may do what: oslo.policy rules, built from the operation table, plus the few reads.
+
+Queries are limited to the caller's project before policy is asked, so a rule never has to hide
+anything; it says which roles may use an operation at all.
+"""
+
+from oslo_config import cfg
+from oslo_policy import opts
+from oslo_policy import policy
+
+from container_service import exceptions
+from container_service import operations
+
+ADMIN = 'role:admin'
+MEMBER = 'role:admin or (role:member and project_id:%(project_id)s)'
+READER = 'role:admin or (role:reader and project_id:%(project_id)s)'
+
+
+def _rule(name, check, summary, *paths):
+    return policy.DocumentedRuleDefault(
+        name, check, summary, [{'method': method, 'path': path} for method, path in paths])
+
+
+def list_rules():
+    """Entry point of oslo.policy's sample generator: every rule there is."""
+    rules = [
+        _rule('container:list', READER, 'List containers.', ('GET', '/v1/containers')),
+        _rule('container:show', READER, 'Show a container and its history.',
+              ('GET', '/v1/containers/{container}'),
+              ('GET', '/v1/containers/{container}/container_actions'),
+              ('GET', '/v1/containers/{container}/container_actions/{request_id}')),
+        _rule('container:all_projects', ADMIN,
+              'List, show and act on containers of all projects (all_projects=true).',
+              ('GET', '/v1/containers'), ('GET', '/v1/containers/{container}'),
+              ('DELETE', '/v1/containers/{container}')),
+        _rule('action:list', READER, 'List actions.', ('GET', '/v1/actions')),
+        _rule('action:show', READER, 'Show an action.', ('GET', '/v1/actions/{action}')),
+        _rule('bay:list', READER, 'List bays.', ('GET', '/v1/bays')),
+        _rule('bay:show', READER, 'Show a bay.', ('GET', '/v1/bays/{bay}')),
+        _rule('bay:create', ADMIN, 'Create a bay.', ('POST', '/v1/bays')),
+        _rule('bay:delete', ADMIN, 'Delete a bay.', ('DELETE', '/v1/bays/{bay}')),
+    ]
+    for op in operations.OPERATIONS.values():
+        check = READER if op.http_method == 'GET' else MEMBER
+        rules.append(_rule(op.policy, check, op.summary, (op.http_method, op.path)))
+    return rules
+
+
+def get_enforcer():
+    """Entry point of oslo.policy's command line tools."""
+    conf = cfg.CONF
+    conf([], project='container-service')
+    return make_enforcer(conf)
+
+
+def make_enforcer(conf):
+    opts.set_defaults(conf)
+    enforcer = policy.Enforcer(conf)
+    enforcer.register_defaults(list_rules())
+    return enforcer
+
+
+def authorize(enforcer, context, rule):
+    """Raises Forbidden unless the caller may do what the rule is for, in its own project."""
+    target = {'project_id': context.project_id}
+    if not enforcer.authorize(rule, target, context.to_policy_values()):
+        raise exceptions.Forbidden(rule=rule)
