@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Talk to the REST API: one request, or a list page by page.
+
+It knows addresses, headers and errors, not what the answers mean; commands.py does, and wait.py
+knows how to wait for an action.
+"""
+
+import urllib.parse
+
+from keystoneauth1 import adapter
+from keystoneauth1 import exceptions as ksa_exceptions
+from keystoneauth1 import noauth
+from keystoneauth1 import session
+import urllib3.exceptions
+
+DEFAULT_ENDPOINT = 'http://127.0.0.1:9517'
+ENDPOINT_VARIABLE = 'CONTAINER_SERVICE_ENDPOINT'
+SERVICE_TYPE = 'container'
+MICROVERSION = '1.41'
+
+CONNECT_SECONDS = 5
+READ_SECONDS = 60
+
+_LOOPBACK = frozenset(('127.0.0.1', 'localhost', '::1'))
+
+
+class ClientError(Exception):
+    """Base of what goes wrong between here and the service; its text is for the user."""
+    hint = None
+    request_id = None
+    transient = False           # whether the same request may well succeed a little later
+    retry_after = None          # seconds the service asks to wait before
+
+
+class ApiError(ClientError):
+    """The service answered, with an error."""
+
+    def __init__(self, *, status, code=None, title=None, detail=None, request_id=None,
+                 links=(), hint=None, retry_after=None):
+        self.status = status
+        self.code = code
+        self.title = title
+        self.detail = detail or title or f'The service answered with HTTP status {status}.'
+        self.request_id = request_id
+        self.links = links
+        self.hint = hint
+        self.retry_after = retry_after
+        super().__init__(self.detail)
+
+    @property
+    def transient(self):
+        return self.status in (429, 502, 503, 504)
+
+
+class Unreachable(ClientError):
+    """No connection was made, so nothing was asked."""
+    transient = True
+
+
+class NoAnswer(ClientError):
+    """The request was sent and no answer came: it may have been carried out or not."""
+    transient = True
+
+
+class NotOurService(ClientError):
+    """Something answers at the endpoint that is not the container service."""
+
+
+def normalise_endpoint(endpoint):
+    """The address before ``/v1``, without trailing slash.  Raises ValueError."""
+    parts = urllib.parse.urlsplit(endpoint.strip())
+    if parts.scheme not in ('http', 'https') or not parts.hostname:
+        raise ValueError(f'{endpoint!r} is not an address like {DEFAULT_ENDPOINT}')
+    path = parts.path.rstrip('/').removesuffix('/v1').rstrip('/')
+    return f'{parts.scheme}://{parts.netloc}{path}'
+
+
+class Client:
+    """The service at one endpoint.  Makes no connection before the first request."""
+
+    def __init__(self, endpoint=DEFAULT_ENDPOINT):
+        self.endpoint = normalise_endpoint(endpoint)
+        self._adapter = _open(self.endpoint)
+
+    def get(self, path, params=None, **timeouts):
+        return self.request('GET', path, params=params, **timeouts)
+
+    def post(self, path, body=None, params=None, **timeouts):
+        return self.request('POST', path, body=body or {}, params=params, **timeouts)
+
+    def delete(self, path, params=None, **timeouts):
+        return self.request('DELETE', path, params=params, **timeouts)
+
+    def request(self, method, path, *, params=None, body=None, connect_seconds=CONNECT_SECONDS,
+                read_seconds=READ_SECONDS):
+        """Send one request and return the object it is answered with, or None.
+
+        Raises a ClientError.  Never tries again by itself: only the caller knows whether asking
+        twice is harmless.
+        """
+        try:
+            response = self._adapter.request(
+                f'/v1/{path}', method, params=_query(params), json=body, raise_exc=False,
+                timeout=(connect_seconds, read_seconds))
+        except ksa_exceptions.ClientException as exc:
+            raise _connection_error(self.endpoint, method, exc) from exc
+        if response.status_code >= 400:
+            raise _api_error(self.endpoint, response)
+        if not response.content:
+            return None
+        return _json_object(self.endpoint, response)
+
+    def pages(self, path, key, params=None, limit=None):
+        """Return (items, more): the list under ``key`` over all pages, or its first ``limit``.
+
+        ``more`` tells whether the service has further ones.
+        """
+        query = dict(params or {})
+        if limit is not None:
+            query['limit'] = limit
+        items = []
+        while True:
+            page = self.get(path, params=query)
+            items += page.get(key) or []
+            following = page.get('next')
+            if limit is not None and len(items) >= limit:
+                return items[:limit], bool(following) or len(items) > limit
+            if not following:
+                return items, False
+            # Only the query is taken from the link: behind a proxy its host and prefix may not
+            # be the ones that we reach the service by.
+            query = urllib.parse.parse_qs(urllib.parse.urlsplit(following).query,
+                                          keep_blank_values=True)
+
+
+def segment(text):
+    """``text`` as one part of a path.  Raises ValueError for what cannot be one."""
+    # HTTP clients and proxies resolve dots, so ".." would reach another address.
+    if not text.strip('.'):
+        raise ValueError('must be a name or a uuid')
+    return urllib.parse.quote(text, safe='')
+
+
+def _open(endpoint):
+    connection = session.Session()
+    if urllib.parse.urlsplit(endpoint).hostname in _LOOPBACK:
+        # A proxy from the environment cannot reach our own loopback.
+        connection.session.trust_env = False
+    return adapter.Adapter(
+        connection, auth=noauth.NoAuth(endpoint=endpoint), service_type=SERVICE_TYPE,
+        default_microversion=MICROVERSION, user_agent='container-service')
+
+
+def _query(params):
+    # As JSON spells them; Python's words are not those of the API.
+    spelled = {True: 'true', False: 'false'}
+    return {name: spelled[value] if isinstance(value, bool) else value
+            for name, value in (params or {}).items()}
+
+
+def _connection_error(endpoint, method, exc):
+    cause = exc.__context__             # the error of requests that keystoneauth translated
+    reason = cause.args[0] if cause is not None and cause.args else cause
+    reason = getattr(reason, 'reason', None) or reason
+    if isinstance(exc, ksa_exceptions.SSLError):
+        return Unreachable(f'Cannot talk TLS with {endpoint}: {_words(reason)}.')
+    if isinstance(reason, (urllib3.exceptions.NewConnectionError,
+                           urllib3.exceptions.ConnectTimeoutError)):
+        error = Unreachable(f'Cannot reach {endpoint}: is container-service-api running? '
+                            f'({_words(reason)})')
+        error.hint = ('start container-service-standalone, or name another address with '
+                      f'--endpoint or {ENDPOINT_VARIABLE}')
+        return error
+    error = NoAnswer(f'No answer from {endpoint}: {_words(reason or exc)}.')
+    if method != 'GET':
+        error.hint = ('what was asked for may have been accepted all the same; see: '
+                      'container-service action list')
+    return error
+
+
+def _words(reason):
+    """The shortest true words in a chain of library errors."""
+    refused = isinstance(reason, urllib3.exceptions.NewConnectionError)  # a kind of timeout too
+    if isinstance(reason, urllib3.exceptions.ConnectTimeoutError) and not refused:
+        return 'timed out'
+    if isinstance(reason, urllib3.exceptions.ReadTimeoutError):
+        return 'it took too long'
+    if isinstance(reason, urllib3.exceptions.ProtocolError):
+        return 'the connection broke'
+    origin = getattr(reason, '__cause__', None) or getattr(reason, '__context__', None)
+    text = getattr(origin, 'strerror', None) or str(reason)
+    return text.rstrip('.').splitlines()[0] if text else type(reason).__name__
+
+
+def _api_error(endpoint, response):
+    try:
+        error = dict(response.json()['errors'][0])
+    except (ValueError, LookupError, TypeError):
+        # A proxy in between, or not our service at all: its page is of no use to the user.
+        error = {'detail': f'{endpoint} answered {response.status_code} {response.reason} '
+                           'without saying why.'}
+    return ApiError(
+        status=error.get('status') or response.status_code, code=error.get('code'),
+        title=error.get('title'), detail=error.get('detail'),
+        request_id=error.get('request_id') or response.headers.get('X-Openstack-Request-Id'),
+        links=error.get('links') or (), hint=error.get('hint'),
+        retry_after=_retry_after(response))
+
+
+def _retry_after(response):
+    # The other form, a date, would need a clock that agrees with the service's.
+    text = response.headers.get('Retry-After', '')
+    return int(text) if text.isdigit() else None
+
+
+def _json_object(endpoint, response):
+    try:
+        answer = response.json()
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise NotOurService(f'What answers at {endpoint} is not the container service: '
+                            'it sent something other than a JSON object.')
+    return answer

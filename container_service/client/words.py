@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How values of the API read in a table or a sentence.  Standard library only.
+
+Machine formats (json, yaml, value) do not pass here: they show what the API sent.
+"""
+
+import datetime
+import json
+import shlex
+
+from container_service import operations
+
+# Where a command is called otherwise than its operation, as users of Docker expect.
+CLI_NAMES = {'reboot': 'restart', 'execute': 'exec'}
+
+
+def cli_name(operation_name):
+    """The command that asks for an operation."""
+    return CLI_NAMES.get(operation_name, operation_name)
+
+
+def operation_name(word):
+    """The operation that a user means by its own name or its command's."""
+    for name in operations.OPERATIONS:
+        if word in (name, cli_name(name)):
+            return name
+    raise ValueError(f'{word!r} is not an operation')
+
+
+def cell(key, value, now=None):
+    """Text for the value of a field in a table.
+
+    With ``now``, times are told by their age, which is what a list is read for.
+    """
+    if value is None:
+        return ''
+    if key in _SPECIAL:
+        return _SPECIAL[key](value)
+    if key.endswith('_at'):
+        return moment(value) if now is None else ago(value, now)
+    return plain(value) if not isinstance(value, (dict, list)) else _brief(value)
+
+
+def plain(value):
+    """Text that a script can use: nothing for null, JSON for objects and lists."""
+    if value is None:
+        return ''
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def moment(text):
+    """A time without the parts that nobody reads, in UTC."""
+    try:
+        return f'{_parse(text):%Y-%m-%d %H:%M:%S}'
+    except ValueError:
+        return text
+
+
+def ago(text, now):
+    """How long before ``now`` (an aware datetime) a time was."""
+    try:
+        seconds = (now - _parse(text)).total_seconds()
+    except ValueError:
+        return text
+    for unit, size in (('d', 86400), ('h', 3600), ('m', 60), ('s', 1)):
+        if seconds >= size:
+            return f'{int(seconds // size)}{unit} ago'
+    return 'just now'
+
+
+def size(byte_count):
+    """A number of bytes in decimal units, as registries and disks count."""
+    unit, name = _unit(byte_count)
+    return f'{byte_count / unit:.{0 if unit == 1 else 1}f} {name}'
+
+
+def pull_progress(progress):
+    """Bytes and layers of a pull as far as they are known, or an empty text."""
+    parts = []
+    done, total = progress.get('bytes') or 0, progress.get('bytes_total')
+    if total:
+        parts.append(f'{done / _unit(total)[0]:.1f}/{size(total)}')
+    elif done:
+        parts.append(size(done))
+    if progress.get('layers'):
+        parts.append(f'{progress.get("layers_done") or 0}/{progress["layers"]} layers')
+    return ', '.join(parts)
+
+
+def pulling(progress):
+    """What a pull is at, for example ``pulling 3.1/9.9 MB, 1/4 layers of alpine``."""
+    numbers = pull_progress(progress)
+    return ' '.join(filter(None, ('pulling', numbers and f'{numbers} of', progress['image'])))
+
+
+def _unit(byte_count):
+    for unit, name in ((10**9, 'GB'), (10**6, 'MB'), (10**3, 'kB')):
+        if byte_count >= unit:
+            return unit, name
+    return 1, 'B'
+
+
+def _parse(text):
+    value = datetime.datetime.fromisoformat(text)
+    if value.tzinfo is None:
+        return value.replace(tzinfo=datetime.UTC)
+    return value.astimezone(datetime.UTC)
+
+
+def _words(value):
+    return shlex.join(value) if isinstance(value, list) else str(value)
+
+
+def _progress(value):
+    return ': '.join(filter(None, (value.get('image'), pull_progress(value))))
+
+
+def _detail(value):
+    return value.get('detail') or value.get('title') or value.get('code') or ''
+
+
+def _restart_policy(value):
+    if not isinstance(value, dict):
+        return str(value)
+    count = value.get('MaximumRetryCount')
+    return f'{value.get("Name", "")}:{count}' if int(count or 0) else value.get('Name', '')
+
+
+def _addresses(value):
+    return ', '.join(f'{network}={entry.get("addr")}'
+                     for network, entries in value.items() for entry in entries)
+
+
+def _brief(value):
+    entries = value.values() if isinstance(value, dict) else value
+    if any(isinstance(entry, (dict, list)) for entry in entries):
+        return plain(value)
+    if isinstance(value, dict):
+        return ', '.join(f'{key}={plain(entry)}' for key, entry in value.items())
+    return ', '.join(plain(entry) for entry in value)
+
+
+_SPECIAL = {
+    'addresses': _addresses, 'command': _words, 'entrypoint': _words, 'error': _detail,
+    'operation': cli_name, 'progress': _progress, 'restart_policy': _restart_policy,
+    'waiting': _detail,
+}
