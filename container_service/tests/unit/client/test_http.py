@@ -14,7 +14,7 @@ class EndpointTest(unittest.TestCase):
     def test_ways_to_write_one(self):
         for text in ('http://h:9517', 'http://h:9517/', 'http://h:9517/v1', 'http://h:9517/v1/'):
             self.assertEqual('http://h:9517', http.normalise_endpoint(text))
-        self.assertEqual('https://h/containers', http.normalise_endpoint('https://h/containers/v1'))
+        self.assertEqual('https://h/cs', http.normalise_endpoint('https://h/cs/v1'))
 
     def test_what_is_none(self):
         for text in ('', 'h:9517', 'localhost', 'ftp://h', 'http://', '/v1'):
