@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-import threading
+import time
 
 from oslo_log import log
 
@@ -16,16 +16,18 @@ LOG = log.getLogger(__name__)
 
 def until_told_to_stop():
     """Wait for SIGTERM or SIGINT.  A second one ends the process at once."""
-    told = threading.Event()
+    told = []
 
     def handle(number, frame):
-        if told.is_set():
+        if told:
             os._exit(128 + number)
-        told.set()
+        told.append(number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
-    told.wait()
+    # Not an Event: with green threads the handler may run where no lock can be waited for.
+    while not told:
+        time.sleep(0.3)
 
 
 def run(*services):

@@ -141,6 +141,25 @@ class InvalidState(Conflict):
     message = 'Cannot %(operation)s container %(uuid)s in %(status)s state%(because)s.'
 
 
+class Busy(Conflict):
+    code = 'container_busy'
+    title = 'Container is busy'
+    message = 'Container %(uuid)s is busy with action %(action)s (%(operation)s).'
+    hint = 'Wait for that action, or leave if_busy=reject out to be queued behind it.'
+
+
+class TooLateToCancel(Conflict):
+    code = 'too_late_to_cancel'
+    title = 'Too late to cancel'
+    message = 'Action %(action)s (%(operation)s) %(reason)s.'
+
+
+class QueueFull(Conflict):
+    code = 'queue_full'
+    title = 'Queue of the container is full'
+    message = 'Container %(uuid)s has %(count)d unfinished actions, which is the limit.'
+
+
 class NameTaken(Conflict):
     code = 'name_taken'
     title = 'Name is taken'
@@ -167,12 +186,46 @@ class UnsupportedMediaType(Error):
     message = 'The body must be JSON, sent with Content-Type: application/json.'
 
 
+class IdempotencyMismatch(Error):
+    status = 422
+    code = 'idempotency_mismatch'
+    title = 'Idempotency key was used for something else'
+    message = ('The Idempotency-Key %(key)s belongs to another request of this project. Use a '
+               'new key for a new request.')
+
+
+class TooManyActions(Error):
+    status = 429
+    code = 'too_many_actions'
+    title = 'Too many unfinished actions'
+    message = 'The project has %(count)d unfinished actions; its limit is %(limit)d.'
+
+
 class Unavailable(Error):
     status = 503
     code = 'unavailable'
     title = 'Service unavailable'
     message = 'The service cannot do this now. Try again later.'
     retry_after = 5
+
+
+class SystemFull(Unavailable):
+    code = 'system_full'
+    title = 'Too much is queued'
+    message = 'The service has %(count)d unfinished actions, which is its limit. Try again later.'
+
+
+class PoolFull(Unavailable):
+    code = 'pool_full'
+    title = 'Every conductor is full'
+    message = 'Every conductor is working on as much as it can. Try again later.'
+
+
+class TooManyWaiters(Unavailable):
+    code = 'too_many_waiters'
+    title = 'Too many waiting requests'
+    message = 'Too many requests wait for actions here. Ask again without waiting, or later.'
+    retry_after = 1
 
 
 class DatabaseUnavailable(Unavailable):
@@ -222,6 +275,14 @@ class Fenced(Error):
     message = 'Another conductor has taken over container %(container)s.'
 
 
+class Cancelled(Error):
+    """The action was asked to stop, and this is where it could.  Told on the action."""
+    status = 409
+    code = 'cancelled'
+    title = 'Cancelled'
+    message = 'Cancelled on request.'
+
+
 class DriverError(Error):
     """What a driver raises, and nothing else.  ``detail`` has the engine's own words.
 
@@ -258,6 +319,21 @@ class ImageNotFound(DriverError):
     title = 'Image not found'
     message = 'The image %(image)s was not found.'
     hint = 'Check the name and tag of the image, and that the registry has it.'
+
+
+class ImageAbsent(DriverError):
+    """The engine does not have the image: it must be pulled before the container is made."""
+    code = 'image_absent'
+    title = 'Image is not on the engine'
+    message = 'The image %(image)s is not on the engine.'
+
+
+class PullStalled(DriverError):
+    code = 'image_pull_stalled'
+    title = 'Pull made no progress'
+    message = 'The image %(image)s came no further for %(seconds)d seconds; the pull was ended.'
+    hint = 'Check the registry and the network of the engine, then try again.'
+    retriable = True
 
 
 class PullFailed(DriverError):

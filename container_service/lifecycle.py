@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""submit, claim, progress, succeed, fail: the only writer of status columns.
+"""submit, claim, progress, succeed, fail, cancel: the only writer of status columns.
 
 Every transition of a container or an action is one function here and one transaction, which
-begins by locking the container row.  Acceptance (``create``, ``submit``) is called by the API,
-the rest by conductors.  What is legal comes from ``operations.py``; statements are in ``db/``.
+begins by locking the container row.  Acceptance (``create``, ``submit``, ``cancel``) is called
+by the API, the rest by conductors.  What is legal comes from ``operations.py``; statements are
+in ``db/``; shared pulls, which have a life of their own, are in ``pulls.py``.
 
 The story goes on in ``rpc.py`` (the doorbell) and ``conductor/runner.py``.
 """
 
 import dataclasses
+import datetime
 import types
 import uuid as uuids
 
 from oslo_db import exception as db_exc
-import sqlalchemy as sa
 
 from container_service import exceptions
 from container_service import operations
@@ -21,6 +22,8 @@ from container_service import states
 from container_service.db import actions
 from container_service.db import bays
 from container_service.db import containers
+from container_service.db import idempotency
+from container_service.db import pulls
 from container_service.db.base import now
 
 CONTAINER = 'container'
@@ -35,95 +38,307 @@ def new_uuid():
 
 # Acceptance
 
-def create(context, db, op, *, name, image, spec, bay=None):
-    """Accept the creation of a container.  Returns (container row, action row).
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """What a request wants besides the operation itself."""
+    if_busy: str = operations.QUEUE
+    on_predecessor_failure: str = operations.SKIP
+    dry_run: bool = False
+    timeout_seconds: int = None         # from acceptance to the end
+    key: str = None                     # Idempotency-Key
+    fingerprint: str = None             # of the request that the key stands for
+    queue_limit: int = None             # unfinished actions that one container may have
 
-    Container and action are written in one transaction.  Raises NameTaken, BayNotFound,
-    BayRequired.  ``name`` None makes one up.
+    @property
+    def run_anyway(self):
+        return self.on_predecessor_failure == operations.RUN
+
+
+@dataclasses.dataclass(frozen=True)
+class Accepted:
+    """What became of a request: the container as it was, and the action that stands for it."""
+    container: object
+    action: object
+    replayed: bool = False              # an earlier request with the same key got this answer
+    folded: bool = False                # an equal action was queued already
+    waits_for: tuple = ()               # unfinished actions before it
+    cancelled: tuple = ()               # uuids of actions that were cancelled to make way
+
+
+class _DryRun(Exception):
+    """Rolls back a transaction whose outcome was all that was asked for."""
+
+    def __init__(self, accepted):
+        super().__init__()
+        self.accepted = accepted
+
+
+def create(context, db, op, *, name, image, spec, bay=None, terms=Terms()):  # noqa: B008
+    """Accept the creation of a container.
+
+    Container and action are written in one transaction.  ``name`` None makes one up.  Raises
+    NameTaken, BayNotFound, BayRequired, IdempotencyMismatch.
     """
     uuid, action_uuid = new_uuid(), new_uuid()
     name = name or f'container-{uuid[:8]}'
 
     def unit(conn):
+        idempotency.insert(conn, context, terms, action_uuid)
         place = (bays.get(conn, bay, context.project_scope, share=True) if bay
                  else bays.only(conn, context.project_scope))
         time = place.db_now
-        container = {
+        values = {
             'uuid': uuid, 'project_id': context.project_id, 'user_id': context.user_id,
             'name': name, 'live_name': name, 'bay_uuid': place.uuid, 'image': image,
             'spec': spec, 'status': states.CREATING, 'next_sequence': 2,
             'projected_status': op.target_for({}, states.CREATING),
-            'task_state': states.task_state(op.name), 'runnable_at': time, 'created_at': time,
-            'updated_at': time, 'generation': 1, 'fence': 0, 'oom_killed': False}
-        containers.insert(conn, container)
-        row = _as_row(containers.table, container)
-        return row, _enqueue(conn, context, op, action_uuid, {}, row, 1, time)
+            'task_state': states.task_state(op.name), 'runnable_at': time,
+            'head_urgent': int(op.urgent), 'created_at': time, 'updated_at': time,
+            'generation': 1, 'fence': 0, 'oom_killed': False}
+        containers.insert(conn, values)
+        row = _as_row(containers.table, values)
+        action = _enqueue(conn, context, op, action_uuid, {}, row, 1, time, terms)
+        return _unless_dry(terms, Accepted(row, action))
 
     try:
-        return db.transact(unit, landed=lambda conn: _accepted(conn, action_uuid))
+        return _accept(db, terms, unit, action_uuid)
     except db_exc.DBDuplicateEntry:
-        raise exceptions.NameTaken(kind='container', name=name) from None
+        return (_replayed(db, context, terms)
+                or _raise(exceptions.NameTaken(kind='container', name=name)))
 
 
-def submit(context, db, op, ident, params):
-    """Accept an operation on a container.  Returns (container row, action row).
+def submit(context, db, op, ident, params, terms=Terms()):  # noqa: B008
+    """Accept an operation on a container.
 
     It is checked against the status that the container will have when all that is queued has
-    succeeded.  Raises ContainerNotFound and InvalidState.
+    succeeded.  An equal request whose action is the last in line and still queued is folded
+    into it, where the table allows that.  Raises ContainerNotFound, InvalidState, Busy,
+    QueueFull, IdempotencyMismatch.
     """
     action_uuid = new_uuid()
 
     def unit(conn):
         row = containers.lock(conn, ident, context.project_scope)
+        waiting = actions.unfinished(conn, CONTAINER, row.uuid) if row.task_state else []
+        if waiting and terms.if_busy == operations.REJECT:
+            raise exceptions.Busy(uuid=row.uuid, action=waiting[0].uuid,
+                                  operation=waiting[0].operation)
+        twin = _twin(context, op, params, terms, waiting)
+        idempotency.insert(conn, context, terms, twin.uuid if twin else action_uuid)
+        if twin:
+            actions.fold(conn, twin, context.request_id)
+            return _unless_dry(terms, Accepted(
+                row, twin, folded=True, waits_for=tuple(waiting[:-1])))
+        cancelled = ()
+        if op.name == 'delete' and params.get('force'):
+            row, waiting, cancelled = _clear_the_way(conn, row, waiting)
+        _check(op, params, row, waiting, terms)
         status = row.projected_status or row.status
-        if status not in op.statuses_for(params):
-            raise exceptions.InvalidState(
-                operation=op.name, uuid=row.uuid, status=status, because=_because(conn, row),
-                hint=_state_hint(op, status))
         values = {'projected_status': op.target_for(params, status),
                   'next_sequence': row.next_sequence + 1}
-        if row.task_state is None:
-            values.update(task_state=states.task_state(op.name), runnable_at=row.db_now)
+        if not waiting:
+            values.update(task_state=states.task_state(op.name), runnable_at=row.db_now,
+                          head_urgent=int(op.urgent))
         containers.update(conn, row.uuid, values)
-        return row, _enqueue(conn, context, op, action_uuid, params, row, row.next_sequence,
-                             row.db_now)
+        action = _enqueue(conn, context, op, action_uuid, params, row, row.next_sequence,
+                          row.db_now, terms)
+        return _unless_dry(terms, Accepted(
+            row, action, waits_for=tuple(waiting), cancelled=cancelled))
 
-    return db.transact(unit, landed=lambda conn: _accepted(conn, action_uuid))
+    try:
+        return _accept(db, terms, unit, action_uuid)
+    except db_exc.DBDuplicateEntry:
+        return _replayed(db, context, terms)
 
 
-def _enqueue(conn, context, op, uuid, params, container, sequence, time):
+def _raise(exc):
+    raise exc
+
+
+def _accept(db, terms, unit, action_uuid):
+    def landed(conn):
+        action = actions.find(conn, _a.uuid == action_uuid)
+        return action and Accepted(containers.by_uuid(conn, action.resource_uuid), action)
+
+    try:
+        return db.transact(unit, landed)
+    except _DryRun as done:
+        return done.accepted
+
+
+def _unless_dry(terms, accepted):
+    if terms.dry_run:
+        raise _DryRun(accepted)
+    return accepted
+
+
+def _replayed(db, context, terms):
+    """The answer that an earlier request with the same key got; None when there was none.
+
+    Raises IdempotencyMismatch.
+    """
+    if terms.key is None:
+        return None
+    with db.read() as conn:
+        earlier = idempotency.find(conn, context.project_id, terms.key)
+        if earlier is None:
+            return None
+        if earlier.fingerprint != terms.fingerprint:
+            raise exceptions.IdempotencyMismatch(key=terms.key)
+        action = actions.get(conn, earlier.resource_uuid, None)
+        container = containers.by_uuid(conn, action.resource_uuid)
+    db.transact(lambda conn: actions.add_request(conn, action.uuid, context.request_id))
+    return Accepted(container, action, replayed=True)
+
+
+def _twin(context, op, params, terms, waiting):
+    """The action that an equal request would be folded into, or None.
+
+    Only the last in line will do: behind another one the same request means something else.
+    """
+    last = waiting[-1] if waiting else None
+    if (op.coalesce and last is not None and last.status == states.QUEUED
+            and last.operation == op.name and last.params == params
+            and last.user_id == context.user_id
+            and bool(last.run_anyway) == terms.run_anyway
+            and last.timeout_seconds == terms.timeout_seconds
+            and last.cancel_requested_at is None):
+        return last
+    return None
+
+
+def _check(op, params, row, waiting, terms):
+    """Raises InvalidState or QueueFull unless the operation may be queued."""
+    status = row.projected_status or row.status
+    if status not in op.statuses_for(params):
+        because = ''
+        if waiting:
+            because = (f', which it will be in after action {waiting[-1].uuid} '
+                       f'({waiting[-1].operation})')
+        hint = f'It is possible in: {", ".join(sorted(op.allowed))}.'
+        if op.name == 'delete' and status in op.statuses_for({'stop': True}):
+            hint = 'Stop it first, or delete it with stop=true.'
+        raise exceptions.InvalidState(operation=op.name, uuid=row.uuid, status=status,
+                                      because=because, hint=hint)
+    # Delete is never refused for this: it is what empties a queue.
+    if terms.queue_limit and len(waiting) >= terms.queue_limit and op.name != 'delete':
+        raise exceptions.QueueFull(uuid=row.uuid, count=len(waiting))
+
+
+def _clear_the_way(conn, row, waiting):
+    """For a forced delete: cancel what is queued, ask what runs to stop.
+
+    Returns the container as it is then, what is still unfinished, and what was cancelled.
+    """
+    cancelled = []
+    for action in waiting:
+        if action.operation == 'delete':
+            continue
+        if action.status == states.QUEUED and not _may_have_acted(action):
+            cancelled.append(action.uuid)
+            actions.update(conn, action.uuid, _cancelled_values(
+                'Cancelled by a forced delete of the container.'))
+            if action.pull_uuid:
+                pulls.cancel_unless_waited_for(conn, action.pull_uuid)
+        else:
+            _request_cancel(conn, row, action)
+    waiting = [action for action in waiting if action.uuid not in cancelled]
+    projected = _projected(row.status, waiting)
+    row = _as_row(containers.table, {
+        **row._mapping, 'projected_status': projected, 'db_now': row.db_now})
+    return row, waiting, tuple(cancelled)
+
+
+def _enqueue(conn, context, op, uuid, params, container, sequence, time, terms):
+    deadline = None
+    if terms.timeout_seconds is not None:
+        deadline = time + datetime.timedelta(seconds=terms.timeout_seconds)
     values = {
         'uuid': uuid, 'resource_type': CONTAINER, 'resource_uuid': container.uuid,
         'resource_name': container.name, 'sequence': sequence, 'operation': op.name,
-        'params': params, 'project_id': context.project_id, 'user_id': context.user_id,
+        'params': params, 'project_id': container.project_id, 'user_id': context.user_id,
         'request_id': context.request_id, 'bay_uuid': container.bay_uuid,
-        'status': states.QUEUED, 'attempts': 0, 'created_at': time}
+        'status': states.QUEUED, 'attempts': 0, 'run_anyway': int(terms.run_anyway),
+        'coalesced': 0, 'timeout_seconds': terms.timeout_seconds, 'deadline_at': deadline,
+        'created_at': time}
     actions.insert(conn, values)
     return _as_row(actions.table, values)
 
 
 def _as_row(table, values):
-    """What reading a row just inserted would give, without asking for it."""
+    """What reading a row just written would give, without asking for it."""
     return types.SimpleNamespace(**{**dict.fromkeys(table.c.keys()), **values})
 
 
-def _accepted(conn, action_uuid):
-    action = actions.find(conn, _a.uuid == action_uuid)
-    return action and (containers.lock_uuid(conn, action.resource_uuid), action)
+# Cancel
+
+def cancel(context, db, uuid):
+    """Ask for an action to be cancelled.  Returns the action as it is then.
+
+    One that never ran ends at once, with no effect for sure.  One that runs is asked to stop
+    and to undo what it has half made; its conductor must be woken.  Asking again is the same.
+    Raises ActionNotFound, TooLateToCancel.
+    """
+    with db.read() as conn:
+        found = actions.get(conn, uuid, context.project_scope)
+
+    def unit(conn):
+        row = containers.lock_uuid(conn, found.resource_uuid)
+        action = actions.find(conn, _a.uuid == uuid)
+        reason = too_late(action)
+        if reason:
+            raise exceptions.TooLateToCancel(
+                action=uuid, operation=action.operation, reason=reason)
+        if action.status == states.QUEUED and not _may_have_acted(action):
+            _cancel_queued(conn, row, action)
+        elif action.cancel_requested_at is None:
+            _request_cancel(conn, row, action)
+        return actions.find(conn, _a.uuid == uuid)
+
+    return db.transact(unit)
 
 
-def _because(conn, row):
-    """Words for a refusal that rests on what is queued, naming the last action in the way."""
-    if row.projected_status is None:
-        return ''
-    last = actions.unfinished(conn, CONTAINER, row.uuid)[-1]
-    return f', which it will be in after action {last.uuid} ({last.operation})'
+def too_late(action):
+    """Why an action cannot be cancelled any more, in words; None when it can be."""
+    if action.status in states.FINAL:
+        return f'has ended already: {action.status}'
+    op = operations.OPERATIONS[action.operation]
+    if action.status in states.CLAIMED and op.cancel != operations.UNDO:
+        return 'is being carried out, and its one step cannot be taken back'
+    return None
 
 
-def _state_hint(op, status):
-    if op.name == 'delete' and status in op.statuses_for({'stop': True}):
-        return 'Stop it first, or delete it with stop=true.'
-    return f'It is possible in: {", ".join(sorted(op.allowed))}.'
+def _may_have_acted(action):
+    """Whether a queued action may have changed something on the engine in an earlier attempt."""
+    return action.started_at is not None and action.waiting_code != pulls.WAITING
+
+
+def _cancelled_values(detail):
+    return {'status': states.CANCELLED, 'finished_at': now(), 'waiting_code': None,
+            'error': {'code': 'cancelled', 'title': 'Cancelled', 'stage': None,
+                      'retriable': True, 'detail': detail, 'hint': None}}
+
+
+def _cancel_queued(conn, row, action):
+    actions.update(conn, action.uuid, {
+        **_cancelled_values('Cancelled before it ran; it had no effect.'),
+        'cancel_requested_at': now()})
+    values = {}
+    if operations.OPERATIONS[action.operation].creates:
+        values = {'status': states.ERROR, 'status_reason': f'{action.operation} cancelled'}
+    _settle(conn, row, values, states.CANCELLED, action)
+    if action.pull_uuid:
+        pulls.cancel_unless_waited_for(conn, action.pull_uuid)
+
+
+def _request_cancel(conn, row, action):
+    values = {'cancel_requested_at': now()}
+    if action.status in states.CLAIMED:
+        values['status'] = states.CANCELLING
+    else:
+        # It has been tried before: whoever claims it next undoes instead of going on.
+        containers.update(conn, row.uuid, {'runnable_at': now()})
+    actions.update(conn, action.uuid, values)
 
 
 # Execution
@@ -134,56 +349,69 @@ class Claim:
     uuid: str
     fence: int
     action: object           # the row as claimed
-    container: object        # the row as it was when claimed
+    container: object        # the row as it was before
+    seconds_left: float      # until its deadline
 
     @property
     def operation(self):
         return operations.OPERATIONS[self.action.operation]
 
 
-def claim(db, container_uuid, conductor, serves=lambda bay_uuid: True):
+def claim(db, container_uuid, conductor, admit, limit_of):
     """Take the oldest queued action of a container for this conductor.
 
     Returns the Claim, or None when nothing is queued, an older action of the container is
-    unfinished, its time has not come, or this conductor does not reach the bay.  Safe to call
-    twice: the second gets None.
+    unfinished, its time has not come, or ``admit(bay_uuid, urgent)`` says no.  Safe to call
+    twice: the second gets None.  ``limit_of(op)`` is the seconds that an operation may take.
     """
     claim_uuid = new_uuid()
 
     def unit(conn):
         row = containers.lock_uuid(conn, container_uuid)
-        if row is None or row.running_action_uuid or row.runnable_at is None:
+        if row is None or row.runnable_at is None or row.runnable_at > row.db_now:
             return None
-        if not serves(row.bay_uuid):
+        if not admit(row.bay_uuid, bool(row.head_urgent)):
             return None
         head = next(iter(actions.unfinished(conn, CONTAINER, container_uuid, limit=1)), None)
         if head is None or head.status != states.QUEUED:
             return None
         op = operations.OPERATIONS[head.operation]
-        fence = row.fence + 1
-        first = now() if head.started_at is None else head.started_at
-        # The time is compared in the statement that claims, on the database's clock.
-        if not containers.update(
-                conn, row.uuid, {
-                    'fence': fence, 'running_action_uuid': head.uuid, 'runnable_at': None,
-                    'task_state': states.task_state(op.name),
-                    'status': op.during or row.status}, _c.runnable_at <= now()):
-            return None
-        actions.update(conn, head.uuid, {
-            'status': states.ACTION_RUNNING, 'claim_uuid': claim_uuid, 'fence': fence,
-            'conductor_uuid': conductor.uuid, 'conductor': conductor.server,
-            'attempts': head.attempts + 1, 'started_at': first, 'progress_at': now(),
-            'stage': None, 'progress': None, 'waiting_code': None, 'waiting_detail': None})
-        return Claim(claim_uuid, fence, head, row)
+        fence, deadline = row.fence + 1, _deadline(head, row.db_now, limit_of(op))
+        changes = {
+            'status': (states.CANCELLING if head.cancel_requested_at
+                       else states.ACTION_RUNNING),
+            'claim_uuid': claim_uuid, 'fence': fence, 'conductor_uuid': conductor.uuid,
+            'conductor': conductor.server, 'attempts': head.attempts + 1,
+            'started_at': head.started_at or row.db_now, 'progress_at': row.db_now,
+            'deadline_at': deadline, 'parked_at': None, 'stage': None, 'progress': None,
+            'waiting_code': None, 'waiting_detail': None}
+        containers.update(conn, row.uuid, {
+            'fence': fence, 'running_action_uuid': head.uuid, 'runnable_at': None,
+            'task_state': states.task_state(op.name), 'status': op.during or row.status})
+        actions.update(conn, head.uuid, changes)
+        return Claim(claim_uuid, fence, _as_row(actions.table, {**head._mapping, **changes}),
+                     row, (deadline - row.db_now).total_seconds())
 
     def landed(conn):
         found = actions.find(conn, actions.of_claim(claim_uuid))
         if found is None:
             return None
-        row = containers.get(conn, container_uuid, None)
-        return Claim(claim_uuid, found.fence, found, row)
+        row = containers.lock_uuid(conn, container_uuid)
+        return Claim(claim_uuid, found.fence, found, row,
+                     (found.deadline_at - row.db_now).total_seconds())
 
     return db.transact(unit, landed)
+
+
+def _deadline(action, time, limit):
+    """When an action must have ended: from the first claim, parked time excluded."""
+    if action.timeout_seconds is not None:
+        return action.deadline_at
+    if action.deadline_at is None:
+        return time + datetime.timedelta(seconds=limit)
+    if action.parked_at is not None:
+        return action.deadline_at + (time - action.parked_at)
+    return action.deadline_at
 
 
 def progress(db, claim, **values):
@@ -204,22 +432,12 @@ def _write(db, claim, values):
         raise exceptions.Fenced(container=claim.container.uuid)
 
 
-def check(db, claim):
-    """Raises Fenced when the claim has been taken over.  For use right before destruction."""
-    with db.read() as conn:
-        if actions.find(conn, _a.uuid == claim.action.uuid,
-                        actions.of_claim(claim.uuid)) is None:
-            raise exceptions.Fenced(container=claim.container.uuid)
-
-
 def succeed(db, claim, observed):
     """End an action as succeeded, with what the driver observed.  Raises Fenced."""
-    values = observation(observed)
-    values['status_reason'] = None
-    _finish(db, claim, states.SUCCEEDED, values, error=None)
+    _finish(db, claim, states.SUCCEEDED, {**observation(observed), 'status_reason': None})
 
 
-def fail(db, claim, error, observed=None, status=states.UNKNOWN):
+def fail(db, claim, error, observed=None, status=states.UNKNOWN, post_mortem=None):
     """End an action as failed and skip what depended on it.  Raises Fenced.
 
     ``error`` is a dict of code, title, detail, stage, retriable and hint.  The container gets
@@ -227,7 +445,20 @@ def fail(db, claim, error, observed=None, status=states.UNKNOWN):
     """
     values = observation(observed) if observed is not None else {'status': status}
     values['status_reason'] = error['detail']
-    _finish(db, claim, states.FAILED, values, error)
+    _finish(db, claim, states.FAILED, values, error=error, post_mortem=post_mortem)
+
+
+def end_cancelled(db, claim, observed, error):
+    """End an action as cancelled, its effect undone or never made.  Raises Fenced.
+
+    ``observed`` None means that nothing is left on the engine.
+    """
+    if observed is None:
+        values = {'status': states.ERROR, 'engine_id': None, 'addresses': {},
+                  'status_reason': f'{claim.operation.name} cancelled'}
+    else:
+        values = observation(observed)
+    _finish(db, claim, states.CANCELLED, values, error=error)
 
 
 def observation(observed):
@@ -240,14 +471,14 @@ def observation(observed):
         'finished_at': observed.finished_at}
 
 
-def _finish(db, claim, status, values, error):
+def _finish(db, claim, status, values, **about):
     action, uuid = claim.action, claim.container.uuid
 
     def unit(conn):
         row = containers.lock_uuid(conn, uuid)
         if row.fence != claim.fence or not actions.update(
                 conn, action.uuid,
-                {'status': status, 'error': error, 'finished_at': now(), 'progress': None},
+                {'status': status, 'finished_at': now(), 'progress': None, **about},
                 actions.of_claim(claim.uuid)):
             raise exceptions.Fenced(container=uuid)
         _settle(conn, row, values, status, action)
@@ -264,12 +495,16 @@ def _settle(conn, row, values, status, ended):
     waiting = actions.unfinished(conn, CONTAINER, row.uuid)
     if status != states.SUCCEEDED:
         waiting = _skip(conn, waiting, ended, status)
-    head = waiting[0] if waiting else None
     real = values.get('status', row.status)
-    values = dict(values, running_action_uuid=None,
-                  task_state=head and states.task_state(head.operation),
-                  runnable_at=now() if head else None,
-                  projected_status=_projected(real, waiting))
+    values = dict(values, projected_status=_projected(real, waiting))
+    head = waiting[0] if waiting else None
+    if head is None:
+        values.update(running_action_uuid=None, task_state=None, runnable_at=None)
+    elif head.sequence > ended.sequence:
+        # What ended was the head: the next one's turn has come.
+        op = operations.OPERATIONS[head.operation]
+        values.update(running_action_uuid=None, task_state=states.task_state(op.name),
+                      runnable_at=now(), head_urgent=int(op.urgent))
     if real == states.DELETED:
         values.update(live_name=None, deleted_at=now())
     containers.update(conn, row.uuid, values)
@@ -278,23 +513,24 @@ def _settle(conn, row, values, status, ended):
 def _skip(conn, waiting, cause, status):
     """Skip what stands behind an action that did not succeed; returns what is left.
 
-    A delete is never skipped, nor is what stands behind it.
+    A delete is never skipped, nor what was accepted to run anyway, nor what stands behind.
     """
     doomed = []
     for action in waiting:
-        if action.operation == 'delete':
+        if action.sequence < cause.sequence:
+            continue
+        if action.operation == 'delete' or action.run_anyway:
             break
-        doomed.append(action)
+        doomed.append(action.uuid)
     if doomed:
-        error = {'code': 'skipped', 'title': 'Skipped', 'stage': None, 'retriable': True,
-                 'detail': f'Not run, because action {cause.uuid} ({cause.operation}) before it '
-                           f'ended {status}.',
-                 'hint': 'Ask for it again when the cause is mended.'}
-        conn.execute(sa.update(actions.table)
-                     .where(_a.uuid.in_([action.uuid for action in doomed]))
-                     .values(status=states.SKIPPED, error=error, caused_by=cause.uuid,
-                             finished_at=now()))
-    return waiting[len(doomed):]
+        actions.update_all(conn, doomed, {
+            'status': states.SKIPPED, 'caused_by': cause.uuid, 'finished_at': now(),
+            'waiting_code': None,
+            'error': {'code': 'skipped', 'title': 'Skipped', 'stage': None, 'retriable': True,
+                      'detail': f'Not run, because action {cause.uuid} ({cause.operation}) '
+                                f'before it ended {status}.',
+                      'hint': 'Ask for it again when the cause is mended.'}})
+    return [action for action in waiting if action.uuid not in doomed]
 
 
 def _projected(status, waiting):
@@ -306,28 +542,53 @@ def _projected(status, waiting):
     return status
 
 
-def requeue(db, claim, code, detail, delay, *, counts=True):
+def requeue(db, claim, code, detail, delay, *, parked=False):
     """Hand an action back to the queue, to be claimed again after ``delay`` seconds.
 
-    ``code`` and ``detail`` say why it waits.  ``counts`` false takes the attempt back.
-    Raises Fenced.
+    ``code`` and ``detail`` say why it waits.  ``parked``: it could not even be tried, so
+    neither the attempt nor the time counts.  Raises Fenced.
     """
-    action, uuid = claim.action, claim.container.uuid
-
     def unit(conn):
-        row = containers.lock_uuid(conn, uuid)
-        if row.fence != claim.fence or not actions.update(
-                conn, action.uuid, dict(
-                    _QUEUED_AGAIN, waiting_code=code, waiting_detail=detail,
-                    attempts=action.attempts + (1 if counts else 0)),
-                actions.of_claim(claim.uuid)):
-            raise exceptions.Fenced(container=uuid)
-        containers.update(conn, uuid, {
-            'running_action_uuid': None, 'runnable_at': now(delay),
-            'status': claim.container.status})
+        _back_to_queue(conn, claim, now(delay), {
+            'waiting_code': code, 'waiting_detail': detail,
+            'attempts': claim.action.attempts - (1 if parked else 0),
+            'parked_at': now() if parked else None})
         return True
 
     db.transact(unit)
+
+
+def wait_for_pull(db, claim):
+    """Hand an action back until its image has been pulled, by one pull for all that want it.
+
+    Returns the uuid of the pull.  Raises Fenced.
+    """
+    def unit(conn):
+        row = claim.container
+        pull = pulls.join(conn, row.bay_uuid, row.image, new_uuid())
+        _back_to_queue(conn, claim, None, {
+            'waiting_code': pulls.WAITING, 'waiting_detail': f'Image {row.image} is pulled.',
+            'attempts': claim.action.attempts - 1, 'pull_uuid': pull})
+        return pull
+
+    try:
+        return db.transact(unit)
+    except db_exc.DBDuplicateEntry:
+        return db.transact(unit)      # somebody began the same pull just now: join that one
+
+
+def _back_to_queue(conn, claim, runnable_at, values):
+    uuid = claim.container.uuid
+    row = containers.lock_uuid(conn, uuid)
+    if row.fence != claim.fence or not actions.update(
+            conn, claim.action.uuid, {**_QUEUED_AGAIN, **values},
+            actions.of_claim(claim.uuid)):
+        raise exceptions.Fenced(container=uuid)
+    if actions.find(conn, _a.uuid == claim.action.uuid).cancel_requested_at is not None:
+        runnable_at = now()           # there is something to undo, or nothing to wait for
+    containers.update(conn, uuid, {
+        'running_action_uuid': None, 'runnable_at': runnable_at,
+        'head_urgent': int(claim.operation.urgent), 'status': claim.container.status})
 
 
 _QUEUED_AGAIN = {
@@ -355,7 +616,8 @@ def take_over(db, action):
             return False
         if again:
             containers.update(conn, row.uuid, {
-                'running_action_uuid': None, 'runnable_at': now(), 'fence': row.fence + 1})
+                'running_action_uuid': None, 'runnable_at': now(), 'fence': row.fence + 1,
+                'head_urgent': int(op.urgent)})
         else:
             _settle(conn, row, {'fence': row.fence + 1,
                                 'status_reason': _INTERRUPTED['detail']},
@@ -372,6 +634,35 @@ _INTERRUPTED = {
     'hint': 'Look at the container, then decide whether to ask for it again.'}
 
 
+def expire(db, action):
+    """End a queued action whose Operation-Timeout is over.  Returns whether it was ended."""
+    error = exceptions.DeadlineExceeded(
+        seconds=action.timeout_seconds,
+        last=action.waiting_detail or 'it was waiting for its turn.')
+
+    def unit(conn):
+        row = containers.lock_uuid(conn, action.resource_uuid)
+        if not actions.update(conn, action.uuid, {
+                'status': states.FAILED, 'finished_at': now(), 'error': as_error(error)},
+                _a.status == states.QUEUED, _a.deadline_at <= now()):
+            return False
+        values = {'status_reason': error.detail}
+        if row.status == states.CREATING:
+            values['status'] = states.ERROR
+        _settle(conn, row, values, states.FAILED, action)
+        if action.pull_uuid:
+            pulls.cancel_unless_waited_for(conn, action.pull_uuid)
+        return True
+
+    return db.transact(unit)
+
+
+def as_error(exc, stage=None):
+    """An exception as the ``error`` of an action."""
+    return {'code': exc.code, 'title': exc.title, 'detail': exc.detail, 'stage': stage,
+            'hint': exc.hint, 'retriable': bool(getattr(exc, 'retriable', False))}
+
+
 # Observation
 
 def observe(db, container_uuid, fence, observed, reason=None):
@@ -380,16 +671,18 @@ def observe(db, container_uuid, fence, observed, reason=None):
     Only where nothing is unfinished and nobody has claimed the container since ``fence`` was
     read, so that an old look never hides the result of an action.
     """
-    values = dict(observation(observed), status_reason=reason)
-    return db.transact(lambda conn: containers.update(
-        conn, container_uuid, values, _c.fence == fence, _c.task_state.is_(None),
-        _c.deleted_at.is_(None)))
+    return _observed(db, container_uuid, fence,
+                     dict(observation(observed), status_reason=reason))
 
 
 def lose(db, container_uuid, fence, reason):
     """Record that a container is not on its engine any more.  As ``observe``."""
-    values = {'status': states.ERROR, 'status_reason': reason, 'status_detail': None,
-              'addresses': {}}
+    return _observed(db, container_uuid, fence, {
+        'status': states.ERROR, 'status_reason': reason, 'status_detail': None,
+        'addresses': {}})
+
+
+def _observed(db, container_uuid, fence, values):
     return db.transact(lambda conn: containers.update(
         conn, container_uuid, values, _c.fence == fence, _c.task_state.is_(None),
         _c.deleted_at.is_(None)))

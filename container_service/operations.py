@@ -29,6 +29,10 @@ BLOCKING = 'blocking'    # call: the answer is the content; not recorded, not or
 RERUN = 'rerun'          # it drives to a state, so run it again
 INTERRUPT = 'interrupt'  # it must never run twice: end it, outcome unknown
 
+# cancel: what cancelling it means once it runs (queued ones never run, whatever the row says).
+UNDO = 'undo'            # stop at once and remove what was half made
+TOO_LATE = 'too late'    # its effect is one engine call that cannot be taken back
+
 UNCHANGED = None         # target: the status stays what it is
 
 _TRUE = frozenset(('true', '1', 'on', 'yes', 't', 'y'))
@@ -151,7 +155,9 @@ class Operation:
     during: str = None                     # container status while it runs, where it differs
     target: object = UNCHANGED             # status when it has succeeded, or f(params, status)
     on_takeover: str = RERUN
+    cancel: str = TOO_LATE
     coalesce: bool = False                 # may be folded into an equal one still queued
+    urgent: bool = False                   # has slots of the pool reserved, ends others' waiting
     creates: bool = False                  # POST on the collection; makes the container
     deadline_seconds: int = 600            # from the first claim to the end of the last attempt
     params: tuple = ()
@@ -203,19 +209,19 @@ _TIMEOUT = Param('timeout_seconds', integer, 10, wire='timeout', minimum=0, maxi
 _ROWS = (
     Operation(
         'create', ASYNC, 'Create a container; its image is pulled when absent.',
-        allowed=frozenset(), during=CREATING, target=CREATED, creates=True,
-        deadline_seconds=3600),
+        allowed=frozenset(), during=CREATING, target=CREATED, cancel=UNDO,
+        creates=True, deadline_seconds=3600),
     Operation(
         'run', ASYNC, 'Create a container and start it.',
-        allowed=frozenset(), during=CREATING, target=RUNNING, creates=True,
-        deadline_seconds=3600),
+        allowed=frozenset(), during=CREATING, target=RUNNING, cancel=UNDO,
+        creates=True, deadline_seconds=3600),
     Operation(
         'start', ASYNC, 'Start the main process of a container.',
         allowed=frozenset((CREATED, STOPPED, ERROR)), target=RUNNING, coalesce=True),
     Operation(
         'stop', ASYNC, 'Stop the main process of a container.',
         allowed=frozenset((RUNNING, PAUSED, RESTARTING)), target=STOPPED, coalesce=True,
-        params=(_TIMEOUT,)),
+        urgent=True, params=(_TIMEOUT,)),
     Operation(
         'reboot', ASYNC, 'Stop the main process of a container and start it again.',
         allowed=frozenset((CREATED, RUNNING, STOPPED, ERROR)), during=RESTARTING, target=RUNNING,
@@ -229,7 +235,7 @@ _ROWS = (
     Operation(
         'kill', ASYNC, 'Send a signal to the main process of a container.',
         allowed=frozenset((RUNNING, PAUSED, RESTARTING)), target=_kill_target,
-        on_takeover=INTERRUPT,
+        on_takeover=INTERRUPT, urgent=True,
         params=(Param('signal', signal, 'SIGKILL',
                       help='Name or number of the signal, for example HUP, SIGUSR1 or 9.'),)),
     Operation(
@@ -237,7 +243,8 @@ _ROWS = (
         allowed=frozenset((CREATED, STOPPED, ERROR, DEAD)),
         allowed_with={'stop': frozenset((RUNNING, PAUSED, RESTARTING)),
                       'force': CONTAINER_STATUSES - {DELETED}},
-        during=DELETING, target=DELETED, coalesce=True, http_method='DELETE',
+        during=DELETING, target=DELETED, coalesce=True, urgent=True,
+        http_method='DELETE',
         params=(Param('force', boolean, False,
                       help='Remove it whatever status it is in; it is killed first.'),
                 Param('stop', boolean, False,
@@ -267,6 +274,30 @@ _ROWS = (
 )
 
 OPERATIONS = {row.name: row for row in _ROWS}
+
+
+def _one_of(*words):
+    def convert(value):
+        if value not in words:
+            raise ValueError(f'must be {" or ".join(words)}')
+        return value
+    return convert
+
+
+QUEUE, REJECT = 'queue', 'reject'
+SKIP, RUN = 'skip', 'run'
+
+# What every asynchronous operation can be told besides its own parameters.
+OPTIONS = (
+    Param('if_busy', _one_of(QUEUE, REJECT), QUEUE,
+          help='What to do while the container is busy: wait in line (queue), or refuse '
+               '(reject).'),
+    Param('on_predecessor_failure', _one_of(SKIP, RUN), SKIP,
+          help='What to do when an action before it does not succeed: skip it, or run it all '
+               'the same.'),
+    Param('dry_run', boolean, False,
+          help='Only say whether it would be accepted, and what it would wait for.'),
+)
 
 
 def of_kind(kind):

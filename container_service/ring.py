@@ -14,6 +14,8 @@ from tooz import hashring
 from container_service.db import bays
 from container_service.db import conductors
 
+NONE, FULL, FREE = 'none', 'full', 'free'
+
 # Seconds for which the membership is taken from memory.
 _FRESH = 1.0
 
@@ -46,6 +48,16 @@ class Ring:
                     [c.server for c in self._conductors if serves(hosts, c.host)])
                 self._rings[bay_uuid] = ring
         return next(iter(ring[f'{bay_uuid}/{container_uuid}'.encode()]), None)
+
+    def state(self, bay_uuid):
+        """Whether a conductor could take work of a bay: ``none``, ``full`` or ``free``."""
+        with self._lock:
+            self._refresh(bay_uuid)
+            hosts = self._bays.get(bay_uuid)
+            serving = [c for c in self._conductors if serves(hosts, c.host)]
+        if not serving:
+            return NONE
+        return FULL if all(c.is_full for c in serving) else FREE
 
     def _refresh(self, bay_uuid):
         now = self._clock()

@@ -13,6 +13,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from container_service import bays as bay_rules
+from container_service import concurrency
 from container_service import context
 from container_service import exceptions
 from container_service import rpc
@@ -57,6 +58,8 @@ class Standalone:
 
         Raises Error when another one uses the state directory.
         """
+        if self._conf.conductor.executor == concurrency.EVENTLET:
+            raise exceptions.Error('The executor eventlet is for container-service-conductor.')
         directory = self._conf.state_path
         os.makedirs(directory, mode=0o700, exist_ok=True)
         self._lock = open(os.path.join(directory, 'standalone.lock'), 'w')

@@ -11,45 +11,66 @@ _TICK = 0.1         # seconds between looks while anybody waits
 
 
 class Waiting:
-    """The waiters of one process, and the thread that looks for them."""
+    """The waiters of one process, and the thread that looks for them.
 
-    def __init__(self, db):
+    A waiter holds a request thread, so there are at most ``slots`` of them.
+    """
+
+    def __init__(self, db, slots):
         self._db = db
+        self._slots = threading.BoundedSemaphore(slots)
         self._condition = threading.Condition()
-        self._events = {}             # action uuid: events to set when it has ended
+        self._waiters = set()
         self._thread = None
 
-    def wait(self, action_uuid, seconds):
-        """Return whether the action has ended, at the latest after so many seconds."""
-        event = threading.Event()
-        with self._condition:
-            self._events.setdefault(action_uuid, []).append(event)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._loop, name='waiting', daemon=True)
-                self._thread.start()
-            self._condition.notify()
+    def wait(self, uuids, seconds, every=False):
+        """Wait until one of the actions has ended, or every one of them.
+
+        Returns whether that came about within so many seconds.  Raises TooManyWaiters at once
+        when all slots are taken.
+        """
+        if not self._slots.acquire(blocking=False):
+            raise exceptions.TooManyWaiters()
+        waiter = _Waiter(uuids, every)
         try:
-            return event.wait(seconds)
+            with self._condition:
+                self._waiters.add(waiter)
+                if self._thread is None:
+                    self._thread = threading.Thread(
+                        target=self._loop, name='waiting', daemon=True)
+                    self._thread.start()
+                self._condition.notify()
+            return waiter.done.wait(seconds)
         finally:
             with self._condition:
-                events = self._events.get(action_uuid, [])
-                if event in events:
-                    events.remove(event)
-                if not events:
-                    self._events.pop(action_uuid, None)
+                self._waiters.discard(waiter)
+            self._slots.release()
 
     def _loop(self):
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._events)
-                uuids = list(self._events)
+                self._condition.wait_for(lambda: self._waiters)
+                waiters = list(self._waiters)
             try:
                 with self._db.read() as conn:
-                    ended = actions.final(conn, uuids)
+                    ended = actions.final(conn, set().union(*(w.missing for w in waiters)))
             except exceptions.DatabaseUnavailable:
                 ended = {}            # its waiters go on waiting
-            with self._condition:
-                for uuid in ended:
-                    for event in self._events.get(uuid, ()):
-                        event.set()
+            for waiter in waiters:
+                waiter.tell(ended)
             time.sleep(_TICK)
+
+
+class _Waiter:
+
+    def __init__(self, uuids, every):
+        self.missing = set(uuids)
+        self.done = threading.Event()
+        self._every = every
+
+    def tell(self, ended):
+        """Take the actions that have ended meanwhile."""
+        left = self.missing - set(ended)
+        if not left or (not self._every and left != self.missing):
+            self.done.set()
+        self.missing = left

@@ -1,2 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-from container_service import real_threads  # noqa: F401 - must come first
+"""Commands: parse configuration, build, run; no logic.
+
+Each imports what it needs only after ``concurrency`` has been told which kind of threads it is.
+"""

@@ -3,6 +3,10 @@
 
 import sys
 
+from container_service import concurrency
+
+concurrency.choose()
+
 from oslo_config import cfg
 
 from container_service import conf as options

@@ -3,6 +3,10 @@
 
 import sys
 
+from container_service import concurrency
+
+concurrency.of_command_line()
+
 from oslo_config import cfg
 
 from container_service import conf as options

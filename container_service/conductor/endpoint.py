@@ -29,7 +29,7 @@ class Wake:
 
     @oslo_messaging.expose
     def wake(self, context, container_uuid):
-        return self._inflight.wake(container_uuid)
+        return self._inflight.wake(container_uuid, caller_may_run=True)
 
 
 class Ask:

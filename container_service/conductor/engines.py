@@ -1,8 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The engines that this conductor reaches: one driver instance per bay, made when needed."""
+"""The engines that this conductor reaches: a driver and a circuit breaker per bay.
+
+A breaker opens after three failures in a row, or when probes find that the engine does not
+answer; then nothing of that bay is claimed, so that its actions wait in SQL and hold no thread,
+until a probe succeeds.
+"""
 
 import threading
 import time
+
+import futurist
+from oslo_log import log
 
 from container_service import bays as bay_rules
 from container_service import exceptions
@@ -10,8 +18,15 @@ from container_service import ring
 from container_service.db import bays
 from container_service.drivers import base
 
+LOG = log.getLogger(__name__)
+
+HEALTHY, UNHEALTHY = 'HEALTHY', 'UNHEALTHY'
+
 # Seconds for which the list of bays is taken from memory.
 _FRESH = 1.0
+
+# Failures in a row that open a breaker.
+_FAILURES = 3
 
 
 class Engines:
@@ -25,6 +40,8 @@ class Engines:
         self._read_at = None
         self._bays = {}               # uuid: row
         self._drivers = {}            # uuid: (updated_at of the row, driver)
+        self._failures = {}           # uuid: failures in a row
+        self._open = set()            # uuids of bays whose breaker is open
 
     def served(self):
         """Rows of the bays that this conductor may work on, by uuid."""
@@ -34,13 +51,20 @@ class Engines:
             return {uuid: row for uuid, row in self._bays.items()
                     if ring.serves(row.hosts, self._host)}
 
-    def serves(self, bay_uuid):
-        """Whether this conductor may work on the bay."""
+    def available(self):
+        """Uuids of the served bays whose engine answers, as far as is known."""
+        served = self.served()
+        with self._lock:
+            return [uuid for uuid in served if uuid not in self._open]
+
+    def is_available(self, bay_uuid):
+        """Whether an action on the bay may be claimed here now."""
         with self._lock:
             if bay_uuid not in self._bays:
                 self._read()
             row = self._bays.get(bay_uuid)
-        return row is not None and ring.serves(row.hosts, self._host)
+            return (row is not None and ring.serves(row.hosts, self._host)
+                    and bay_uuid not in self._open)
 
     def _read(self):
         with self._db.read() as conn:
@@ -48,13 +72,16 @@ class Engines:
         self._read_at = self._clock()
         for uuid in set(self._drivers) - set(self._bays):
             del self._drivers[uuid]
+        self._open &= set(self._bays)
 
     def driver(self, bay_uuid):
         """The driver of a bay.  Raises NoConductor when this conductor does not reach it."""
-        if not self.serves(bay_uuid):
-            raise exceptions.NoConductor(bay=bay_uuid)
         with self._lock:
-            row = self._bays[bay_uuid]
+            if bay_uuid not in self._bays:
+                self._read()
+            row = self._bays.get(bay_uuid)
+            if row is None or not ring.serves(row.hosts, self._host):
+                raise exceptions.NoConductor(bay=bay_uuid)
             made_for, driver = self._drivers.get(bay_uuid, (None, None))
             if made_for != row.updated_at:
                 driver = bay_rules.driver_class(row.driver)(base.Bay(
@@ -62,3 +89,77 @@ class Engines:
                     client_cert=row.client_cert, client_key=row.client_key))
                 self._drivers[bay_uuid] = (row.updated_at, driver)
             return driver
+
+    def worked(self, bay_uuid):
+        """The engine of a bay has done something.  Returns whether its breaker was open."""
+        if bay_uuid not in self._failures:      # every success comes by here: keep it cheap
+            return False
+        with self._lock:
+            self._failures.pop(bay_uuid, None)
+            was_open = bay_uuid in self._open
+            self._open.discard(bay_uuid)
+        if was_open:
+            LOG.info('Bay %s answers again', bay_uuid)
+            self._health(bay_uuid, HEALTHY, None)
+        return was_open
+
+    def failed(self, bay_uuid, reason):
+        """The engine of a bay did not answer."""
+        with self._lock:
+            self._failures[bay_uuid] = self._failures.get(bay_uuid, 0) + 1
+            opens = self._failures[bay_uuid] >= _FAILURES and bay_uuid not in self._open
+            if opens:
+                self._open.add(bay_uuid)
+        if opens:
+            LOG.warning('Bay %s does not answer; its actions wait: %s', bay_uuid, reason)
+            self._health(bay_uuid, UNHEALTHY, reason)
+
+    def _health(self, bay_uuid, status, reason):
+        try:
+            self._db.transact(lambda conn: bays.update(conn, bay_uuid, {
+                'health_status': status, 'health_status_reason': reason}))
+        except exceptions.DatabaseUnavailable:
+            pass                      # the reconciler writes it at its next pass
+
+
+class Prober:
+    """Asks each engine whether it answers, those that did not more often.
+
+    An engine that hangs holds one thread of the prober's own, and nobody else's.
+    ``recovered()`` is called when a breaker has closed.
+    """
+
+    def __init__(self, engines, interval, recovered, clock=time.monotonic):
+        self._engines = engines
+        self._interval = interval
+        self._recovered = recovered
+        self._clock = clock
+        self._pool = futurist.ThreadPoolExecutor(max_workers=8)
+        self._due = {}                # bay: when to ask it next
+        self._asking = set()
+
+    def __call__(self):
+        now = self._clock()
+        available = self._engines.available()
+        for bay_uuid in self._engines.served():
+            if bay_uuid in self._asking or now < self._due.get(bay_uuid, 0):
+                continue
+            self._due[bay_uuid] = now + (self._interval if bay_uuid in available else 1.0)
+            self._asking.add(bay_uuid)
+            self._pool.submit(self._ask, bay_uuid)
+
+    def _ask(self, bay_uuid):
+        try:
+            self._engines.driver(bay_uuid).probe()
+        except exceptions.EngineUnreachable as exc:
+            self._engines.failed(bay_uuid, exc.detail)
+            self._due[bay_uuid] = 0   # again at once: three in a row settle it
+        except exceptions.Error as exc:
+            LOG.warning('Probing bay %s: %s', bay_uuid, exc)
+        except Exception:
+            LOG.exception('Probing bay %s', bay_uuid)
+        else:
+            if self._engines.worked(bay_uuid):
+                self._recovered()
+        finally:
+            self._asking.discard(bay_uuid)

@@ -10,8 +10,10 @@ bounds the work; that order holds across processes and restarts is the business 
 * A wake that finds no free slot is dropped: its row stays in SQL.  Whoever frees a slot asks
   SQL for the next container at once.  So no waiting action ever holds a thread, and there is
   no backlog in memory that could be lost.
+* Some slots are kept for urgent actions, and one bay never fills the pool (``Lanes``).
 """
 
+import dataclasses
 import threading
 
 import futurist
@@ -21,63 +23,136 @@ LOG = log.getLogger(__name__)
 
 ACCEPTED, FOLDED, FULL, STOPPING = 'accepted', 'folded', 'full', 'stopping'
 
+QUEUE, CALLER_RUNS, REJECT = 'queue', 'caller_runs', 'reject'
+
 _EXECUTORS = {
     'threaded': lambda workers: futurist.ThreadPoolExecutor(max_workers=workers),
+    'eventlet': lambda workers: futurist.GreenThreadPoolExecutor(max_workers=workers),
     'synchronous': lambda workers: futurist.SynchronousExecutor(),
 }
+
+
+@dataclasses.dataclass
+class _Slot:
+    """What one slot works on."""
+    again: bool = False           # the container was woken meanwhile
+    bay: str = None               # of the action that runs; None between two actions
+    urgent: bool = False
+    extra: bool = False           # outside the pool: run by the caller
+
+
+class Lanes:
+    """How many slots whom may have.
+
+    With more than one bay, one bay leaves a quarter of the pool to the others; a twentieth, but
+    at least one slot, is kept for urgent actions.  With one worker there is nothing to divide.
+    """
+
+    def __init__(self, workers):
+        self._workers = workers
+        self._reserved = max(1, workers // 20) if workers > 1 else 0
+
+    def has_room(self, slots, bay, urgent, bays):
+        """Whether one more action on that bay may run beside those in ``slots``."""
+        running = [slot for slot in slots if slot.bay is not None]
+        if urgent:
+            return True               # it has a slot already, or it would not ask
+        if len(running) >= self._workers - self._reserved:
+            return False
+        if bays > 1 and self._workers > 1:
+            share = max(1, self._workers - max(1, self._workers // 4))
+            return sum(1 for slot in running if slot.bay == bay) < share
+        return True
 
 
 class InFlight:
     """Works on at most ``workers`` containers at a time.
 
-    ``work(container_uuid)`` carries out one action and returns whether it found one.
-    ``pick(leave_out)`` names the next container that has something to do, or None.
+    ``work(container_uuid)`` carries out one action and returns whether it found one; it calls
+    ``admit`` before it begins.  ``pick(leave_out)`` names the next container that has something
+    to do, or None.  ``bays()`` is the number of bays this conductor serves.
     """
 
-    def __init__(self, executor, workers, work, pick):
+    def __init__(self, executor, workers, work, pick, bays=lambda: 1, policy=QUEUE):
         self._executor = _EXECUTORS[executor](workers)
         self._workers = workers
+        self._lanes = Lanes(workers)
         self._work = work
         self._pick = pick
+        self._bays = bays
+        self._policy = policy
         self._condition = threading.Condition()
-        self._again = {}              # container in flight: has it been woken meanwhile?
+        self._slots = {}              # container in flight: _Slot
         self._missed = False          # a wake was dropped since the last pick
         self._stopping = False
         self.full = 0                 # how often a wake found no free slot
 
     def __len__(self):
-        return len(self._again)
+        return len(self._slots)
 
     def __contains__(self, container_uuid):
-        return container_uuid in self._again
+        return container_uuid in self._slots
+
+    @property
+    def is_full(self):
+        """Whether a wake would find no slot now."""
+        return len(self._slots) >= self._workers
 
     def snapshot(self):
         """The containers in flight now."""
         with self._condition:
-            return set(self._again)
+            return set(self._slots)
 
-    def wake(self, container_uuid):
+    def admit(self, container_uuid, bay, urgent):
+        """Whether the next action of a container in flight may begin; called by ``work``."""
+        bays = self._bays()
+        with self._condition:
+            slot = self._slots.get(container_uuid)
+            if slot is None or self._stopping:
+                return False
+            slot.bay = None
+            if not slot.extra and not self._lanes.has_room(
+                    self._slots.values(), bay, urgent, bays):
+                self.full += 1
+                return False
+            slot.bay, slot.urgent = bay, urgent
+            return True
+
+    def wake(self, container_uuid, caller_may_run=False):
         """Work on a container as soon as may be.  Returns what became of the wake.
 
-        With the synchronous executor the work is done in the calling thread.
+        With the synchronous executor the work is done in the calling thread, and so it is with
+        the policy ``caller_runs`` when the pool is full and the caller allows it.
         """
         with self._condition:
             if self._stopping:
                 return STOPPING
-            if container_uuid in self._again:
-                self._again[container_uuid] = True
+            if container_uuid in self._slots:
+                self._slots[container_uuid].again = True
                 return FOLDED
-            if len(self._again) >= self._workers:
+            extra = False
+            if len(self._slots) >= self._workers:
                 self.full += 1
-                self._missed = True
-                return FULL
-            self._again[container_uuid] = False
+                extra = self._policy == CALLER_RUNS and caller_may_run
+                if not extra:
+                    self._missed = True
+                    return FULL
+            self._slots[container_uuid] = _Slot(extra=extra)
+        if extra:
+            self._run_extra(container_uuid)
+            return ACCEPTED
         try:
             self._executor.submit(self._slot, container_uuid)
         except BaseException:
             self._leave(container_uuid)
             raise
         return ACCEPTED
+
+    def _run_extra(self, container_uuid):
+        try:
+            self._drain(container_uuid)
+        finally:
+            self._leave(container_uuid)
 
     def _slot(self, container_uuid):
         """The life of one slot: drain a container, then take the next, until none is left."""
@@ -97,11 +172,13 @@ class InFlight:
         while True:
             found = self._work(container_uuid)
             with self._condition:
+                slot = self._slots[container_uuid]
+                slot.bay = None
                 if self._stopping:
                     return
-                if not found and not self._again[container_uuid]:
+                if not found and not slot.again:
                     return
-                self._again[container_uuid] = False
+                slot.again = False
 
     def _next(self, container_uuid):
         """Give the slot to the next container in line; None when the slot was given up."""
@@ -111,24 +188,35 @@ class InFlight:
                     self._release(container_uuid)
                     return None
                 self._missed = False
-                leave_out = set(self._again)
+                leave_out = set(self._slots) - {container_uuid}
             candidate = self._pick(leave_out)
             with self._condition:
-                if self._again[container_uuid]:
-                    self._again[container_uuid] = False
+                if self._slots[container_uuid].again or candidate == container_uuid:
+                    # Woken meanwhile, or there is room now where there was none.
+                    self._slots[container_uuid].again = False
                     return container_uuid
-                if candidate is not None and candidate in self._again:
+                if candidate is not None and candidate in self._slots:
                     continue
                 if candidate is None and self._missed:
                     continue
                 self._release(container_uuid)
                 if candidate is not None and not self._stopping:
-                    self._again[candidate] = False
+                    self._slots[candidate] = _Slot()
                     return candidate
                 return None
 
+    def room(self):
+        """What may be picked now: (urgent only?, bays that have their share already)."""
+        bays = self._bays()
+        with self._condition:
+            slots = list(self._slots.values())
+        held = {slot.bay for slot in slots if slot.bay is not None}
+        urgent_only = not self._lanes.has_room(slots, None, False, 1)
+        return urgent_only, [bay for bay in held
+                             if not self._lanes.has_room(slots, bay, False, bays)]
+
     def _release(self, container_uuid):
-        del self._again[container_uuid]
+        del self._slots[container_uuid]
         self._condition.notify_all()
 
     def _leave(self, container_uuid):
@@ -139,7 +227,7 @@ class InFlight:
         """Take nothing new and wait for what runs.  Returns the containers still in flight."""
         with self._condition:
             self._stopping = True
-            self._condition.wait_for(lambda: not self._again, timeout)
-            left = set(self._again)
+            self._condition.wait_for(lambda: not self._slots, timeout)
+            left = set(self._slots)
         self._executor.shutdown(wait=not left)
         return left

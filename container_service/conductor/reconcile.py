@@ -12,13 +12,13 @@ from container_service import exceptions
 from container_service import lifecycle
 from container_service import states
 from container_service.conductor import runner
+from container_service.conductor.engines import HEALTHY
+from container_service.conductor.engines import UNHEALTHY
 from container_service.db import bays
 from container_service.db import containers
 from container_service.db.base import now
 
 LOG = log.getLogger(__name__)
-
-HEALTHY, UNHEALTHY, UNKNOWN = 'HEALTHY', 'UNHEALTHY', 'UNKNOWN'
 
 REMOVED_OUTSIDE = 'The container is not on its engine any more: removed outside.'
 

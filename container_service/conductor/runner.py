@@ -12,15 +12,13 @@ from oslo_log import log
 
 from container_service import exceptions
 from container_service import lifecycle
+from container_service import operations
 from container_service import states
-from container_service.db import actions
-from container_service.db import containers
+from container_service.conductor import attempts
+from container_service.db import pulls
 from container_service.drivers import base
 
 LOG = log.getLogger(__name__)
-
-# Progress is written at most this often (seconds).
-_PROGRESS_INTERVAL = 1.0
 
 
 def as_driver_sees(row, fence, deployment):
@@ -30,137 +28,170 @@ def as_driver_sees(row, fence, deployment):
                           spec=row.spec)
 
 
-class Attempt(base.Attempt):
-    """A driver's attempt whose words are written to the action."""
-
-    def __init__(self, db, claim, may_act, clock=time.monotonic):
-        super().__init__(claim.action.remembered)
-        self._db, self._claim, self._may_act, self._clock = db, claim, may_act, clock
-        self._written_at = float('-inf')
-
-    def enter(self, stage):
-        super().enter(stage)
-        self._write()
-
-    def report(self, progress):
-        super().report(progress)
-        if self._clock() - self._written_at >= _PROGRESS_INTERVAL:
-            self._write()
-
-    def _write(self):
-        self._written_at = self._clock()
-        try:
-            lifecycle.progress(self._db, self._claim, stage=self.stage, progress=self.progress)
-        except exceptions.DatabaseUnavailable:
-            pass        # only words; the next ones will do
-
-    def remember(self, **values):
-        super().remember(**values)
-        lifecycle.remember(self._db, self._claim, self.remembered)
-
-    def gate(self):
-        if not self._may_act():
-            raise exceptions.Fenced(container=self._claim.container.uuid)
-
-
 class Runner:
-    """Carries out actions for one conductor."""
+    """Carries out actions for one conductor.
 
-    def __init__(self, db, conf, engines, lease, deployment):
+    ``admit(container_uuid, bay_uuid, urgent)`` says whether the pool has room for one more;
+    ``pull(pull_uuid)`` is told of a pull that something waits for.
+    """
+
+    def __init__(self, db, conf, engines, lease, watch, deployment, admit, pull):
         self._db = db
         self._conf = conf.conductor
         self._engines = engines
         self._lease = lease
+        self._watch = watch
         self._deployment = deployment
-
-    def pick(self, leave_out):
-        """The container that has waited longest for something to be done, or None."""
-        if not self._lease.holds(self._lease.uuid):
-            return None
-        try:
-            served = list(self._engines.served())
-            if not served:
-                return None
-            with self._db.read() as conn:
-                return next(iter(containers.runnable(conn, served, 1, leave_out)), None)
-        except exceptions.DatabaseUnavailable:
-            return None             # the sweep looks again
+        self._admit = admit
+        self._pull = pull
 
     def work(self, container_uuid):
         """Claim and carry out the next action of a container; False when there is none."""
         incarnation = self._lease.uuid
         if not self._lease.holds(incarnation):
             return False
+
+        def admit(bay_uuid, urgent):
+            return (self._engines.is_available(bay_uuid)
+                    and self._admit(container_uuid, bay_uuid, urgent))
+
         try:
-            claim = lifecycle.claim(self._db, container_uuid, self._lease, self._engines.serves)
+            claim = lifecycle.claim(self._db, container_uuid, self._lease, admit, self._limit)
         except exceptions.DatabaseUnavailable:
             return False            # the sweep comes back to it
         if claim is None:
             return False
-        attempt = Attempt(self._db, claim, lambda: self._lease.holds(incarnation))
+        attempt = attempts.of_action(
+            self._db, claim, lambda: self._lease.holds(incarnation),
+            claim.action.timeout_seconds or self._limit(claim.operation))
         try:
-            self._carry_out(claim, attempt)
+            with self._watch.over(attempt):
+                self._carry_out(claim, attempt)
         except exceptions.Fenced:
             LOG.warning('Action %s was taken over while it ran here; leaving it alone.',
                         claim.action.uuid)
         return True
 
+    def _limit(self, op):
+        """Seconds that an operation may take."""
+        return int(self._conf.operation_timeouts.get(op.name, op.deadline_seconds))
+
     def _carry_out(self, claim, attempt):
         action, row = claim.action, claim.container
         container = as_driver_sees(row, claim.fence, self._deployment)
         LOG.info('Action %s: %s container %s, attempt %d', action.uuid, action.operation,
-                 row.uuid, action.attempts + 1)
+                 row.uuid, action.attempts)
         try:
-            driver = self._engines.driver(row.bay_uuid)
-            method = getattr(driver, claim.operation.name)
-            observed = method(attempt, container, **action.params)
+            if action.status == states.CANCELLING:
+                raise exceptions.Cancelled()
+            attempt.look()
+            attempt.gate()
+            observed = self._drive(claim, attempt, container)
         except exceptions.Fenced:
             raise
+        except exceptions.ImageAbsent:
+            self._end(claim, lambda: self._pull(lifecycle.wait_for_pull(self._db, claim)))
         except exceptions.Error as exc:
-            self._not_done(claim, attempt, container, exc)
+            # A driver whose connection was shut says that the engine is gone; we know better.
+            self._not_done(claim, attempt, container, attempt.aborted or exc)
         except Exception as exc:
             LOG.exception('Action %s', action.uuid)
-            self._end(claim, lambda: self._failed(claim, attempt, container, exceptions.Error(
+            self._failed(claim, attempt, container, exceptions.Error(
                 f'The {action.operation} failed in a way that was not foreseen: '
-                f'{type(exc).__name__}. The log of conductor {self._lease.server} has more.')))
+                f'{type(exc).__name__}. The log of conductor {self._lease.server} has more.'))
         else:
+            self._engines.worked(row.bay_uuid)
             self._end(claim, lambda: lifecycle.succeed(self._db, claim, observed))
             LOG.info('Action %s succeeded', action.uuid)
 
-    def _not_done(self, claim, attempt, container, exc):
-        """Try again later what may pass; else it has failed."""
-        unreachable = isinstance(exc, (exceptions.EngineUnreachable, exceptions.Unavailable))
-        passing = unreachable or getattr(exc, 'retriable', False)
-        limit = claim.operation.deadline_seconds
-        attempts = claim.action.attempts + 1
-        if passing and self._seconds_since_start(claim) > limit:
-            exc = exceptions.DeadlineExceeded(seconds=limit, last=exc.detail, hint=exc.hint)
-        elif passing and (unreachable or attempts < self._conf.max_attempts):
-            delay = self._conf.retry_interval * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
-            LOG.info('Action %s waits: %s', claim.action.uuid, exc.detail)
-            self._end(claim, lambda: lifecycle.requeue(
-                self._db, claim, exc.code, exc.detail, delay, counts=not unreachable))
-            return
-        self._end(claim, lambda: self._failed(claim, attempt, container, exc))
-        LOG.info('Action %s failed: %s', claim.action.uuid, exc.detail)
+    def _drive(self, claim, attempt, container):
+        if claim.action.pull_uuid:
+            with self._db.read() as conn:
+                pull = pulls.find(conn, claim.action.pull_uuid)
+            if pull is not None and pull.status == states.FAILED:
+                attempt.enter('pulling image')
+                raise exceptions.Error.from_dict(pull.error)
+            attempt.pulled = pull is not None and pull.status == states.SUCCEEDED
+        driver = self._engines.driver(claim.container.bay_uuid)
+        method = getattr(driver, claim.operation.name)
+        return method(attempt, container, **claim.action.params)
 
-    def _seconds_since_start(self, claim):
-        with self._db.read() as conn:
-            return actions.seconds_since(conn, claim.action.started_at)
+    def _not_done(self, claim, attempt, container, exc):
+        """Undo what was cancelled, try again later what may pass; else it has failed."""
+        if isinstance(exc, exceptions.Fenced):
+            raise exc
+        if isinstance(exc, exceptions.Cancelled):
+            self._cancelled(claim, attempt, container)
+            return
+        if isinstance(exc, (exceptions.EngineUnreachable, exceptions.Unavailable)):
+            self._park(claim, exc)
+            return
+        attempts = claim.action.attempts
+        if getattr(exc, 'retriable', False) and (
+                attempts < self._conf.max_attempts or claim.operation.name == 'delete'):
+            delay = min(60, self._conf.retry_interval * 2 ** (attempts - 1))
+            delay *= random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+            LOG.info('Action %s is tried again in %.0f s: %s', claim.action.uuid, delay,
+                     exc.detail)
+            self._end(claim, lambda: lifecycle.requeue(
+                self._db, claim, 'retrying', f'Attempt {attempts} failed: {exc.detail}', delay))
+            return
+        self._failed(claim, attempt, container, exc)
+
+    def _park(self, claim, exc):
+        """The engine does not answer: wait for it without holding a thread."""
+        LOG.info('Action %s waits for its bay: %s', claim.action.uuid, exc.detail)
+        self._engines.failed(claim.container.bay_uuid, exc.detail)
+        self._end(claim, lambda: lifecycle.requeue(
+            self._db, claim, exc.code, exc.detail, self._conf.parked_interval, parked=True))
+
+    def _cancelled(self, claim, attempt, container):
+        """Undo what a cancelled action has half made, then end it as cancelled."""
+        driver = self._engines.driver(claim.container.bay_uuid)
+        stage = attempt.stage
+        try:
+            if claim.operation.cancel == operations.UNDO:
+                made = driver.observe(container) is not None
+                driver.delete(self._plain(attempt), container, force=True)
+                observed = None
+                detail = ('Cancelled; the container that it had made was removed.' if made else
+                          'Cancelled; nothing had been made on the engine.')
+            else:
+                observed = driver.observe(container)
+                detail = 'Cancelled before it was tried again.'
+        except exceptions.EngineUnreachable as exc:
+            self._park(claim, exc)      # the request to cancel stays
+            return
+        target = claim.operation.target_for(claim.action.params, None)
+        if observed is not None and observed.status == target:
+            self._end(claim, lambda: lifecycle.succeed(self._db, claim, observed))
+            return
+        error = lifecycle.as_error(exceptions.Cancelled(detail), stage)
+        self._end(claim, lambda: lifecycle.end_cancelled(self._db, claim, observed, error))
+        LOG.info('Action %s was cancelled', claim.action.uuid)
+
+    @staticmethod
+    def _plain(attempt):
+        """An attempt for undoing: still fenced, but no longer aborted."""
+        plain = base.Attempt()
+        plain.gate = attempt.gate_lease
+        return plain
 
     def _failed(self, claim, attempt, container, exc):
         """End an action as failed, the container in a true status."""
-        observed, status = None, states.UNKNOWN
+        observed, status, post_mortem = None, states.UNKNOWN, None
         try:
-            observed = self._engines.driver(claim.container.bay_uuid).observe(container)
+            driver = self._engines.driver(claim.container.bay_uuid)
+            observed = driver.observe(container)
             if observed is None:
                 status = states.ERROR           # nothing on the engine: nothing true to say
-        except exceptions.Error:
-            LOG.warning('Cannot observe container %s', container.uuid)
-        error = {'code': exc.code, 'title': exc.title, 'detail': exc.detail,
-                 'stage': attempt.stage, 'hint': exc.hint,
-                 'retriable': getattr(exc, 'retriable', False)}
-        lifecycle.fail(self._db, claim, error, observed, status)
+            post_mortem = driver.post_mortem(container)
+        except exceptions.Error as again:
+            LOG.warning('Cannot observe container %s: %s', container.uuid, again)
+        error = lifecycle.as_error(exc, attempt.stage)
+        self._end(claim, lambda: lifecycle.fail(
+            self._db, claim, error, observed, status, post_mortem))
+        LOG.info('Action %s failed: %s', claim.action.uuid, exc.detail)
 
     def _end(self, claim, write):
         """Write the outcome, again and again while the database is down and the lease holds.

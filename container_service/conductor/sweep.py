@@ -8,59 +8,89 @@ died, that a slot was lost to an error: all of it ends here at the latest.
 from oslo_log import log
 
 from container_service import lifecycle
+from container_service import pulls
 from container_service.db import actions
 from container_service.db import conductors
 from container_service.db import containers
+from container_service.db import idempotency
+from container_service.db import pulls as pull_rows
 
 LOG = log.getLogger(__name__)
 
 # Dead registrations are forgotten after a week.
-_PURGE_SECONDS = 7 * 24 * 3600
+_DEAD_CONDUCTORS = 7 * 24 * 3600
 
 
 class Sweep:
 
-    def __init__(self, db, engines, lease, inflight, workers):
+    def __init__(self, db, conf, engines, lease, inflight, pulling, pick):
         self._db = db
+        self._conf = conf
         self._engines = engines
         self._lease = lease
         self._inflight = inflight
-        self._workers = workers
+        self._pulling = pulling
+        self._pick = pick
         self._suspects = set()
 
     def __call__(self):
         """One pass."""
         self._take_over()
-        self._wake()
+        self._expire()
+        self.wake()
 
-    def _wake(self):
-        served = list(self._engines.served())
-        if not served:
+    def wake(self):
+        """Fill the free slots from SQL."""
+        bays = self._engines.available()
+        if not bays:
             return
         busy = self._inflight.snapshot()
-        with self._db.read() as conn:
-            # One more than there is room for, so that a full pool knows that something waits.
-            waiting = containers.runnable(
-                conn, served, max(1, self._workers - len(busy)) + 1, busy)
-        for uuid in waiting:
+        # One more than there is room for, so that a full pool knows that something waits.
+        for _ in range(max(1, self._conf.conductor.workers - len(busy)) + 1):
+            uuid = self._pick(busy)
+            if uuid is None:
+                break
             self._inflight.wake(uuid)
+            busy.add(uuid)
+        with self._db.read() as conn:
+            waiting = pull_rows.runnable(
+                conn, bays, self._conf.conductor.pull_workers, self._pulling.snapshot())
+        for uuid in waiting:
+            self._pulling.wake(uuid)
 
     def _take_over(self):
         with self._db.read() as conn:
             abandoned = actions.abandoned(conn)
-            mine = actions.of_conductor(conn, self._lease.uuid)
+            mine = [row for row in actions.of_conductor(conn, self._lease.uuid)
+                    if row.resource_uuid not in self._inflight]
+            pulled = [row for row in pull_rows.of_conductor(conn, self._lease.uuid)
+                      if row.uuid not in self._pulling]
         # Ours by SQL, but nobody here is at it: lost to an error or to a database that did not
         # answer when the outcome was to be written.  Seen twice, since a slot may be between
         # its claim and the next look.
-        lost = {row.claim_uuid: row for row in mine
-                if row.resource_uuid not in self._inflight}
-        abandoned += [row for claim, row in lost.items() if claim in self._suspects]
-        self._suspects = set(lost)
+        abandoned += [row for row in mine if row.claim_uuid in self._suspects]
+        lost = [row for row in pulled if row.claim_uuid in self._suspects]
+        self._suspects = {row.claim_uuid for row in (*mine, *pulled)}
         for row in abandoned:
             if lifecycle.take_over(self._db, row):
                 LOG.warning('Action %s (%s of %s): its conductor %s does not run it any more; '
                             'freed', row.uuid, row.operation, row.resource_uuid, row.conductor)
+        pulls.sweep(self._db, lost)
+
+    def _expire(self):
+        with self._db.read() as conn:
+            overdue = actions.overdue(conn)
+        for row in overdue:
+            if lifecycle.expire(self._db, row):
+                LOG.info('Action %s was not begun within its time limit', row.uuid)
 
     def purge(self):
-        """Forget conductors that have been dead for long."""
-        self._db.transact(lambda conn: conductors.purge(conn, _PURGE_SECONDS))
+        """Forget what is older than is promised to be kept."""
+        keep = self._conf.conductor.history_days * 24 * 3600
+        self._db.transact(lambda conn: conductors.purge(conn, _DEAD_CONDUCTORS))
+        self._db.transact(idempotency.purge)
+        self._db.transact(lambda conn: pull_rows.purge(conn, _DEAD_CONDUCTORS))
+        while self._db.transact(lambda conn: actions.purge(conn, keep)):
+            pass
+        while self._db.transact(lambda conn: containers.purge(conn, keep)):
+            pass

@@ -15,6 +15,7 @@ from oslo_db import options as db_options
 from oslo_log import log
 import oslo_messaging
 
+from container_service import concurrency
 from container_service import version
 
 PROJECT = 'container-service'
@@ -62,6 +63,19 @@ API_OPTS = [
         help='Blocking calls (logs, execute) in progress at once in this process; more are '
              'answered 503. Keep it below the number of threads, so that a broker or engine '
              'that hangs never stops other requests.'),
+    cfg.IntOpt(
+        'container_queue_limit', default=16, min=1,
+        help='Unfinished actions that one container may have; more are 409.'),
+    cfg.IntOpt(
+        'project_action_limit', default=1000, min=1,
+        help='Unfinished actions that one project may have; more are 429.'),
+    cfg.IntOpt(
+        'action_limit', default=20000, min=1,
+        help='Unfinished actions in all; more are 503.'),
+    cfg.IntOpt(
+        'wait_slots', default=16, min=1,
+        help='Requests of this process that may wait for actions at once; more are answered '
+             'without waiting. Keep it below the number of threads.'),
     cfg.IntOpt('max_limit', default=1000, min=1, help='Most items on one page of a list.'),
     cfg.IntOpt('max_body_bytes', default=1048576, min=1024, help='Largest request body.'),
 ]
@@ -70,9 +84,37 @@ CONDUCTOR_OPTS = [
     cfg.StrOpt(
         'executor', default='threaded', choices=[
             ('threaded', 'A pool of threads.'),
+            ('eventlet', 'A pool of green threads; container-service-conductor only. The '
+                         'environment variable CONTAINER_SERVICE_EXECUTOR wins over this.'),
             ('synchronous', 'No pool: what is woken is carried out by the thread that was told.')],
         help='What carries actions out.'),
     cfg.IntOpt('workers', default=32, min=1, help='Containers worked on at the same time.'),
+    cfg.StrOpt(
+        'saturation_policy', default='queue', choices=[
+            ('queue', 'What finds the pool full waits in the database; no thread is held.'),
+            ('caller_runs', 'The thread that was told of it carries it out, which slows this '
+                            'conductor down to what it can do.'),
+            ('reject', 'While every live conductor is full the API answers 503 to new '
+                       'operations; what was accepted is never rejected.')],
+        help='What a full pool does.'),
+    cfg.IntOpt('pull_workers', default=4, min=1, help='Images pulled at the same time.'),
+    cfg.FloatOpt(
+        'pull_stall', default=60.0, min=0.1,
+        help='Seconds without progress after which a pull has failed. How long it takes in all '
+             'does not matter.'),
+    cfg.DictOpt(
+        'operation_timeouts', default={},
+        help='Seconds that operations may take from their first claim, where the default is '
+             'not wanted, such as create:7200,stop:300.'),
+    cfg.FloatOpt(
+        'probe_interval', default=5.0, min=0.1,
+        help='Seconds between looks whether an engine answers.'),
+    cfg.FloatOpt(
+        'parked_interval', default=1.0, min=0.05,
+        help='Seconds until an action whose engine did not answer may be tried again.'),
+    cfg.IntOpt(
+        'history_days', default=30, min=1,
+        help='Days that ended actions and deleted containers stay readable.'),
     cfg.FloatOpt(
         'poll_interval', default=2.0, min=0.05,
         help='Seconds between looks for queued actions that nobody was woken for.'),
@@ -90,8 +132,9 @@ CONDUCTOR_OPTS = [
         help='Seconds that running actions may take to end when the conductor is told to stop; '
              'what is left is taken over by other conductors or after a restart.'),
     cfg.FloatOpt(
-        'retry_interval', default=5.0, min=0.05,
-        help='Seconds until an action that found its engine unreachable is tried again.'),
+        'retry_interval', default=2.0, min=0.05,
+        help='Seconds until an action that failed for a reason that may pass is tried again; '
+             'doubled with each attempt, at most 60.'),
     cfg.IntOpt(
         'max_attempts', default=5, min=1,
         help='Attempts at an action whose engine answers with errors that may pass.'),
@@ -145,5 +188,7 @@ def load(conf, argv):
     log.set_defaults(default_log_levels=log.get_default_log_levels() + [
         'docker=WARN', 'cheroot=WARN', 'futurist=WARN', 'alembic=INFO'])
     conf(argv, project=PROJECT, version=version.version())
+    if os.environ.get(concurrency.VARIABLE):
+        conf.set_override('executor', os.environ[concurrency.VARIABLE], group='conductor')
     log.setup(conf, PROJECT)
     return conf

@@ -7,23 +7,79 @@ from container_service import exceptions
 from container_service import states
 from container_service.db import paging
 from container_service.db.base import now
+from container_service.db.models import action_requests
 from container_service.db.models import actions as table
+from container_service.db.models import bays
 from container_service.db.models import conductors
+from container_service.db.models import containers
+from container_service.db.models import pulls
 
 
 def insert(conn, values):
     conn.execute(table.insert().values(**values))
 
 
+def _explained():
+    """A query for actions with what tells why they are where they are.
+
+    Everything joined is found by a unique key; what stands before an action is asked only for
+    unfinished ones.
+    """
+    before = table.alias('before')
+    ahead = sa.and_(before.c.resource_type == table.c.resource_type,
+                    before.c.resource_uuid == table.c.resource_uuid,
+                    before.c.status.in_(states.UNFINISHED),
+                    before.c.sequence < table.c.sequence)
+    unfinished = table.c.status.in_(states.UNFINISHED)
+
+    def nearest(column):
+        return (sa.select(column).where(ahead).order_by(before.c.sequence.desc()).limit(1)
+                .scalar_subquery())
+
+    def if_unfinished(value, name):
+        return sa.case((unfinished, value), else_=None).label(name)
+
+    position = sa.select(sa.func.count()).select_from(before).where(ahead).scalar_subquery()
+    return sa.select(
+        table, now().label('db_now'),
+        if_unfinished(position, 'position'),
+        if_unfinished(nearest(before.c.uuid), 'behind_uuid'),
+        if_unfinished(nearest(before.c.operation), 'behind_operation'),
+        containers.c.runnable_at,
+        conductors.c.heartbeat_at, conductors.c.lease_until,
+        conductors.c.state.label('conductor_state'),
+        bays.c.health_status, bays.c.health_status_reason, bays.c.name.label('bay_name'),
+        pulls.c.status.label('pull_status'), pulls.c.progress.label('pull_progress'),
+        pulls.c.image.label('pull_image'),
+    ).select_from(
+        table
+        .outerjoin(containers, containers.c.uuid == table.c.resource_uuid)
+        .outerjoin(conductors, conductors.c.uuid == table.c.conductor_uuid)
+        .outerjoin(bays, bays.c.uuid == table.c.bay_uuid)
+        .outerjoin(pulls, pulls.c.uuid == table.c.pull_uuid))
+
+
 def get(conn, uuid, project_id):
-    """Raises ActionNotFound; a None project finds any project's."""
-    query = sa.select(table).where(table.c.uuid == uuid)
+    """One action, explained.  Raises ActionNotFound; a None project finds any project's."""
+    query = _explained().where(table.c.uuid == uuid)
     if project_id is not None:
         query = query.where(table.c.project_id == project_id)
     row = conn.execute(query).first()
     if row is None:
         raise exceptions.ActionNotFound(action=uuid)
     return row
+
+
+def get_all(conn, uuids, project_id):
+    """Several actions, explained, in the order asked for.  Raises ActionNotFound."""
+    query = _explained().where(table.c.uuid.in_(uuids))
+    if project_id is not None:
+        query = query.where(table.c.project_id == project_id)
+    found = {row.uuid: row for row in conn.execute(query)}
+    for uuid in uuids:
+        if uuid not in found:
+            raise exceptions.ActionNotFound(action=uuid)
+    return [found[uuid] for uuid in uuids]
 
 
 def find(conn, *where):
@@ -34,6 +90,38 @@ def update(conn, uuid, values, *where):
     """Change an action; returns whether it matched."""
     return conn.execute(
         table.update().where(table.c.uuid == uuid, *where).values(**values)).rowcount == 1
+
+
+def update_all(conn, uuids, values):
+    conn.execute(table.update().where(table.c.uuid.in_(uuids)).values(**values))
+
+
+def fold(conn, action, request_id):
+    """Count an equal request into a queued action, and remember its id."""
+    update(conn, action.uuid, {'coalesced': table.c.coalesced + 1})
+    add_request(conn, action.uuid, request_id)
+
+
+def add_request(conn, action_uuid, request_id):
+    """Let a further request id lead to an action."""
+    conn.execute(action_requests.insert().values(
+        action_uuid=action_uuid, request_id=request_id, created_at=now()))
+
+
+def requests_of(conn, action):
+    """All request ids that were answered with this action, the first one first."""
+    further = conn.execute(
+        sa.select(action_requests.c.request_id)
+        .where(action_requests.c.action_uuid == action.uuid)
+        .order_by(action_requests.c.id).limit(100)).scalars().all()
+    return [action.request_id, *further]
+
+
+def asked_by(request_id):
+    """Where clause: the action that a request was answered with."""
+    return sa.or_(table.c.request_id == request_id, table.c.uuid.in_(
+        sa.select(action_requests.c.action_uuid)
+        .where(action_requests.c.request_id == request_id)))
 
 
 def of_claim(claim_uuid):
@@ -54,11 +142,14 @@ def unfinished(conn, resource_type, resource_uuid, limit=None):
 
 
 def listing(conn, *, project_id=None, filters=None, page=None):
-    """One page of actions.  A filter whose value is a list matches any of them."""
-    query = sa.select(table)
+    """One page of actions, explained.  A filter with a list of values matches any of them."""
+    query = _explained()
     if project_id is not None:
         query = query.where(table.c.project_id == project_id)
     for name, value in (filters or {}).items():
+        if name == 'request_id':
+            query = query.where(asked_by(value))
+            continue
         column = table.c[name]
         query = query.where(column.in_(value) if isinstance(value, (list, tuple, set, frozenset))
                             else column == value)
@@ -82,6 +173,13 @@ def abandoned(conn):
     return conn.execute(query).all()
 
 
+def cancelling(conn, conductor_uuid):
+    """Claims of a conductor whose actions are asked to stop."""
+    return conn.execute(sa.select(table.c.claim_uuid).where(
+        table.c.status == states.CANCELLING,
+        table.c.conductor_uuid == conductor_uuid)).scalars().all()
+
+
 def of_conductor(conn, conductor_uuid):
     """What SQL says that a conductor runs."""
     return conn.execute(sa.select(table).where(
@@ -89,8 +187,32 @@ def of_conductor(conn, conductor_uuid):
         table.c.conductor_uuid == conductor_uuid)).all()
 
 
-def seconds_since(conn, time):
-    """How long ago that was by the database's clock; 0 for None."""
-    if time is None:
-        return 0.0
-    return (conn.execute(sa.select(now())).scalar_one() - time).total_seconds()
+def overdue(conn):
+    """Queued actions whose own time limit is over."""
+    return conn.execute(sa.select(table).where(
+        table.c.status == states.QUEUED, table.c.timeout_seconds.is_not(None),
+        table.c.deadline_at <= now()).limit(100)).all()
+
+
+def unfinished_by_project(conn):
+    """{project: number of unfinished actions}."""
+    rows = conn.execute(
+        sa.select(table.c.project_id, sa.func.count())
+        .where(table.c.status.in_(states.UNFINISHED)).group_by(table.c.project_id))
+    return {project: count for project, count in rows}
+
+
+def finished_lately(conn, seconds):
+    """How many actions have ended in the last so many seconds."""
+    return conn.execute(sa.select(sa.func.count()).select_from(table)
+                        .where(table.c.finished_at > now(-seconds))).scalar_one()
+
+
+def purge(conn, seconds, limit=1000):
+    """Forget actions that ended longer ago than that, with their request ids."""
+    old = conn.execute(sa.select(table.c.uuid).where(
+        table.c.finished_at < now(-seconds)).limit(limit)).scalars().all()
+    if old:
+        conn.execute(action_requests.delete().where(action_requests.c.action_uuid.in_(old)))
+        conn.execute(table.delete().where(table.c.uuid.in_(old)))
+    return len(old)

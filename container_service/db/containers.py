@@ -46,9 +46,14 @@ def lock(conn, ident, project_id):
 
 
 def lock_uuid(conn, uuid):
-    """Lock by uuid, deleted or not; None when there is none."""
-    return conn.execute(
-        sa.select(table).where(table.c.uuid == uuid).with_for_update()).first()
+    """Lock by uuid, deleted or not; None when there is none.  ``db_now`` is the time."""
+    return conn.execute(sa.select(table, now().label('db_now'))
+                        .where(table.c.uuid == uuid).with_for_update()).first()
+
+
+def by_uuid(conn, uuid):
+    """The container, deleted or not; None when there is none."""
+    return conn.execute(sa.select(table).where(table.c.uuid == uuid)).first()
 
 
 def insert(conn, values):
@@ -83,14 +88,25 @@ def listing(conn, *, project_id=None, filters=None, labels=(), page=None):
     return paging.fetch(conn, table, query, page)
 
 
-def runnable(conn, bay_uuids, limit, leave_out=()):
+def runnable(conn, bay_uuids, limit, leave_out=(), project_id=None, urgent_only=False):
     """Uuids of containers whose oldest action may be claimed now, longest waiting first."""
     query = (sa.select(table.c.uuid)
              .where(table.c.runnable_at <= now(), table.c.bay_uuid.in_(bay_uuids))
              .order_by(table.c.runnable_at).limit(limit))
+    if project_id is not None:
+        query = query.where(table.c.project_id == project_id)
+    if urgent_only:
+        query = query.where(table.c.head_urgent == 1)
     if leave_out:
         query = query.where(table.c.uuid.not_in(leave_out))
     return conn.execute(query).scalars().all()
+
+
+def projects_waiting(conn, bay_uuids):
+    """The projects that have a container whose oldest action may be claimed now."""
+    return set(conn.execute(
+        sa.select(table.c.project_id).distinct()
+        .where(table.c.runnable_at <= now(), table.c.bay_uuid.in_(bay_uuids))).scalars())
 
 
 def idle_on_bay(conn, bay_uuid):
@@ -106,3 +122,13 @@ def count_on_bay(conn, bay_uuid):
     return conn.execute(
         sa.select(sa.func.count()).select_from(table)
         .where(table.c.bay_uuid == bay_uuid, table.c.deleted_at.is_(None))).scalar_one()
+
+
+def purge(conn, seconds, limit=1000):
+    """Forget containers that were deleted longer ago than that."""
+    old = conn.execute(sa.select(table.c.uuid).where(
+        table.c.deleted_at < now(-seconds)).limit(limit)).scalars().all()
+    if old:
+        conn.execute(container_labels.delete().where(container_labels.c.container_uuid.in_(old)))
+        conn.execute(table.delete().where(table.c.uuid.in_(old)))
+    return len(old)

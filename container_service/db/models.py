@@ -47,6 +47,8 @@ def _queue_columns():
         sa.Column('running_action_uuid', Uuid),
         # From when the oldest queued action may be claimed; null while one runs or none waits.
         sa.Column('runnable_at', Time),
+        # Whether that action may use the slots reserved for urgent ones.
+        sa.Column('head_urgent', sa.Integer, nullable=False, server_default='0'),
     )
 
 
@@ -79,6 +81,7 @@ containers = sa.Table(
     sa.Column('deleted_at', Time),
     sa.UniqueConstraint('project_id', 'live_name'),
     sa.Index('ix_containers_runnable_at', 'runnable_at'),
+    sa.Index('ix_containers_project_id_runnable_at', 'project_id', 'runnable_at'),
     sa.Index('ix_containers_project_id_deleted_at', 'project_id', 'deleted_at'),
     sa.Index('ix_containers_bay_uuid_deleted_at', 'bay_uuid', 'deleted_at'),
     **TABLE_OPTIONS)
@@ -120,6 +123,16 @@ actions = sa.Table(
     sa.Column('attempts', sa.Integer, nullable=False, server_default='0'),
     sa.Column('error', Json),
     sa.Column('caused_by', Uuid),
+    sa.Column('cancel_requested_at', Time),
+    # Asked for by the caller, and counted from acceptance; else the operation's own limit,
+    # counted from the first claim without the time it was parked.
+    sa.Column('timeout_seconds', sa.Integer),
+    sa.Column('deadline_at', Time),
+    sa.Column('parked_at', Time),
+    sa.Column('run_anyway', sa.Integer, nullable=False, server_default='0'),
+    sa.Column('coalesced', sa.Integer, nullable=False, server_default='0'),
+    sa.Column('pull_uuid', Uuid),
+    sa.Column('post_mortem', Json),
     sa.Column('created_at', Time, nullable=False),
     sa.Column('started_at', Time),
     sa.Column('progress_at', Time),
@@ -129,6 +142,59 @@ actions = sa.Table(
     sa.Index('ix_actions_status_conductor_uuid', 'status', 'conductor_uuid'),
     sa.Index('ix_actions_project_id', 'project_id'),
     sa.Index('ix_actions_request_id', 'request_id'),
+    sa.Index('ix_actions_pull_uuid', 'pull_uuid'),
+    sa.Index('ix_actions_finished_at', 'finished_at'),
+    sa.Index('ix_actions_status_deadline_at', 'status', 'deadline_at'),
+    **TABLE_OPTIONS)
+
+# The ids of further requests that were answered with an action: folded or repeated ones.
+action_requests = sa.Table(
+    'action_requests', metadata,
+    sa.Column('id', Id, primary_key=True, autoincrement=True),
+    sa.Column('request_id', sa.String(64), nullable=False),
+    sa.Column('action_uuid', Uuid, nullable=False),
+    sa.Column('created_at', Time, nullable=False),
+    sa.Index('ix_action_requests_request_id', 'request_id'),
+    sa.Index('ix_action_requests_action_uuid', 'action_uuid'),
+    **TABLE_OPTIONS)
+
+idempotency_keys = sa.Table(
+    'idempotency_keys', metadata,
+    sa.Column('id', Id, primary_key=True, autoincrement=True),
+    sa.Column('project_id', sa.String(64), nullable=False),
+    sa.Column('key', sa.String(255), nullable=False),
+    sa.Column('fingerprint', sa.String(64), nullable=False),
+    sa.Column('resource_type', sa.String(16), nullable=False),
+    sa.Column('resource_uuid', Uuid, nullable=False),
+    sa.Column('created_at', Time, nullable=False),
+    sa.UniqueConstraint('project_id', 'key'),
+    sa.Index('ix_idempotency_keys_created_at', 'created_at'),
+    **TABLE_OPTIONS)
+
+# One row while any number of containers wait for one image on one bay.
+pulls = sa.Table(
+    'pulls', metadata,
+    sa.Column('id', Id, primary_key=True, autoincrement=True),
+    sa.Column('uuid', Uuid, nullable=False, unique=True),
+    sa.Column('bay_uuid', Uuid, nullable=False),
+    sa.Column('image', sa.String(255), nullable=False),
+    # Bay and image while it is unfinished, null once ended: one at a time.
+    sa.Column('live_key', sa.String(300), unique=True),
+    sa.Column('status', sa.String(16), nullable=False),
+    sa.Column('claim_uuid', Uuid),
+    sa.Column('conductor_uuid', Uuid),
+    sa.Column('conductor', sa.String(255)),
+    sa.Column('attempts', sa.Integer, nullable=False, server_default='0'),
+    sa.Column('cancel_requested_at', Time),
+    sa.Column('runnable_at', Time),
+    sa.Column('progress', Json),
+    sa.Column('error', Json),
+    sa.Column('created_at', Time, nullable=False),
+    sa.Column('started_at', Time),
+    sa.Column('progress_at', Time),
+    sa.Column('finished_at', Time),
+    sa.Index('ix_pulls_runnable_at', 'runnable_at'),
+    sa.Index('ix_pulls_status_conductor_uuid', 'status', 'conductor_uuid'),
     **TABLE_OPTIONS)
 
 bays = sa.Table(
@@ -171,6 +237,8 @@ conductors = sa.Table(
     sa.Column('workers', sa.Integer),
     sa.Column('in_flight', sa.Integer),
     sa.Column('pool_full', sa.BigInteger),                    # how often the pool was full
+    sa.Column('saturation_policy', sa.String(16)),
+    sa.Column('is_full', sa.Integer, nullable=False, server_default='0'),
     sa.Column('lease_until', Time, nullable=False),
     sa.Column('started_at', Time, nullable=False),
     sa.Column('heartbeat_at', Time, nullable=False),

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attempts of this conductor: what a driver is told and tells while it works, and the watch
+that ends those that must end.
+
+An attempt writes what must be durable at once (``remember``); words and progress it keeps until
+the watch comes by, so that a quick action costs no statement for them.  The watch is one thread:
+it writes what has changed, sees cancel requests, deadlines and pulls that come no further, and
+aborts the attempt, which shuts the connection that its driver waits on.
+"""
+
+import contextlib
+import threading
+import time
+
+from oslo_log import log
+
+from container_service import exceptions
+from container_service import lifecycle
+from container_service import pulls
+from container_service.db import actions
+from container_service.db import pulls as pull_rows
+from container_service.drivers import base
+
+LOG = log.getLogger(__name__)
+
+
+class Attempt(base.Attempt):
+    """One attempt, watched.  ``write(stage, progress)`` stores what it tells."""
+
+    def __init__(self, claim_uuid, may_act, write, *, remembered=None, store=None,
+                 seconds_left=None, limit=None, clock=time.monotonic):
+        super().__init__(remembered)
+        self.claim_uuid = claim_uuid
+        self.aborted = None               # the exception that it was ended with
+        self._may_act, self._write, self._store = may_act, write, store
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._closers = []
+        self._told = False                # whether something is to be written
+        self._limit = limit
+        self._ends_at = None if seconds_left is None else clock() + seconds_left
+        self._moved_at = clock()
+        self.stall_seconds, self.stalled = None, None
+
+    def enter(self, stage):
+        super().enter(stage)
+        self._moved()
+
+    def report(self, progress):
+        if progress != self.progress:
+            super().report(progress)
+            self._moved()
+
+    def _moved(self):
+        self._told, self._moved_at = True, self._clock()
+
+    def remember(self, **values):
+        super().remember(**values)
+        self._store(self.remembered)
+
+    def gate(self):
+        if self.aborted is not None:
+            raise self.aborted
+        self.gate_lease()
+
+    def gate_lease(self):
+        """As ``gate``, for undoing what was aborted."""
+        if not self._may_act():
+            raise exceptions.Fenced(container=self.claim_uuid)
+
+    @contextlib.contextmanager
+    def closing(self, close):
+        with self._lock:
+            self._closers.append(close)
+        try:
+            self.gate()                   # it may have been aborted just before
+            yield
+        finally:
+            with self._lock:
+                self._closers.remove(close)
+
+    def abort(self, exc):
+        """End it: the next gate raises ``exc``, and what the driver waits on is shut."""
+        with self._lock:
+            if self.aborted is not None:
+                return
+            self.aborted = exc
+            closers = list(self._closers)
+        for close in closers:
+            try:
+                close()
+            except Exception:
+                LOG.exception('Ending what an attempt waits on')
+
+    def look(self):
+        """What the watch does with it on each round."""
+        now = self._clock()
+        if self._ends_at is not None and now > self._ends_at:
+            self.abort(exceptions.DeadlineExceeded(
+                seconds=self._limit, last=f'it was {self.stage or "beginning"}.'))
+        if self.stall_seconds is not None and now - self._moved_at > self.stall_seconds:
+            self.abort(self.stalled())
+        if self._told:
+            self._told = False
+            try:
+                self._write(self.stage, self.progress)
+            except exceptions.Fenced as exc:
+                self.abort(exc)
+
+
+class Watch:
+    """The attempts of this conductor, looked after on each call."""
+
+    def __init__(self, db, lease):
+        self._db, self._lease = db, lease
+        self._attempts = {}
+
+    @contextlib.contextmanager
+    def over(self, attempt):
+        """Watch over an attempt while the context lasts."""
+        self._attempts[attempt.claim_uuid] = attempt
+        try:
+            yield attempt
+        finally:
+            del self._attempts[attempt.claim_uuid]
+
+    def __call__(self):
+        """One round."""
+        attempts = list(self._attempts.values())
+        if not attempts:
+            return
+        with self._db.read() as conn:
+            asked = {*actions.cancelling(conn, self._lease.uuid),
+                     *pull_rows.cancelling(conn, self._lease.uuid)}
+        for attempt in attempts:
+            if attempt.claim_uuid in asked:
+                attempt.abort(exceptions.Cancelled())
+            attempt.look()
+
+
+def of_action(db, claim, may_act, limit):
+    """The attempt that a claimed action is carried out with."""
+    return Attempt(
+        claim.uuid, may_act,
+        lambda stage, progress: lifecycle.progress(db, claim, stage=stage, progress=progress),
+        remembered=claim.action.remembered,
+        store=lambda remembered: lifecycle.remember(db, claim, remembered),
+        seconds_left=claim.seconds_left, limit=limit)
+
+
+def of_pull(db, claim, may_act, stall_seconds):
+    """The attempt that a claimed pull is carried out with."""
+    attempt = Attempt(claim.uuid, may_act,
+                      lambda stage, progress: pulls.progress(db, claim, progress))
+    attempt.stall_seconds = stall_seconds
+    attempt.stalled = lambda: exceptions.PullStalled(
+        image=claim.pull.image, seconds=stall_seconds)
+    return attempt

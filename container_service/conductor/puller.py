@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One shared pull from claim to end; the same slots-and-map as for containers, a smaller pool."""
+
+from oslo_log import log
+
+from container_service import exceptions
+from container_service import lifecycle
+from container_service import pulls
+from container_service import states
+from container_service.conductor import attempts
+from container_service.db import pulls as rows
+
+LOG = log.getLogger(__name__)
+
+
+class Puller:
+    """Carries out pulls for one conductor; ``wake(container_uuid)`` when one has ended."""
+
+    def __init__(self, db, conf, engines, lease, watch, wake):
+        self._db = db
+        self._conf = conf.conductor
+        self._engines = engines
+        self._lease = lease
+        self._watch = watch
+        self._wake = wake
+
+    def pick(self, leave_out):
+        """The pull that has waited longest, or None."""
+        bays = self._engines.available()
+        if not bays or not self._lease.holds(self._lease.uuid):
+            return None
+        try:
+            with self._db.read() as conn:
+                return next(iter(rows.runnable(conn, bays, 1, leave_out)), None)
+        except exceptions.DatabaseUnavailable:
+            return None
+
+    def work(self, pull_uuid):
+        """Claim and carry out a pull; False when it is not to be had."""
+        incarnation = self._lease.uuid
+        if not self._lease.holds(incarnation):
+            return False
+        try:
+            claim = pulls.claim(self._db, pull_uuid, self._lease)
+        except exceptions.DatabaseUnavailable:
+            return False
+        if claim is None:
+            return False
+        attempt = attempts.of_pull(
+            self._db, claim, lambda: self._lease.holds(incarnation), self._conf.pull_stall)
+        try:
+            with self._watch.over(attempt):
+                self._pull(claim, attempt)
+        except (exceptions.Fenced, exceptions.DatabaseUnavailable):
+            # The sweep frees it, and whoever claims it next goes on where the engine stands.
+            LOG.warning('The pull of %s is left to others.', claim.pull.image)
+        return True
+
+    def _pull(self, claim, attempt):
+        pull = claim.pull
+        LOG.info('Pulling %s on bay %s', pull.image, pull.bay_uuid)
+        try:
+            self._engines.driver(pull.bay_uuid).pull(attempt, pull.image)
+        except exceptions.Fenced:
+            raise
+        except exceptions.Error as exc:
+            self._not_done(claim, attempt.aborted or exc)
+        except Exception as exc:
+            LOG.exception('Pulling %s', pull.image)
+            self._ended(claim, states.FAILED, exceptions.PullFailed(
+                f'Pulling {pull.image} failed in a way that was not foreseen: '
+                f'{type(exc).__name__}. The log of conductor {self._lease.server} has more.'))
+        else:
+            self._ended(claim, states.SUCCEEDED)
+
+    def _not_done(self, claim, exc):
+        if isinstance(exc, exceptions.Fenced):
+            raise exc
+        if isinstance(exc, (exceptions.EngineUnreachable, exceptions.Unavailable)):
+            self._engines.failed(claim.pull.bay_uuid, exc.detail)
+            pulls.requeue(self._db, claim, self._conf.parked_interval)
+        elif isinstance(exc, exceptions.Cancelled):
+            self._ended(claim, states.CANCELLED)
+        else:
+            self._ended(claim, states.FAILED, exc)
+
+    def _ended(self, claim, status, exc=None):
+        error = exc and lifecycle.as_error(exc, 'pulling image')
+        LOG.info('Pull of %s %s%s', claim.pull.image, status, f': {exc.detail}' if exc else '')
+        for container_uuid in pulls.end(self._db, claim, status, error):
+            self._wake(container_uuid)

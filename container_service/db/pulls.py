@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Statements on pulls: one row while any number of actions wait for an image on a bay.
+
+Lock order: a container first, then its pull.  What ends a pull therefore does so in one
+transaction and sets the waiting containers free in the next; the sweep finishes the second one
+if the conductor died between the two.
+"""
+
+import sqlalchemy as sa
+
+from container_service import states
+from container_service.db import actions
+from container_service.db import containers
+from container_service.db.base import now
+from container_service.db.models import conductors
+from container_service.db.models import pulls as table
+
+# The reason that a waiting action shows.
+WAITING = 'shared_pull'
+
+
+def join(conn, bay_uuid, image, new_uuid):
+    """Wait for the unfinished pull of this image on this bay, or begin one.  Returns its uuid.
+
+    Two that begin one at the same time: one gets oslo.db's DBDuplicateEntry, and must try again.
+    """
+    key = f'{bay_uuid}|{image}'
+    found = conn.execute(sa.select(table.c.uuid).where(
+        table.c.live_key == key, table.c.cancel_requested_at.is_(None))
+        .with_for_update()).first()
+    if found is not None:
+        return found.uuid
+    conn.execute(table.update().where(table.c.live_key == key).values(live_key=None))
+    conn.execute(table.insert().values(
+        uuid=new_uuid, bay_uuid=bay_uuid, image=image, live_key=key, status=states.QUEUED,
+        runnable_at=now(), created_at=now()))
+    return new_uuid
+
+
+def find(conn, uuid):
+    return conn.execute(sa.select(table).where(table.c.uuid == uuid)).first()
+
+
+def of_claim(claim_uuid):
+    return sa.and_(table.c.claim_uuid == claim_uuid, table.c.status.in_(states.CLAIMED))
+
+
+def update(conn, uuid, values, *where):
+    return conn.execute(
+        table.update().where(table.c.uuid == uuid, *where).values(**values)).rowcount == 1
+
+
+def claim(conn, uuid, claim_uuid, conductor):
+    """Take a queued pull; False when it is not to be had."""
+    return update(conn, uuid, {
+        'status': states.ACTION_RUNNING, 'claim_uuid': claim_uuid,
+        'conductor_uuid': conductor.uuid, 'conductor': conductor.server, 'runnable_at': None,
+        'attempts': table.c.attempts + 1, 'started_at': now(), 'progress_at': now()},
+        table.c.status == states.QUEUED, table.c.runnable_at <= now())
+
+
+def runnable(conn, bay_uuids, limit, leave_out=()):
+    query = (sa.select(table.c.uuid)
+             .where(table.c.runnable_at <= now(), table.c.bay_uuid.in_(bay_uuids))
+             .order_by(table.c.runnable_at).limit(limit))
+    if leave_out:
+        query = query.where(table.c.uuid.not_in(leave_out))
+    return conn.execute(query).scalars().all()
+
+
+def free_waiters(conn, uuid):
+    """Let the actions that waited for an ended pull go on; returns their containers."""
+    a, c = actions.table.c, containers.table.c
+    waiting = conn.execute(sa.select(a.resource_uuid, a.bay_uuid).where(
+        a.pull_uuid == uuid, a.status == states.QUEUED, a.waiting_code == WAITING)).all()
+    for row in waiting:
+        conn.execute(containers.table.update()
+                     .where(c.uuid == row.resource_uuid, c.running_action_uuid.is_(None))
+                     .values(runnable_at=now()))
+    return [row.resource_uuid for row in waiting]
+
+
+def ended_but_waited_for(conn):
+    """Ended pulls that an action still waits for: whoever ended them died before saying so."""
+    a, c = actions.table.c, containers.table.c
+    return conn.execute(
+        sa.select(table.c.uuid).distinct()
+        .join(actions.table, a.pull_uuid == table.c.uuid)
+        .join(containers.table, c.uuid == a.resource_uuid)
+        .where(table.c.status.in_(states.FINAL), a.status == states.QUEUED,
+               a.waiting_code == WAITING, c.runnable_at.is_(None),
+               c.running_action_uuid.is_(None))).scalars().all()
+
+
+def cancel_unless_waited_for(conn, uuid):
+    """Ask a pull to end when nobody waits for it any more."""
+    # Locked by a statement of its own: who joins it at the same time is seen by the next one.
+    conn.execute(sa.select(table.c.id).where(table.c.uuid == uuid).with_for_update())
+    a = actions.table.c
+    waited_for = sa.exists().where(
+        a.pull_uuid == uuid, a.status == states.QUEUED, a.waiting_code == WAITING)
+    update(conn, uuid, {'cancel_requested_at': now(), 'runnable_at': None, 'live_key': None,
+                        'status': states.CANCELLED, 'finished_at': now()},
+           table.c.status == states.QUEUED, ~waited_for)
+    update(conn, uuid, {'cancel_requested_at': now(), 'status': states.CANCELLING},
+           table.c.status == states.ACTION_RUNNING, ~waited_for)
+
+
+def abandoned(conn):
+    """Running pulls whose conductor has no lease any more."""
+    c = conductors.c
+    return conn.execute(
+        sa.select(table).outerjoin(conductors, table.c.conductor_uuid == c.uuid)
+        .where(table.c.status.in_(states.CLAIMED),
+               sa.or_(c.uuid.is_(None), c.state == 'gone', c.lease_until <= now()))).all()
+
+
+def cancelling(conn, conductor_uuid):
+    """Claims of a conductor whose pulls are asked to stop."""
+    return conn.execute(sa.select(table.c.claim_uuid).where(
+        table.c.status == states.CANCELLING,
+        table.c.conductor_uuid == conductor_uuid)).scalars().all()
+
+
+def of_conductor(conn, conductor_uuid):
+    return conn.execute(sa.select(table).where(
+        table.c.status.in_(states.CLAIMED),
+        table.c.conductor_uuid == conductor_uuid)).all()
+
+
+def release(conn, row):
+    """Queue an abandoned pull again, or end it when nobody wants it any more."""
+    if row.status == states.CANCELLING:
+        return update(conn, row.uuid, {
+            'status': states.CANCELLED, 'live_key': None, 'finished_at': now()},
+            of_claim(row.claim_uuid))
+    return update(conn, row.uuid, {
+        'status': states.QUEUED, 'claim_uuid': None, 'runnable_at': now(), 'progress': None},
+        of_claim(row.claim_uuid))
+
+
+def purge(conn, seconds):
+    conn.execute(table.delete().where(table.c.finished_at < now(-seconds)))

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The life of a shared pull: one per image and bay, however many containers wait for it.
+
+An action whose image is absent joins the pull (``lifecycle.wait_for_pull``) and goes back to
+the queue without holding a thread.  A conductor claims the pull as it claims an action, and
+when it has ended the actions go on: create where it succeeded, fail where it did not.  It is
+ended when the last action that waits for it is cancelled.
+"""
+
+import dataclasses
+
+from container_service import exceptions
+from container_service import lifecycle
+from container_service import states
+from container_service.db import pulls
+from container_service.db.base import now
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """The right to carry out one pull."""
+    uuid: str
+    pull: object             # the row
+
+
+def claim(db, pull_uuid, conductor):
+    """Take a queued pull; None when it is not to be had."""
+    claim_uuid = lifecycle.new_uuid()
+
+    def unit(conn):
+        if not pulls.claim(conn, pull_uuid, claim_uuid, conductor):
+            return None
+        return Claim(claim_uuid, pulls.find(conn, pull_uuid))
+
+    return db.transact(unit, landed=lambda conn: _mine(conn, pull_uuid, claim_uuid))
+
+
+def _mine(conn, pull_uuid, claim_uuid):
+    row = pulls.find(conn, pull_uuid)
+    return Claim(claim_uuid, row) if row and row.claim_uuid == claim_uuid else None
+
+
+def progress(db, claim, progress):
+    """Write how far it is.  Raises Fenced when it has been taken over."""
+    if not db.transact(lambda conn: pulls.update(
+            conn, claim.pull.uuid, {'progress': progress, 'progress_at': now()},
+            pulls.of_claim(claim.uuid))):
+        raise exceptions.Fenced(container=claim.pull.image)
+
+
+def end(db, claim, status, error=None):
+    """End a pull and let what waits for it go on; returns the containers to wake.
+
+    Raises Fenced.
+    """
+    values = {'status': status, 'error': error, 'live_key': None, 'finished_at': now()}
+    if not db.transact(lambda conn: pulls.update(
+            conn, claim.pull.uuid, values, pulls.of_claim(claim.uuid))):
+        raise exceptions.Fenced(container=claim.pull.image)
+    return db.transact(lambda conn: pulls.free_waiters(conn, claim.pull.uuid))
+
+
+def requeue(db, claim, delay):
+    """Hand a pull back, to be tried again later.  Raises Fenced."""
+    if not db.transact(lambda conn: pulls.update(
+            conn, claim.pull.uuid,
+            {'status': states.QUEUED, 'claim_uuid': None, 'runnable_at': now(delay)},
+            pulls.of_claim(claim.uuid))):
+        raise exceptions.Fenced(container=claim.pull.image)
+
+
+def sweep(db, lost=()):
+    """Free the pulls of dead conductors and those in ``lost``, and forgotten waiters."""
+    with db.read() as conn:
+        abandoned = [*pulls.abandoned(conn), *lost]
+        forgotten = pulls.ended_but_waited_for(conn)
+    for row in abandoned:
+        db.transact(lambda conn, row=row: pulls.release(conn, row))
+    for uuid in forgotten:
+        db.transact(lambda conn, uuid=uuid: pulls.free_waiters(conn, uuid))
