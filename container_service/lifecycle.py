@@ -149,6 +149,7 @@ def claim(db, container_uuid, conductor, serves=lambda bay_uuid: True):
     twice: the second gets None.
     """
     claim_uuid = new_uuid()
+    claimed = []        # head and container as they were before they were claimed
 
     def unit(conn):
         row = containers.lock_uuid(conn, container_uuid)
@@ -174,14 +175,12 @@ def claim(db, container_uuid, conductor, serves=lambda bay_uuid: True):
             'conductor_uuid': conductor.uuid, 'conductor': conductor.server,
             'attempts': head.attempts + 1, 'started_at': first, 'progress_at': now(),
             'stage': None, 'progress': None, 'waiting_code': None, 'waiting_detail': None})
+        claimed[:] = head, row
         return Claim(claim_uuid, fence, head, row)
 
     def landed(conn):
         found = actions.find(conn, actions.of_claim(claim_uuid))
-        if found is None:
-            return None
-        row = containers.get(conn, container_uuid, None)
-        return Claim(claim_uuid, found.fence, found, row)
+        return found and Claim(claim_uuid, found.fence, *claimed)
 
     return db.transact(unit, landed)
 
