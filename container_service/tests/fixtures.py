@@ -145,6 +145,8 @@ class SqliteDatabase(fixtures.Fixture):
         if self._schema:
             shutil.copy(self._migrated(), path)
         self._conf.set_override('connection', f'sqlite:///{path}', group='database')
+        # Tests survive no power loss anyway.
+        self._conf.set_override('sqlite_synchronous', False, group='database')
         self.db = base.Database(self._conf)
         self.addCleanup(self.db.dispose)
 
