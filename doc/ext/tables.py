@@ -31,7 +31,9 @@ def operation_table():
     """Every row of the operation table."""
     rows = []
     for op in operations.OPERATIONS.values():
-        row = [f'``{op.name}``', op.summary, f'``{op.http_method} {op.path}``']
+        command = words.cli_name(op.name)
+        name = f'``{op.name}``' + ('' if command == op.name else f', command ``{command}``')
+        row = [name, op.summary, f'``{op.http_method} {op.path}``']
         if op.is_async:
             row += [_leads_to(op), _TAKEOVER[op.on_takeover], f'{op.deadline_seconds} s']
         else:

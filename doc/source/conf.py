@@ -5,7 +5,7 @@ import pathlib
 import subprocess
 import sys
 
-# First, as in the daemons: libraries that are imported for their options choose eventlet otherwise.
+# First, as in the daemons: else libraries that are imported for their options choose eventlet.
 from container_service import real_threads  # noqa: F401
 from container_service import version as _version
 
