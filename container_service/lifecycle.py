@@ -365,6 +365,7 @@ def claim(db, container_uuid, conductor, admit, limit_of):
     twice: the second gets None.  ``limit_of(op)`` is the seconds that an operation may take.
     """
     claim_uuid = new_uuid()
+    claimed = []
 
     def unit(conn):
         row = containers.lock_uuid(conn, container_uuid)
@@ -389,16 +390,14 @@ def claim(db, container_uuid, conductor, admit, limit_of):
             'fence': fence, 'running_action_uuid': head.uuid, 'runnable_at': None,
             'task_state': states.task_state(op.name), 'status': op.during or row.status})
         actions.update(conn, head.uuid, changes)
-        return Claim(claim_uuid, fence, _as_row(actions.table, {**head._mapping, **changes}),
-                     row, (deadline - row.db_now).total_seconds())
+        # Kept as it is made: of the rows as they were before, nothing can be read any more.
+        claimed[:] = [Claim(
+            claim_uuid, fence, _as_row(actions.table, {**head._mapping, **changes}), row,
+            (deadline - row.db_now).total_seconds())]
+        return claimed[0]
 
     def landed(conn):
-        found = actions.find(conn, actions.of_claim(claim_uuid))
-        if found is None:
-            return None
-        row = containers.lock_uuid(conn, container_uuid)
-        return Claim(claim_uuid, found.fence, found, row,
-                     (found.deadline_at - row.db_now).total_seconds())
+        return actions.find(conn, actions.of_claim(claim_uuid)) and claimed[0]
 
     return db.transact(unit, landed)
 

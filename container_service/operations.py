@@ -7,6 +7,7 @@ method of that name (docker and fake), a test, a release note.
 """
 
 import dataclasses
+import re
 import shlex
 
 from container_service.states import CONTAINER_STATUSES
@@ -56,19 +57,19 @@ def boolean(value):
 
 def integer(value):
     """Convert digits or a JSON integer to int; a bool or a fraction raises ValueError."""
-    if isinstance(value, bool) or isinstance(value, float):
-        raise ValueError('must be a whole number')
-    try:
+    if isinstance(value, str) and re.fullmatch(r'[+-]?[0-9]{1,18}', value):
         return int(value)
-    except (TypeError, ValueError):
-        raise ValueError('must be a whole number') from None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError('must be a whole number')
+    return value
 
 
 def text(value):
     """Take text as it is; raises ValueError for anything else and for control characters."""
     if not isinstance(value, str):
         raise ValueError('must be text')
-    if any(ord(c) < 32 and c != '\t' for c in value):
+    # Also those of Latin-1, which some terminals obey.
+    if re.search(r'[\x00-\x08\x0a-\x1f\x7f-\x9f]', value):
         raise ValueError('must not contain control characters')
     return value
 
@@ -92,12 +93,12 @@ def signal(value):
     word = str(value).strip().upper()
     if isinstance(value, bool) or not word:
         raise ValueError('must be a signal name or number')
-    if word.isdigit():
+    if re.fullmatch(r'[0-9]{1,3}', word):
         if not 1 <= int(word) <= 64:
             raise ValueError('must be a signal number from 1 to 64')
-        return word
+        return str(int(word))        # 09 is 9
     name = word.removeprefix('SIG')
-    if not name.replace('+', '').replace('-', '').isalnum():
+    if not re.fullmatch(r'[A-Z][A-Z0-9]*([+-][0-9]+)?', name):
         raise ValueError('must be a signal name or number')
     return f'SIG{name}'
 

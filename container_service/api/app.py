@@ -6,56 +6,27 @@ from oslo_middleware import http_proxy_to_wsgi
 from oslo_middleware import request_id
 import pecan
 
-from container_service import exceptions
 from container_service import policy
 from container_service import ring
 from container_service import rpc
 from container_service.api import auth
 from container_service.api import errors
+from container_service.api import intake
 from container_service.api import versions
 from container_service.api import waiting
 from container_service.api.controllers import base
 from container_service.api.controllers import root
 
 
-class BodyLimit:
-    """Refuses bodies over the limit, counting what comes and not trusting what was announced."""
-
-    def __init__(self, app, limit):
-        self._app, self._limit = app, limit
-
-    def __call__(self, environ, start_response):
-        length = environ.get('CONTENT_LENGTH') or '0'
-        if not length.isdigit():
-            raise exceptions.Invalid('Content-Length must be a number.')
-        if int(length) > self._limit:
-            raise exceptions.BodyTooLarge(limit=self._limit)
-        environ['wsgi.input'] = _Limited(environ['wsgi.input'], self._limit)
-        return self._app(environ, start_response)
-
-
-class _Limited:
-
-    def __init__(self, stream, limit):
-        self._stream, self._limit, self._left = stream, limit, limit
-
-    def read(self, size=-1):
-        most = self._left + 1
-        data = self._stream.read(most if size is None or size < 0 else min(size, most))
-        self._left -= len(data)
-        if self._left < 0:
-            raise exceptions.BodyTooLarge(limit=self._limit)
-        return data
-
-
 class _Mounted:
-    """One application at one path, another everywhere else."""
+    """One application for reading at one path, another for everything else."""
 
     def __init__(self, path, mounted, app):
         self._path, self._mounted, self._app = path, mounted, app
 
     def __call__(self, environ, start_response):
-        here = environ.get('PATH_INFO', '').rstrip('/') == self._path
+        here = (environ.get('PATH_INFO', '').rstrip('/') == self._path
+                and environ['REQUEST_METHOD'] in ('GET', 'HEAD'))
         return (self._mounted if here else self._app)(environ, start_response)
 
 
@@ -70,10 +41,10 @@ def build(conf, db, bus):
         root.RootController(parts), debug=False, force_canonical=False,
         guess_content_type_from_ext=False)
     # Innermost first; a request passes them from the bottom up.
+    app = intake.Middleware(app, conf.api.max_body_bytes)
     app = auth.STRATEGIES[conf.api.auth_strategy](app, conf)
-    app = BodyLimit(app, conf.api.max_body_bytes)
-    app = errors.Middleware(app, conf.api.max_body_bytes)
-    app = versions.Middleware(app)
+    app = errors.Middleware(app)
     app = _Mounted('/healthcheck', healthcheck.Healthcheck(None, conf), app)
+    app = versions.Middleware(app)
     app = request_id.RequestId(app)
     return http_proxy_to_wsgi.HTTPProxyToWSGI(app, conf)

@@ -2,6 +2,7 @@
 """Who calls: one middleware per [api] auth_strategy, each leaving a context in the environ."""
 
 import ipaddress
+import re
 
 from container_service import context
 from container_service import exceptions
@@ -17,16 +18,24 @@ def of(request):
     return request.environ[_ENVIRON]
 
 
+_HOST = re.compile(r'(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::[0-9]*)?', re.IGNORECASE)
+
+
 def _is_loopback(host):
-    """Whether a Host header or an Origin's host names the local host."""
-    name = host.rsplit(':', 1)[0] if not host.endswith(']') else host
-    name = name.strip('[]').lower()
-    if name == 'localhost' or name.endswith('.localhost'):
-        return True
+    """Whether ``host``, which may have a port, names the local host."""
+    match = _HOST.fullmatch(host)
+    if match is None:
+        return False
+    name = match[1].strip('[]').lower()
+    return name == 'localhost' or name.endswith('.localhost') or _is_loopback_address(name)
+
+
+def _is_loopback_address(text):
     try:
-        return ipaddress.ip_address(name).is_loopback
+        address = ipaddress.ip_address(text)
     except ValueError:
         return False
+    return (getattr(address, 'ipv4_mapped', None) or address).is_loopback
 
 
 class NoAuthentication:
@@ -45,12 +54,13 @@ class NoAuthentication:
             self._guard(environ)
         environ[_ENVIRON] = context.RequestContext(
             user_id=LOCAL, project_id=LOCAL, roles=['admin', 'member', 'reader'], is_admin=True,
-            request_id=environ.get('openstack.request_id'), overwrite=False)
+            request_id=environ.get('openstack.request_id'),
+            global_request_id=environ.get('openstack.global_request_id'), overwrite=False)
         return self._app(environ, start_response)
 
     def _guard(self, environ):
         peer = environ.get('REMOTE_ADDR', '')
-        if peer and not _is_loopback(peer if ':' not in peer else f'[{peer}]'):
+        if peer and not _is_loopback_address(peer):     # a Unix socket has none
             raise exceptions.Forbidden('Without authentication only the local host is served.')
         host = environ.get('HTTP_HOST', '')
         if not _is_loopback(host):

@@ -6,6 +6,7 @@ middleware answer by themselves (404, 405, 413, ... as plain text or HTML) is pu
 shape.
 """
 
+import http
 import json
 
 from oslo_log import log
@@ -19,24 +20,21 @@ JSON, PROBLEM = 'application/json', 'application/problem+json'
 
 _FOREIGN = {
     400: exceptions.Invalid, 401: exceptions.Unauthorized, 404: exceptions.NotFound,
-    405: exceptions.MethodNotAllowed, 406: exceptions.NotAcceptable,
-    413: exceptions.BodyTooLarge, 415: exceptions.UnsupportedMediaType,
+    406: exceptions.NotAcceptable, 415: exceptions.UnsupportedMediaType,
     503: exceptions.Unavailable,
 }
 
-_REASONS = {400: 'Bad Request', 401: 'Unauthorized', 403: 'Forbidden', 404: 'Not Found',
-            405: 'Method Not Allowed', 406: 'Not Acceptable', 409: 'Conflict',
-            413: 'Content Too Large', 415: 'Unsupported Media Type',
-            500: 'Internal Server Error', 502: 'Bad Gateway', 503: 'Service Unavailable',
-            504: 'Gateway Timeout'}
+# What a foreign failure says in headers is kept.
+_KEPT = ('allow', 'retry-after', 'www-authenticate')
+
+_REASONS = {status.value: status.phrase for status in http.HTTPStatus}
 
 
 class Middleware:
     """Answers every failure as {"errors": [...]}, or as RFC 9457 when that is asked for."""
 
-    def __init__(self, app, max_body_bytes):
+    def __init__(self, app):
         self._app = app
-        self._max_body_bytes = max_body_bytes
 
     def __call__(self, environ, start_response):
         started = []
@@ -45,11 +43,11 @@ class Middleware:
             started[:] = [status, headers]
 
         accept = acceptparse.create_accept_header(environ.get('HTTP_ACCEPT') or None)
-        wanted = accept.acceptable_offers([JSON, PROBLEM])
+        acceptable = accept.acceptable_offers([JSON, PROBLEM])
         # Whatever is accepted, the answer is JSON: Pecan must not choose.
         environ['HTTP_ACCEPT'] = JSON
         try:
-            if not wanted:
+            if not acceptable:
                 raise exceptions.NotAcceptable()
             body = self._app(environ, start)
             status, headers = started
@@ -59,35 +57,50 @@ class Middleware:
                 return body
             if hasattr(body, 'close'):
                 body.close()
-            error = self._foreign(environ, code)
+            error = foreign(code)
+            kept = [(name, value) for name, value in headers if name.lower() in _KEPT]
         except exceptions.Error as exc:
-            error = exc
+            error, kept = exc, []
         except Exception:
-            LOG.exception('%s %s', environ['REQUEST_METHOD'], environ.get('PATH_INFO'))
-            error = exceptions.Error()
-        problem = bool(wanted) and wanted[0][0] == PROBLEM
-        return _answer(environ, start_response, error, problem)
-
-    def _foreign(self, environ, code):
-        kind = _FOREIGN.get(code)
-        if kind is None:
-            error = exceptions.Error(_REASONS.get(code, f'HTTP {code}'))
-            error.status = code
-            return error
-        return kind(method=environ['REQUEST_METHOD'], limit=self._max_body_bytes)
+            # Both come from the caller: quoted, so that they cannot forge lines of the log.
+            LOG.exception('%r %r', environ['REQUEST_METHOD'], environ.get('PATH_INFO'))
+            error, kept = exceptions.Error(), []
+        status, headers, body = render(
+            error, environ.get('openstack.request_id'), _prefers_problem(accept, acceptable))
+        start_response(status, headers + kept)
+        return [body]
 
 
-def _answer(environ, start_response, error, problem):
+def _prefers_problem(accept, acceptable):
+    """Whether errors shall be RFC 9457: it is named, and nothing else is wanted more.
+
+    A client that names it beside application/json wants one for errors, the other for results.
+    """
+    quality = dict(acceptable)
+    return (PROBLEM in (accept.header_value or '').lower()
+            and quality.get(PROBLEM, 0) >= quality.get(JSON, 0) and PROBLEM in quality)
+
+
+def foreign(code, detail=None):
+    """Our error for a status code that somebody else answered."""
+    kind = _FOREIGN.get(code) or (exceptions.Invalid if code < 500 else exceptions.Error)
+    if kind.status != code:
+        detail = detail or _REASONS.get(code, f'HTTP {code}')
+    error = kind(detail)
+    error.status = code
+    return error
+
+
+def render(error, request_id, problem=False):
+    """The answer that tells an error, as (status line, headers, body)."""
     status = error.status
-    request_id = environ.get('openstack.request_id')
-    detail = error.detail
     if problem:
         content = {'type': f'urn:container-service:error:{error.code}', 'title': error.title,
-                   'status': status, 'detail': detail, 'code': error.code,
+                   'status': status, 'detail': error.detail, 'code': error.code,
                    'request_id': request_id}
     else:
         content = {'status': status, 'code': error.code, 'title': error.title,
-                   'detail': detail, 'request_id': request_id, 'links': []}
+                   'detail': error.detail, 'request_id': request_id, 'links': []}
     if error.hint:
         content['hint'] = error.hint
     if isinstance(error, exceptions.UnsupportedVersion):
@@ -98,5 +111,6 @@ def _answer(environ, start_response, error, problem):
                ('Content-Length', str(len(body)))]
     if error.retry_after:
         headers.append(('Retry-After', str(error.retry_after)))
-    start_response(f'{status} {_REASONS.get(status, "Error")}', headers)
-    return [body]
+    if 'allow' in error.values:
+        headers.append(('Allow', error.values['allow']))
+    return f'{status} {_REASONS.get(status, "Error")}', headers, body

@@ -5,13 +5,105 @@ For many processes or TLS use a WSGI server with ``container_service.wsgi.api:ap
 """
 
 import threading
+import time
 
+from cheroot import server as cheroot
 from cheroot import wsgi
+from oslo_context import context
 from oslo_log import log
 
 from container_service import exceptions
+from container_service.api import errors
 
 LOG = log.getLogger(__name__)
+
+# Seconds for a request to arrive completely, however slowly it drips.
+ARRIVAL = 30
+
+# Of a body that nobody wanted so much is read, lest the client miss the answer while it sends.
+_DRAIN = 2 ** 20
+
+
+class _HeaderReader(cheroot.HeaderReader):
+
+    def _allow_header(self, key_name):
+        # X_Auth_Token must not pass for X-Auth-Token.
+        return b'_' not in key_name
+
+
+class _Request(cheroot.HTTPRequest):
+    """Answers what is wrong with the protocol in our shape, and leaves no body behind."""
+
+    header_reader = _HeaderReader()
+
+    def simple_response(self, status, msg=''):
+        code = int(str(status)[:3])
+        if code == 413 and 'headers' in msg:
+            code = 431
+        error = (exceptions.BodyTooLarge(msg) if code == 413
+                 else errors.foreign(code, msg or None))
+        request_id = context.generate_request_id()
+        line, headers, body = errors.render(error, request_id)
+        headers += [('x-openstack-request-id', request_id), ('Connection', 'close')]
+        self.close_connection = self.sent_headers = True
+        head = [f'{self.server.protocol} {line}', *(': '.join(pair) for pair in headers), '', '']
+        try:
+            self.conn.wfile.write('\r\n'.join(head).encode('latin-1') + body)
+        except OSError:
+            pass                      # nobody is there to hear it
+
+    def send_headers(self):
+        # What is left unread would be taken for the next request.  Behind the last chunk there
+        # may be trailers, which nobody reads.
+        if self.chunked_read or not self._drained():
+            self.close_connection = True
+        super().send_headers()
+
+    def _drained(self):
+        try:
+            for _ in range(0, _DRAIN, 65536):
+                if not self.rfile.remaining or not self.rfile.read(65536):
+                    break
+        except OSError:
+            pass
+        return not self.rfile.remaining
+
+
+class _Incoming:
+    """A socket that may be read until a deadline only."""
+
+    def __init__(self, sock, pause):
+        self._sock, self._pause = sock, pause
+
+    def start(self):
+        self._deadline = time.monotonic() + ARRIVAL
+
+    def recv_into(self, buffer):
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError('timed out')      # the words that cheroot looks for
+        self._sock.settimeout(min(left, self._pause))
+        try:
+            return self._sock.recv_into(buffer)
+        finally:
+            self._sock.settimeout(self._pause)
+
+    def __getattr__(self, name):
+        return getattr(self._sock, name)
+
+
+class _Connection(cheroot.HTTPConnection):
+    """One on which a request must arrive within a time: dripping must not hold our threads."""
+    RequestHandlerClass = _Request
+
+    def __init__(self, server, sock, makefile):
+        self._incoming = _Incoming(sock, server.timeout)
+        super().__init__(server, sock, lambda sock, mode, size: makefile(
+            self._incoming if 'r' in mode else sock, mode, size))
+
+    def communicate(self):
+        self._incoming.start()
+        return super().communicate()
 
 
 class Server:
@@ -22,8 +114,11 @@ class Server:
         self._server = wsgi.Server(
             self._address, app, numthreads=conf.api.threads, request_queue_size=1024,
             timeout=20, shutdown_timeout=10, server_name='container-service')
-        # One over the limit that the application answers itself, in our shape.
+        self._server.ConnectionClass = _Connection
+        self._server.error_log = _log
         self._server.max_request_header_size = 65536
+        # The application has the limit; this one keeps a huge chunk from being read at once.
+        self._server.max_request_body_size = 2 * conf.api.max_body_bytes
         self._thread = threading.Thread(target=self._serve, name='http', daemon=True)
 
     def start(self):
@@ -34,7 +129,7 @@ class Server:
             raise exceptions.Error(
                 f'Cannot listen on {self._address[0]}:{self._address[1]}: {exc}') from exc
         self._thread.start()
-        LOG.info('Listening on http://%s:%d', *self._address)
+        LOG.info('Listening on http://%s:%d', *self._server.bind_addr[:2])
 
     def _serve(self):
         self._server.serve()
@@ -42,3 +137,7 @@ class Server:
     def stop(self):
         """Take no more requests; those being answered may end."""
         self._server.stop()
+
+
+def _log(msg='', level=20, traceback=False):
+    LOG.log(level, 'HTTP server: %s', msg, exc_info=traceback)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What requests may contain: WSME types for bodies, parsers for bodies and query arguments.
+"""What requests may contain: WSME types for bodies, parameters for query arguments.
 
 WSME's own conversions are too forgiving for us (the text ``False`` is true, ``null`` passes for
 a mandatory attribute, a body that is no object is a server error) and do not name the field,
@@ -15,9 +15,8 @@ from wsme.rest import json as wsme_json
 
 from container_service import exceptions
 from container_service import operations
+from container_service.api import intake
 from container_service.db import idents
-
-MAX_DEPTH = 16
 
 MIB = 1024 * 1024
 _MEMORY_MIN, _MEMORY_MAX = 6 * MIB, 2 ** 42       # Docker refuses less than 6 MiB
@@ -140,7 +139,7 @@ class Cpu(_Type):
             if isinstance(value, bool):
                 raise ValueError
             cores = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ValueError('must be a number of cores, such as 0.5') from None
         if not 0.01 <= cores <= 1024:
             raise ValueError('must be from 0.01 to 1024 cores')
@@ -305,7 +304,7 @@ def query(request, params):
 
 def arguments(request, params, allow_body):
     """Query arguments and, where allowed, those of a JSON body; the same in both must agree."""
-    data = body(request) if allow_body or request.body else {}
+    data = intake.body(request)
     if data and not allow_body:
         raise exceptions.Invalid('Before version 1.41 parameters go into the query, not into '
                                  'a body.')
@@ -314,10 +313,7 @@ def arguments(request, params, allow_body):
 
 def _arguments(request, params, data):
     known = {param.wire_name: param for param in params}
-    try:
-        sent = request.GET.mixed()
-    except UnicodeDecodeError:
-        raise exceptions.Invalid('The query is not UTF-8.') from None
+    sent = request.GET.mixed()
     _refuse_unknown(sent, known)
     _refuse_unknown(data, known)
     values = {}
@@ -334,48 +330,6 @@ def _arguments(request, params, data):
             raise exceptions.InvalidParameter(name=name, reason='is required')
         values[param.name] = value
     return values
-
-
-def body(request):
-    """The JSON object in the body of a request; {} for an empty body.
-
-    Raises InvalidBody, UnsupportedMediaType.
-    """
-    raw = request.body
-    if not raw.strip():
-        return {}
-    kind = (request.content_type or '').lower()
-    if kind != 'application/json' and not kind.endswith('+json'):
-        raise exceptions.UnsupportedMediaType()
-    try:
-        data = json.loads(raw.decode('utf-8'), parse_constant=_no_constant)
-    except UnicodeDecodeError:
-        raise exceptions.InvalidBody(reason='it is not UTF-8') from None
-    except RecursionError:
-        raise exceptions.InvalidBody(reason='it is nested too deeply') from None
-    except ValueError as exc:
-        raise exceptions.InvalidBody(reason=f'it cannot be parsed, {exc}') from None
-    if not isinstance(data, dict):
-        raise exceptions.InvalidBody(reason=f'this is {_KINDS[type(data)]}')
-    if _depth(data) > MAX_DEPTH:
-        raise exceptions.InvalidBody(reason=f'it is nested deeper than {MAX_DEPTH} levels')
-    return data
-
-
-_KINDS = {list: 'a list', str: 'a text', int: 'a number', float: 'a number', bool: 'a boolean',
-          type(None): 'null'}
-
-
-def _no_constant(word):
-    raise ValueError(f'{word} is not JSON')
-
-
-def _depth(value):
-    if isinstance(value, dict):
-        return 1 + max(map(_depth, value.values()), default=0)
-    if isinstance(value, list):
-        return 1 + max(map(_depth, value), default=0)
-    return 0
 
 
 # Query arguments of lists.

@@ -24,7 +24,7 @@ MINIMUM = CHANGES[0][0]
 MAXIMUM = CHANGES[-1][0]
 OWN_SHAPES = (1, 41)
 
-_FORM = re.compile(rf'{SERVICE} +(?:(latest)|(\d{{1,3}})\.(\d{{1,3}}))', re.IGNORECASE)
+_FORM = re.compile(rf'{SERVICE} +(?:(latest)|([1-9]\d{{0,2}})\.(0|[1-9]\d{{0,2}}))', re.IGNORECASE)
 _ENVIRON = 'container_service.version'
 _ERROR = 'container_service.version_error'
 
@@ -45,7 +45,7 @@ def parse(header):
             if MINIMUM <= version <= MAXIMUM:
                 return version
     raise exceptions.UnsupportedVersion(
-        version=header, minimum=text(MINIMUM), maximum=text(MAXIMUM))
+        version=ascii(header[:64])[1:-1], minimum=text(MINIMUM), maximum=text(MAXIMUM))
 
 
 def of(request):

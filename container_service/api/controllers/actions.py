@@ -3,7 +3,6 @@
 
 import pecan
 
-from container_service import exceptions
 from container_service import operations
 from container_service import states
 from container_service.api import types
@@ -31,7 +30,7 @@ def _statuses(value):
 
 
 def _operation(value):
-    if value not in operations.OPERATIONS:
+    if operations.text(value) not in operations.OPERATIONS:
         raise ValueError(f'must be one of {", ".join(operations.OPERATIONS)}')
     return value
 
@@ -43,8 +42,8 @@ _LIST = (*types.PAGE, types.Param('container', operations.text),
 
 class ActionsController(base.Controller):
 
-    @base.get
-    def index(self):
+    @base.answers
+    def get(self):
         self.authorize('action:list')
         arguments = types.query(pecan.request, _LIST)
         page = self.page(arguments)
@@ -64,9 +63,8 @@ class ActionsController(base.Controller):
         return {'actions': [views.action(row, self.base) for row in rows],
                 'next': self.next_link(rows, more)}
 
-    @pecan.expose()
-    def _lookup(self, uuid, *remainder):
-        return ActionController(self.parts, uuid), remainder
+    def child(self, name):
+        return ActionController(self.parts, name)
 
 
 class ActionController(base.Controller):
@@ -75,14 +73,10 @@ class ActionController(base.Controller):
         super().__init__(parts)
         self._uuid = uuid
 
-    @base.get
-    def index(self):
+    @base.answers
+    def get(self):
         self.authorize('action:show')
         types.query(pecan.request, ())
         with self.parts.db.read() as conn:
             row = actions.get(conn, self._uuid, self.context.project_scope)
         return views.action(row, self.base)
-
-    @pecan.expose()
-    def _lookup(self, name, *remainder):
-        raise exceptions.NotFound(f'Actions have no {ascii(name)}.')

@@ -2,7 +2,6 @@
 """What the controllers share: the parts they work with, and pages."""
 
 import dataclasses
-import functools
 import urllib.parse
 
 import pecan
@@ -25,29 +24,40 @@ class Parts:
     waiting: object
 
 
-def get(function):
-    """Expose a method of a controller as what answers GET (and HEAD) at its address.
+METHODS = ('GET', 'POST', 'PUT', 'PATCH', 'DELETE')
 
-    Others are added with ``.when(method=...)``; what is left is 405.
-    """
-    @functools.wraps(function)
-    def index(self):
-        if pecan.request.method not in ('GET', 'HEAD'):
-            raise exceptions.MethodNotAllowed(method=pecan.request.method)
-        return function(self)
-
-    return pecan.expose(generic=True, template='json')(index)
-
-
-def no_get(self):
-    """For ``get``, where only other methods are possible."""
-    raise exceptions.MethodNotAllowed(method=pecan.request.method)
+# For the methods of a controller that answer requests.
+answers = pecan.expose(template='json')
 
 
 class Controller:
+    """One address.  Its methods ``get``, ``post``, ... answer the HTTP methods of these names."""
 
     def __init__(self, parts):
         self.parts = parts
+
+    def child(self, name):
+        """The controller of ``<this address>/<name>``.  Raises NotFound."""
+        raise exceptions.NotFound()
+
+    @pecan.expose()
+    def _route(self, names, request):
+        """Walk the path and find the method.  Doubled and trailing slashes are ignored.
+
+        Pecan's own walk takes each word for an attribute first, so that a container named
+        ``index`` or ``parts`` would be hidden behind what its controller has of that name.
+        """
+        found = self
+        for name in filter(None, names):
+            found = found.child(name)
+        allowed = [method for method in METHODS if hasattr(found, method.lower())]
+        method = 'GET' if request.method == 'HEAD' else request.method
+        if method not in allowed:
+            if 'GET' in allowed:
+                allowed.insert(1, 'HEAD')
+            raise exceptions.MethodNotAllowed(method=ascii(request.method)[1:33].rstrip("'"),
+                                              allow=', '.join(allowed))
+        return getattr(found, method.lower()), []
 
     @property
     def context(self):
@@ -65,6 +75,9 @@ class Controller:
     def authorize(self, rule):
         """Policy, and the version of the request: the first line of every method."""
         versions.of(pecan.request)
+        if self.context.project_id is None:
+            # No project would mean all projects to the queries.
+            raise exceptions.Forbidden('The credentials are not for a project.')
         policy.authorize(self.parts.enforcer, self.context, rule)
 
     def see_all_projects(self, wanted):

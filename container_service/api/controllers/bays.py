@@ -4,6 +4,7 @@
 import pecan
 
 from container_service import bays as bay_rules
+from container_service.api import intake
 from container_service.api import types
 from container_service.api import views
 from container_service.api.controllers import base
@@ -12,8 +13,8 @@ from container_service.db import bays
 
 class BaysController(base.Controller):
 
-    @base.get
-    def index(self):
+    @base.answers
+    def get(self):
         self.authorize('bay:list')
         page = self.page(types.query(pecan.request, types.PAGE),
                          ('id', 'uuid', 'name', 'created_at'))
@@ -22,19 +23,18 @@ class BaysController(base.Controller):
         return {'bays': [views.bay(row, self.base, self.context.is_admin) for row in rows],
                 'next': self.next_link(rows, more)}
 
-    @index.when(method='POST', template='json')
+    @base.answers
     def post(self):
         self.authorize('bay:create')
         types.query(pecan.request, ())
-        asked = types.given(types.parse(types.BayCreate, types.body(pecan.request)))
+        asked = types.given(types.parse(types.BayCreate, intake.body(pecan.request)))
         row = bay_rules.create(self.context, self.parts.conf, self.parts.db, **asked)
         pecan.response.status = 201
         pecan.response.headers['Location'] = f'{self.base}/v1/bays/{row.uuid}'
         return views.bay(row, self.base, self.context.is_admin)
 
-    @pecan.expose()
-    def _lookup(self, ident, *remainder):
-        return BayController(self.parts, ident), remainder
+    def child(self, name):
+        return BayController(self.parts, name)
 
 
 class BayController(base.Controller):
@@ -43,15 +43,15 @@ class BayController(base.Controller):
         super().__init__(parts)
         self._ident = ident
 
-    @base.get
-    def index(self):
+    @base.answers
+    def get(self):
         self.authorize('bay:show')
         types.query(pecan.request, ())
         with self.parts.db.read() as conn:
             row = bays.get(conn, self._ident, self.context.project_scope)
         return views.bay(row, self.base, self.context.is_admin)
 
-    @index.when(method='DELETE', template='json')
+    @base.answers
     def delete(self):
         self.authorize('bay:delete')
         types.query(pecan.request, ())

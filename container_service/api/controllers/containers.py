@@ -13,6 +13,7 @@ import pecan
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import operations
+from container_service.api import intake
 from container_service.api import types
 from container_service.api import versions
 from container_service.api import views
@@ -26,6 +27,9 @@ _LIST = (*types.PAGE, types.LABELS, _ALL_PROJECTS, *(
     types.Param(name, operations.text) for name in (
         'name', 'image', 'project_id', 'user_id', 'task_state', 'status', 'bay_ident')))
 
+# A list of a thousand containers shows a thousand of these.
+CREATE_BYTES = 65536
+
 # Parts of a create body that are columns of their own; the rest is the spec.
 _COLUMNS = ('name', 'image', 'bay_uuid')
 
@@ -33,8 +37,8 @@ _COLUMNS = ('name', 'image', 'bay_uuid')
 class ContainersController(base.Controller):
     """/v1/containers"""
 
-    @base.get
-    def index(self):
+    @base.answers
+    def get(self):
         self.authorize('container:list')
         arguments = types.query(pecan.request, _LIST)
         self.see_all_projects(arguments.pop('all_projects'))
@@ -53,13 +57,14 @@ class ContainersController(base.Controller):
                                for row in rows],
                 'next': self.next_link(rows, more)}
 
-    @index.when(method='POST', template='json')
+    @base.answers
     def post(self):
         run = types.query(
             pecan.request, (types.Param('run', operations.boolean, False),))['run']
         op = operations.OPERATIONS['run' if run else 'create']
         self.authorize(op.policy)
-        asked = types.given(types.parse(types.ContainerCreate, types.body(pecan.request)))
+        asked = types.given(types.parse(
+            types.ContainerCreate, intake.body(pecan.request, CREATE_BYTES)))
         spec = {name: value for name, value in asked.items() if name not in _COLUMNS}
         if 'memory' in spec:
             spec['memory_bytes'] = spec.pop('memory')
@@ -79,9 +84,8 @@ class ContainersController(base.Controller):
             view['action'] = views.action(ended or action, self.base)
         return view
 
-    @pecan.expose()
-    def _lookup(self, ident, *remainder):
-        return ContainerController(self.parts, ident), remainder
+    def child(self, name):
+        return ContainerController(self.parts, name)
 
 
 class ContainerController(base.Controller):
@@ -91,8 +95,8 @@ class ContainerController(base.Controller):
         super().__init__(parts)
         self._ident = ident
 
-    @base.get
-    def index(self):
+    @base.answers
+    def get(self):
         self.authorize('container:show')
         self.see_all_projects(
             types.query(pecan.request, (_ALL_PROJECTS,))['all_projects'])
@@ -100,7 +104,7 @@ class ContainerController(base.Controller):
             row = containers.get(conn, self._ident, self.context.project_scope)
         return views.container(row, self.base, self.context.is_admin)
 
-    @index.when(method='DELETE', template='json')
+    @base.answers
     def delete(self):
         op = operations.OPERATIONS['delete']
         self.authorize(op.policy)
@@ -108,14 +112,13 @@ class ContainerController(base.Controller):
         self.see_all_projects(arguments.pop('all_projects'))
         return _submit(self, op, self._ident, arguments, older_status=204)
 
-    @pecan.expose()
-    def _lookup(self, name, *remainder):
+    def child(self, name):
         op = operations.OPERATIONS.get(name)
         if op is not None and op.own_path:
             kind = AsyncController if op.is_async else _BLOCKING[name]
-            return kind(self.parts, self._ident, op), remainder
+            return kind(self.parts, self._ident, op)
         if name == 'container_actions':
-            return HistoryController(self.parts, self._ident), remainder
+            return HistoryController(self.parts, self._ident)
         raise exceptions.NotFound(f'Containers have no operation {ascii(name)}.')
 
 
@@ -164,15 +167,11 @@ class OperationController(base.Controller):
 class AsyncController(OperationController):
     """POST and PUT are the same: existing clients use one or the other."""
 
-    index = base.get(base.no_get)
-
-    @index.when(method='POST', template='json')
+    @base.answers
     def post(self):
         return _submit(self, self._op, self._ident, self._arguments())
 
-    @index.when(method='PUT', template='json')
-    def put(self):
-        return self.post()
+    put = post
 
 
 class BlockingController(OperationController):
@@ -191,8 +190,8 @@ class BlockingController(OperationController):
 
 class LogsController(BlockingController):
 
-    @base.get
-    def index(self):
+    @base.answers
+    def get(self):
         output = self._ask(self._arguments(), self._op.deadline_seconds)
         if self.version < versions.OWN_SHAPES and versions.header_given(pecan.request):
             # A bare JSON text is what clients that send a version expect.
@@ -202,17 +201,16 @@ class LogsController(BlockingController):
 
 class ExecuteController(BlockingController):
 
-    index = base.get(base.no_get)
-
-    @index.when(method='POST', template='json')
+    @base.answers
     def post(self):
         params = self._arguments()
+        if params['interactive'] or not params['run']:
+            raise exceptions.InvalidParameter(
+                name='interactive', reason='must be false and run true: there are no terminals')
         answer = self._ask(params, params['timeout_seconds'] + 10)
         return {**answer, 'proxy_url': None}
 
-    @index.when(method='PUT', template='json')
-    def put(self):
-        return self.post()
+    put = post
 
 
 _BLOCKING = {'logs': LogsController, 'execute': ExecuteController}
@@ -234,13 +232,12 @@ class HistoryController(base.Controller):
                 conn, project_id=self.context.project_scope,
                 filters={'resource_uuid': row.uuid, **wanted}, page=self.page(arguments))[0]
 
-    @base.get
-    def index(self):
+    @base.answers
+    def get(self):
         return {'containerActions': [views.container_action(row) for row in self._rows()]}
 
-    @pecan.expose()
-    def _lookup(self, request_id, *remainder):
-        return HistoryEntryController(self.parts, self._ident, request_id), remainder
+    def child(self, name):
+        return HistoryEntryController(self.parts, self._ident, name)
 
 
 class HistoryEntryController(HistoryController):
@@ -249,8 +246,10 @@ class HistoryEntryController(HistoryController):
         super().__init__(parts, ident)
         self._request_id = request_id
 
-    @base.get
-    def index(self):
+    child = base.Controller.child
+
+    @base.answers
+    def get(self):
         rows = self._rows(request_id=self._request_id)
         if not rows:
             raise exceptions.ActionNotFound(action=f'of request {self._request_id}')

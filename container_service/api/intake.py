@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What comes in: the path and the query are text, the body is bounded, read once, and JSON.
+
+Pecan would parse bodies by itself, several times and as forms too, and fails on a path or query
+that is not text.  So it gets none of them before they have passed here, and never sees a body.
+"""
+
+import io
+import json
+import math
+import urllib.parse
+
+from container_service import exceptions
+from container_service import operations
+
+MAX_DEPTH = 16
+
+_ENVIRON = 'container_service.body'
+_PIECE = 16384
+
+
+class Middleware:
+    """Refuses what cannot be understood, before anything is done about it."""
+
+    def __init__(self, app, limit):
+        self._app, self._limit = app, limit
+
+    def __call__(self, environ, start_response):
+        path, query = environ.get('PATH_INFO', ''), environ.get('QUERY_STRING', '')
+        try:
+            operations.text(path.encode('latin-1').decode())
+            urllib.parse.unquote_to_bytes(query.encode('latin-1')).decode()
+        except ValueError:                        # a UnicodeDecodeError too
+            raise exceptions.Invalid('Path and query must be UTF-8 text, the path without '
+                                     'control characters.') from None
+        environ[_ENVIRON] = environ.pop('CONTENT_TYPE', ''), self._read(environ)
+        environ.update({'wsgi.input': io.BytesIO(), 'CONTENT_LENGTH': '0'})
+        return self._app(environ, start_response)
+
+    def _read(self, environ):
+        """The body, counting what comes and not trusting what was announced."""
+        length = environ.get('CONTENT_LENGTH') or None
+        if length is not None:
+            if not (length.isascii() and length.isdigit() and len(length) < 20):
+                raise exceptions.Invalid('Content-Length must be a number.')
+            length = int(length)
+            if length > self._limit:
+                raise exceptions.BodyTooLarge(limit=self._limit)
+        elif not environ.get('wsgi.input_terminated'):
+            if environ.get('HTTP_TRANSFER_ENCODING'):
+                raise exceptions.InvalidBody(reason='its length must be told in Content-Length')
+            return b''
+        try:
+            return self._pieces(environ['wsgi.input'], length)
+        except (OSError, ValueError) as exc:
+            if 'Too Large' in str(exc):           # so says cheroot of one huge chunk
+                raise exceptions.BodyTooLarge(limit=self._limit) from exc
+            raise exceptions.InvalidBody(reason='it could not be read to its end') from exc
+
+    def _pieces(self, stream, length):
+        pieces, size = [], 0
+        while length is None or size < length:
+            piece = stream.read(_PIECE if length is None else min(_PIECE, length - size))
+            if not piece:
+                break
+            pieces.append(piece)
+            size += len(piece)
+            if size > self._limit:
+                raise exceptions.BodyTooLarge(limit=self._limit)
+        if length is not None and size < length:
+            raise OSError('the connection ended')
+        return b''.join(pieces)
+
+
+def body(request, limit=None):
+    """The JSON object in the body of a request; {} for an empty body.
+
+    ``limit`` is for bodies that must be smaller than others.  Raises InvalidBody,
+    UnsupportedMediaType, BodyTooLarge.
+    """
+    kind, raw = request.environ[_ENVIRON]
+    if limit is not None and len(raw) > limit:
+        raise exceptions.BodyTooLarge(limit=limit)
+    if not raw.strip():
+        return {}
+    kind = kind.partition(';')[0].strip().lower()
+    if kind != 'application/json' and not kind.endswith('+json'):
+        raise exceptions.UnsupportedMediaType()
+    try:
+        data = json.loads(raw.decode(), parse_float=_float,
+                          parse_constant=_no_constant)
+        if b'\\u' in raw:
+            # Half of a surrogate pair passes the parser, but nothing can store it.
+            json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeDecodeError:
+        raise exceptions.InvalidBody(reason='it is not UTF-8') from None
+    except UnicodeEncodeError:
+        raise exceptions.InvalidBody(reason='it has half of a surrogate pair') from None
+    except RecursionError:
+        raise exceptions.InvalidBody(reason='it is nested too deeply') from None
+    except ValueError as exc:
+        raise exceptions.InvalidBody(reason=f'it cannot be parsed, {exc}') from None
+    if not isinstance(data, dict):
+        raise exceptions.InvalidBody(reason=f'this is {_KINDS[type(data)]}')
+    if _deeper(data, MAX_DEPTH):
+        raise exceptions.InvalidBody(reason=f'it is nested deeper than {MAX_DEPTH} levels')
+    return data
+
+
+_KINDS = {list: 'a list', str: 'a text', int: 'a number', float: 'a number', bool: 'a boolean',
+          type(None): 'null'}
+
+
+def _no_constant(word):
+    raise ValueError(f'{word} is not JSON')
+
+
+def _float(word):
+    value = float(word)
+    if math.isinf(value):
+        raise ValueError(f'{word} is too large')
+    return value
+
+
+def _deeper(value, levels):
+    """Whether a value is nested deeper than so many levels."""
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return False
+    return levels == 0 or any(_deeper(item, levels - 1) for item in value)

@@ -1,0 +1,381 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The in-flight map, with real threads and no clock: events say what happens when."""
+
+import collections
+import threading
+
+from container_service.conductor import inflight
+from container_service.tests import base
+
+WAIT = 10        # seconds until a test that hangs is a failure
+
+
+class Store:
+    """What is to be done, as SQL would know it; ``work`` and ``pick`` of an InFlight."""
+
+    def __init__(self, **queues):
+        self.lock = threading.Lock()
+        self.queues = {name: collections.deque(queue) for name, queue in queues.items()}
+        self.done = []                  # (container, item) in the order they ended
+        self.working = collections.Counter()
+        self.most_of_one = 0            # most slots that worked on one container at once
+        self.most = 0                   # most slots at work at once
+        self.idle = threading.Condition(self.lock)
+        self.before = lambda name: None
+        self.after = lambda name, found: None
+
+    def add(self, name, item):
+        with self.lock:
+            self.queues.setdefault(name, collections.deque()).append(item)
+
+    def work(self, name):
+        self.before(name)
+        with self.lock:
+            self.working[name] += 1
+            self.most_of_one = max(self.most_of_one, self.working[name])
+            self.most = max(self.most, sum(1 for count in self.working.values() if count))
+            queue = self.queues.get(name)
+            found = bool(queue)
+            if found:
+                self.done.append((name, queue.popleft()))
+            self.idle.notify_all()
+        self.after(name, found)
+        with self.lock:
+            self.working[name] -= 1
+        return found
+
+    def pick(self, leave_out):
+        with self.lock:
+            return next((name for name, queue in self.queues.items()
+                         if queue and name not in leave_out), None)
+
+    def wait_done(self, count):
+        with self.lock:
+            return self.idle.wait_for(lambda: len(self.done) >= count, WAIT)
+
+
+class InFlightCase(base.TestCase):
+
+    executor = 'threaded'
+
+    def make(self, store, workers=4, pick=None):
+        made = inflight.InFlight(self.executor, workers, store.work, pick or store.pick)
+        # Idle threads of the pool notice only within a second that they are to go.
+        self.addCleanup(made._executor.shutdown, wait=False)
+        return made
+
+    def gate(self):
+        """An event to hold work with, that never outlives the test."""
+        event = threading.Event()
+        self.addCleanup(event.set)
+        return event
+
+    def wait(self, event):
+        self.assertTrue(event.wait(WAIT), 'did not come')
+
+    def drained(self, made):
+        """Wait until nothing is in flight."""
+        with made._condition:
+            self.assertTrue(made._condition.wait_for(lambda: not made._again, WAIT))
+
+
+class TestOrder(InFlightCase):
+
+    def test_the_actions_of_a_container_in_order_by_one_slot(self):
+        store = Store(a=range(20))
+        made = self.make(store)
+        self.assertEqual(inflight.ACCEPTED, made.wake('a'))
+        self.assertTrue(store.wait_done(20))
+        self.drained(made)
+        self.assertEqual([('a', i) for i in range(20)], store.done)
+        self.assertEqual(1, store.most_of_one)
+
+    def test_a_container_in_flight_gets_no_second_slot(self):
+        store = Store(a=[1])
+        entered, release = self.gate(), self.gate()
+        store.before = lambda name: (entered.set(), release.wait(WAIT))
+        made = self.make(store)
+        made.wake('a')
+        self.wait(entered)
+        self.assertEqual([inflight.FOLDED] * 5, [made.wake('a') for _ in range(5)])
+        self.assertEqual({'a'}, made.snapshot())
+        self.assertIn('a', made)
+        release.set()
+        self.drained(made)
+        self.assertEqual(1, store.most_of_one)
+        self.assertEqual(0, len(made))
+
+    def test_containers_are_worked_on_side_by_side(self):
+        store = Store(a=[1], b=[1])
+        together = threading.Barrier(2, timeout=WAIT)
+        first = {'a', 'b'}
+        store.before = lambda name: name in first and (first.remove(name), together.wait())
+        made = self.make(store, workers=2)
+        made.wake('a')
+        made.wake('b')
+        self.assertTrue(store.wait_done(2))
+
+
+class TestNoWakeIsLost(InFlightCase):
+
+    def test_a_wake_between_nothing_left_and_gone(self):
+        """The work comes after the slot looked, the wake before it leaves."""
+        store = Store()
+        looked, release = self.gate(), self.gate()
+
+        def after(name, found):
+            if not found and not looked.is_set():
+                looked.set()
+                release.wait(WAIT)
+
+        store.after = after
+        made = self.make(store, pick=lambda leave_out: None)
+        made.wake('a')
+        self.wait(looked)
+        store.add('a', 1)
+        self.assertEqual(inflight.FOLDED, made.wake('a'))
+        release.set()
+        self.drained(made)
+        self.assertEqual([('a', 1)], store.done)
+
+    def test_a_wake_while_the_slot_asks_for_the_next_container(self):
+        store = Store()
+        picking, release = self.gate(), self.gate()
+
+        def pick(leave_out):
+            if not picking.is_set():
+                picking.set()
+                release.wait(WAIT)
+            return None
+
+        made = self.make(store, pick=pick)
+        made.wake('a')
+        self.wait(picking)
+        store.add('a', 1)
+        self.assertEqual(inflight.FOLDED, made.wake('a'))
+        release.set()
+        self.drained(made)
+        self.assertEqual([('a', 1)], store.done)
+
+    def test_a_wake_for_another_that_found_the_pool_full_while_the_slot_asked(self):
+        """Dropped after the pick had looked: the slot must look again before it goes."""
+        store = Store(a=[1])
+        picking, release = self.gate(), self.gate()
+
+        def pick(leave_out):
+            found = store.pick(leave_out)
+            if not picking.is_set():
+                picking.set()
+                release.wait(WAIT)
+            return found
+
+        made = self.make(store, workers=1, pick=pick)
+        made.wake('a')
+        self.wait(picking)
+        store.add('b', 1)
+        self.assertEqual(inflight.FULL, made.wake('b'))
+        release.set()
+        self.drained(made)
+        self.assertEqual([('a', 1), ('b', 1)], store.done)
+
+    def test_many_threads_let_go_together(self):
+        """Each adds work, then wakes: nobody ever looks again, and yet all of it is done."""
+        threads, rounds, names = 8, 25, 'abcde'
+        for workers in (1, 3, 8):
+            store = Store()
+            made = self.make(store, workers=workers)
+            start = threading.Barrier(threads, timeout=WAIT)
+
+            def ring(number, start=start, store=store, made=made):
+                start.wait()
+                for i in range(rounds):
+                    name = names[(number + i) % len(names)]
+                    store.add(name, (number, i))
+                    made.wake(name)
+
+            ringers = [threading.Thread(target=ring, args=(number,)) for number in range(threads)]
+            for thread in ringers:
+                thread.start()
+            for thread in ringers:
+                thread.join(WAIT)
+            self.assertTrue(store.wait_done(threads * rounds), f'{len(store.done)} done')
+            self.drained(made)
+            self.assertEqual(threads * rounds, len(store.done))
+            self.assertEqual(1, store.most_of_one)
+            self.assertLessEqual(store.most, workers)
+
+
+class TestFullPool(InFlightCase):
+
+    def test_a_full_pool_counts_and_drops(self):
+        store = Store(a=[1], b=[1])
+        entered, release = self.gate(), self.gate()
+        store.before = lambda name: (entered.set(), release.wait(WAIT))
+        made = self.make(store, workers=1)
+        made.wake('a')
+        self.wait(entered)
+        self.assertEqual(0, made.full)
+        self.assertEqual([inflight.FULL] * 2, [made.wake('b'), made.wake('b')])
+        self.assertEqual((2, {'a'}), (made.full, made.snapshot()))
+
+    def test_a_freed_slot_picks_the_next(self):
+        """Nobody wakes b or c again, and there is no sweep here."""
+        store = Store(a=[1], b=[1, 2], c=[1])
+        entered, release = self.gate(), self.gate()
+        store.before = lambda name: (entered.set(), release.wait(WAIT))
+        made = self.make(store, workers=1)
+        made.wake('a')
+        self.wait(entered)
+        made.wake('b')
+        made.wake('c')
+        release.set()
+        self.drained(made)
+        self.assertEqual([('a', 1), ('b', 1), ('b', 2), ('c', 1)], store.done)
+
+    def test_it_does_not_pick_what_another_slot_works_on(self):
+        store = Store(a=[1], b=[1])
+        held = {name: (self.gate(), self.gate()) for name in 'ab'}
+        left_out = []
+
+        def before(name):
+            entered, release = held[name]
+            entered.set()
+            release.wait(WAIT)
+
+        def pick(leave_out):
+            left_out.append(set(leave_out))
+            return store.pick(leave_out)
+
+        store.before = before
+        made = self.make(store, workers=2, pick=pick)
+        made.wake('a')
+        made.wake('b')
+        for entered, _ in held.values():
+            self.wait(entered)
+        held['b'][1].set()
+        self.assertTrue(store.wait_done(1))
+        with made._condition:
+            self.assertTrue(made._condition.wait_for(lambda: len(made) == 1, WAIT))
+        self.assertEqual([{'a', 'b'}], left_out)
+        held['a'][1].set()
+        self.drained(made)
+        self.assertEqual([('b', 1), ('a', 1)], store.done)
+
+    def test_no_more_slots_than_workers(self):
+        store = Store(**{f'c{i}': range(5) for i in range(20)})
+        made = self.make(store, workers=3)
+        for name in list(store.queues):
+            made.wake(name)
+        self.assertTrue(store.wait_done(100))
+        self.drained(made)
+        self.assertLessEqual(store.most, 3)
+
+
+class TestErrors(InFlightCase):
+
+    def test_a_container_leaves_when_its_work_raises(self):
+        """Else no wake would ever reach it again."""
+        store = Store(a=[1])
+        store.before = lambda name: 1 / 0
+        made = self.make(store)
+        made.wake('a')
+        self.drained(made)
+        self.assertIn('ZeroDivisionError', self.log.output)
+        store.before = lambda name: None
+        self.assertEqual(inflight.ACCEPTED, made.wake('a'))
+        self.assertTrue(store.wait_done(1))
+
+    def test_the_slot_is_free_again_when_pick_raises(self):
+        store = Store(a=[1], b=[1])
+        made = self.make(store, workers=1, pick=lambda leave_out: 1 / 0)
+        made.wake('a')
+        self.drained(made)
+        self.assertEqual(inflight.ACCEPTED, made.wake('b'))
+        self.assertTrue(store.wait_done(2))
+
+    def test_a_pool_that_takes_nothing_leaves_no_container_behind(self):
+        made = self.make(Store())
+        made._executor.shutdown()
+        self.assertRaises(RuntimeError, made.wake, 'a')
+        self.assertEqual(0, len(made))
+
+
+class TestStop(InFlightCase):
+
+    def test_it_waits_for_what_runs_and_takes_nothing_new(self):
+        store = Store(a=[1, 2], b=[1])
+        entered, release = self.gate(), self.gate()
+        store.before = lambda name: (entered.set(), release.wait(WAIT))
+        made = self.make(store)
+        made.wake('a')
+        self.wait(entered)
+        left, waits = [], self.gate()
+        wait_for = made._condition.wait_for
+        made._condition.wait_for = lambda *args: (waits.set(), wait_for(*args))[1]
+        stopper = threading.Thread(target=lambda: left.append(made.stop(WAIT)))
+        stopper.start()
+        self.wait(waits)
+        self.assertEqual(inflight.STOPPING, made.wake('b'))
+        release.set()
+        stopper.join(WAIT)
+        self.assertEqual([set()], left)
+        self.assertEqual([('a', 1)], store.done)        # a's second is for others
+
+    def test_it_tells_what_it_did_not_wait_for(self):
+        store = Store(a=[1])
+        entered, release = self.gate(), self.gate()
+        store.before = lambda name: (entered.set(), release.wait(WAIT))
+        made = self.make(store)
+        made.wake('a')
+        self.wait(entered)
+        self.assertEqual({'a'}, made.stop(0))
+        release.set()
+        self.drained(made)
+
+    def test_idle(self):
+        made = self.make(Store())
+        self.assertEqual(set(), made.stop(WAIT))
+        self.assertEqual(inflight.STOPPING, made.wake('a'))
+
+
+class TestSynchronous(InFlightCase):
+    """No pool: whoever wakes does the work."""
+
+    executor = 'synchronous'
+
+    def test_the_caller_works(self):
+        store = Store(a=[1, 2])
+        threads = set()
+        store.before = lambda name: threads.add(threading.current_thread())
+        made = self.make(store)
+        self.assertEqual(inflight.ACCEPTED, made.wake('a'))
+        self.assertEqual([('a', 1), ('a', 2)], store.done)
+        self.assertEqual({threading.current_thread()}, threads)
+        self.assertEqual(0, len(made))
+
+    def test_it_takes_the_next_container_too(self):
+        store = Store(a=[1], b=[1])
+        self.make(store).wake('a')
+        self.assertEqual([('a', 1), ('b', 1)], store.done)
+
+    def test_a_wake_from_within_is_folded(self):
+        store = Store(a=[1])
+        said = []
+        made = self.make(store)
+
+        def after(name, found):
+            if found and not said:
+                store.add('a', 2)
+                said.append(made.wake('a'))
+
+        store.after = after
+        made.wake('a')
+        self.assertEqual([inflight.FOLDED], said)
+        self.assertEqual([('a', 1), ('a', 2)], store.done)
+
+    def test_an_error_does_not_reach_the_caller(self):
+        store = Store(a=[1])
+        store.before = lambda name: 1 / 0
+        made = self.make(store)
+        self.assertEqual(inflight.ACCEPTED, made.wake('a'))
+        self.assertEqual(0, len(made))

@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the documentation says by hand is complete, and its examples are valid.
+
+Operations, errors and commands are printed from the code by ``doc/ext/tables.py``; that each of
+its tables is on a page is checked here.  That pages build is the business of ``tox -e docs``.
+"""
+
+import ast
+import configparser
+import importlib.metadata
+import importlib.util
+import pathlib
+import re
+import types as pytypes
+
+from oslo_config import cfg
+from oslo_policy import policy as oslo_policy
+from wsme import types as wtypes
+import yaml
+
+import container_service
+from container_service import conf as options
+from container_service import exceptions
+from container_service import operations
+from container_service import policy
+from container_service import states
+from container_service.api import types
+from container_service.api import versions
+from container_service.api import views
+from container_service.client import commands
+from container_service.client import outcomes
+from container_service.cmd import manage
+from container_service.db import actions
+from container_service.db import bays
+from container_service.db import containers
+from container_service.tests import base
+
+ROOT = pathlib.Path(container_service.__file__).resolve().parents[1]
+DOC = ROOT / 'doc'
+SOURCE = DOC / 'source'
+
+
+def page(name):
+    return (SOURCE / name).read_text()
+
+
+def pages():
+    return {path: path.read_text() for path in sorted(SOURCE.rglob('*.rst'))}
+
+
+def load_tables():
+    spec = importlib.util.spec_from_file_location('tables', DOC / 'ext' / 'tables.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def literals(text):
+    """What stands between double backquotes."""
+    return set(re.findall(r'``([^`]+)``', text))
+
+
+def console_scripts():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / 'setup.cfg')
+    return [line.split('=')[0].strip()
+            for line in setup['entry_points']['console_scripts'].split('\n') if line.strip()]
+
+
+class TestTables(base.TestCase):
+    """Tables that are printed from the code."""
+
+    def setUp(self):
+        super().setUp()
+        self.tables = load_tables()
+
+    def text(self, name):
+        return '\n'.join(self.tables.TABLES[name]())
+
+    def test_each_is_on_a_page(self):
+        asked = {name for text in pages().values()
+                 for name in re.findall(r'^\.\. from-code:: (\S+)', text, re.MULTILINE)}
+        self.assertEqual(set(self.tables.TABLES), asked)
+
+    def test_every_operation(self):
+        for op in operations.OPERATIONS.values():
+            self.assertIn(f'``{op.name}``', self.text('operations'))
+            self.assertIn(op.summary, self.text('operations'))
+            for param in op.params:
+                self.assertIn(f'   * - ``{op.name}``\n     - ``{param.wire_name}``\n',
+                              self.text('parameters'))
+
+    def test_every_status_in_which_something_is_accepted(self):
+        text = self.text('statuses')
+        for status in states.CONTAINER_STATUSES - {states.DELETED}:
+            self.assertIn(f'* - {status}\n', text)
+
+    def test_every_error(self):
+        catalogue = ''.join(self.text(name) for name in self.tables.TABLES
+                            if name.endswith('-errors'))
+        listed = re.findall(r'\* - ``(\w+)``', catalogue)
+        kinds = self.tables.error_classes()
+        self.assertEqual(sorted(kind.code for kind in kinds), sorted(listed))
+        self.assertEqual({kind for kind in vars(exceptions).values()
+                          if isinstance(kind, type) and issubclass(kind, Exception)}, set(kinds))
+
+    def test_every_version(self):
+        for version, change in versions.CHANGES:
+            self.assertIn(versions.text(version), self.text('versions'))
+            self.assertIn(change, self.text('versions'))
+
+    def test_every_address(self):
+        for rule in policy.list_rules():
+            for http in rule.operations:
+                self.assertIn(f'``{http["method"]} {http["path"]}``', self.text('endpoints'))
+
+    def test_every_exit_code(self):
+        for _, meaning in outcomes.EXIT_CODES:
+            self.assertIn(meaning, self.text('exit-codes'))
+
+    def test_every_command_and_its_own_options(self):
+        text = self.text('commands')
+        for group in commands.COMMANDS.values():
+            for name in group:
+                self.assertIn(f'\n{name}\n{"-" * len(name)}\n', f'\n{text}')
+        for option in ('--poll', '--poll-timeout SECONDS', '--signal SIGNAL', '--force',
+                       '--env KEY=VALUE'):
+            self.assertIn(f'.. option:: {option}\n', text)
+        # Those of every command are told once, at the top of the page.
+        self.assertNotIn('--format', text)
+
+    def test_cells_are_of_one_line(self):
+        for name in set(self.tables.TABLES) - {'commands'}:
+            for line in self.tables.TABLES[name]():
+                self.assertNotIn('\n', line)
+
+
+class TestPages(base.TestCase):
+    """What is written by hand."""
+
+    def test_codes_that_are_not_exceptions(self):
+        """An error that is put together by hand must be in the catalogue too."""
+        known = ({kind.code for kind in load_tables().error_classes()}
+                 | literals(page('reference/errors.rst')))
+        found = set()
+        for path in (ROOT / 'container_service').rglob('*.py'):
+            if 'tests' not in path.parts:
+                found |= codes_in(ast.parse(path.read_text()))
+        self.assertIn('skipped', found)
+        self.assertEqual(set(), found - known)
+
+    def test_every_console_script(self):
+        texts = ''.join(page(f'cli/{name}.rst') for name in ('container-service', 'daemons'))
+        for script in console_scripts():
+            self.assertRegex(texts, rf'(?m)^{script}\n===')
+
+    def test_every_command_of_manage(self):
+        for words in manage._COMMANDS:
+            self.assertIn(f'``container-service-manage {" ".join(words)}``',
+                          page('cli/daemons.rst'))
+
+    def test_every_option_group_of_ours(self):
+        """The reference has them all; those that people meet are explained elsewhere too."""
+        self.assertRegex(page('configuration/options.rst'),
+                         r'\.\. show-options::\n\n   container_service\n')
+        others = ''.join(text for path, text in pages().items()
+                         if path.parent.name != 'configuration')
+        for group, _ in options.list_opts():
+            self.assertIn(f'[{group}]', others)
+
+    def test_options_that_are_named_exist(self):
+        conf = known_options()
+        for path, text in pages().items():
+            for group, name in re.findall(r'``\[(\w+)\]\s+(\w+)', text):
+                self.assertTrue(knows(conf, group, name), f'{path}: [{group}] {name}')
+
+    def test_changed_defaults_of_libraries(self):
+        conf = known_options()
+        self.assertEqual((16, 48, 10), (conf.database.max_pool_size, conf.database.max_overflow,
+                                        conf.database.pool_timeout))
+        for words in ('16, 48', '- 10\n', '``container-service``'):
+            self.assertIn(words, page('configuration/options.rst'))
+
+    def test_every_status(self):
+        told = literals(page('user/concepts.rst'))
+        self.assertEqual(set(), (states.CONTAINER_STATUSES | states.ACTION_STATUSES) - told)
+
+    def test_every_field_of_a_request(self):
+        told = literals(page('reference/rest.rst'))
+        for kind in (types.ContainerCreate, types.BayCreate):
+            self.assertEqual(
+                set(), {field.name for field in wtypes.list_attributes(kind)} - told)
+
+    def test_every_key_of_an_answer(self):
+        told = literals(page('reference/rest.rst'))
+        action = row(actions.table)
+        for view in (views.container(row(containers.table, spec={}), '', True),
+                     views.action(action, ''), views.container_action(action),
+                     views.bay(row(bays.table), '', True)):
+            self.assertEqual(set(), set(view) - told)
+
+    def test_every_policy_rule_that_is_named_exists(self):
+        known = {rule.name for rule in policy.list_rules()}
+        for path, text in pages().items():
+            for name in re.findall(r'``((?:container|action|bay):\w+)``', text):
+                self.assertIn(name, known, path)
+
+    def test_the_life_of_an_operation_names_files_and_functions_that_exist(self):
+        text = page('contributor/architecture.rst')
+        package = ROOT / 'container_service'
+        for name in re.findall(r'``((?:\w+/)*\w+\.py)``', text):
+            found = list(package.rglob(name)) if '/' not in name else [package / name]
+            self.assertTrue(found and found[0].exists(), name)
+        lifecycle = (package / 'lifecycle.py').read_text()
+        for name in ('create', 'submit', 'claim', 'succeed', 'fail', '_skip', 'requeue',
+                     'take_over'):
+            self.assertIn(f'``{name}``', text)
+            self.assertIn(f'def {name}(', lifecycle)
+
+    def test_files_that_readmes_link_to_exist(self):
+        for name in ('README.rst', 'CONTRIBUTING.rst'):
+            text = (ROOT / name).read_text()
+            for target in re.findall(r'<([^>:]+)>`__', text):
+                self.assertTrue((ROOT / target).exists(), target)
+            for target in re.findall(r'``((?:doc|tools|container_service)/[\w./]+)``', text):
+                if target != 'doc/build/html':
+                    self.assertTrue((ROOT / target).exists(), target)
+
+    def test_decisions_are_numbered_without_a_gap_and_have_four_parts(self):
+        names = sorted((SOURCE / 'contributor/decisions').glob('0*.rst'))
+        self.assertEqual(list(range(1, len(names) + 1)), [int(path.name[:4]) for path in names])
+        for path in names:
+            for heading in ('Context', 'Decision', 'Rejected', 'Consequences'):
+                self.assertRegex(path.read_text(), rf'(?m)^{heading}\n===')
+
+
+class TestExamples(base.TestCase):
+    """Files that pages show."""
+
+    def test_configuration_files_have_known_options_and_valid_values(self):
+        files = sorted(SOURCE.rglob('*.conf'))
+        self.assertNotEqual([], files)
+        for path in files:
+            conf = known_options(['--config-file', str(path)])
+            parsed = configparser.ConfigParser(interpolation=None)
+            parsed.read(path)
+            for group in ['DEFAULT', *parsed.sections()]:
+                for name in parsed.defaults() if group == 'DEFAULT' else parsed._sections[group]:
+                    self.assertTrue(knows(conf, group, name), f'{path}: [{group}] {name}')
+                    # Reading one converts it; a bad value raises.
+                    conf[name] if group == 'DEFAULT' else conf[group][name]
+
+    def test_policy_files_have_known_rules(self):
+        files = sorted(SOURCE.rglob('*.yaml'))
+        self.assertNotEqual([], files)
+        known = {rule.name for rule in policy.list_rules()}
+        for path in files:
+            for name, check in yaml.safe_load(path.read_text()).items():
+                self.assertIn(name, known)
+                oslo_policy.RuleDefault(name, check)
+
+    def test_each_is_shown(self):
+        shown = {(path.parent / name).resolve() for path, text in pages().items()
+                 for name in re.findall(r'literalinclude:: (\S+)', text)}
+        files = {path for ext in ('conf', 'yaml', 'service') for path in SOURCE.rglob(f'*.{ext}')}
+        self.assertEqual(files, shown)
+
+
+def codes_in(tree):
+    """Values of 'code' in dictionaries that look like the error of an action."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            entries = {key.value: value for key, value in zip(node.keys, node.values)
+                       if isinstance(key, ast.Constant)}
+            code = entries.get('code')
+            if 'title' in entries and isinstance(code, ast.Constant):
+                found.add(code.value)
+        if isinstance(node, ast.keyword) and node.arg == 'waiting_code' and isinstance(
+                node.value, ast.Constant) and node.value.value:
+            found.add(node.value.value)
+    return found
+
+
+def known_options(argv=()):
+    """A configuration with the options of this project and of the libraries it shows."""
+    conf = cfg.ConfigOpts()
+    options.register(conf)
+    for namespace in ('oslo.messaging', 'oslo.middleware.healthcheck',
+                      'oslo.middleware.http_proxy_to_wsgi', 'oslo.policy'):
+        for group, opts in entry_point(namespace)():
+            for opt in opts:
+                try:
+                    conf.register_opt(opt, group=group)
+                except cfg.DuplicateOptError:
+                    pass                     # oslo.messaging lists some of its groups twice
+    conf(list(argv), default_config_files=[], default_config_dirs=[])
+    return conf
+
+
+def entry_point(name):
+    found = importlib.metadata.entry_points(group='oslo.config.opts', name=name)
+    return next(iter(found)).load()
+
+
+def knows(conf, group, name):
+    if group == 'DEFAULT':
+        return name in conf
+    return group in conf and name in conf[group]
+
+
+def row(table, **values):
+    """A row as the views take it, with nothing in it."""
+    return pytypes.SimpleNamespace(**{**dict.fromkeys(table.c.keys()), **values})

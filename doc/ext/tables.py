@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the documentation prints from the code: each function gives reStructuredText.
+
+No list of operations, errors, versions or commands is kept in the documentation, so none can be
+out of date.  Needs the package and nothing of Sphinx; ``from_code.py`` is the directive.
+"""
+
+import os
+import re
+
+from container_service import exceptions
+from container_service import operations
+from container_service import policy
+from container_service import states
+from container_service.api import versions
+from container_service.client import outcomes
+from container_service.client import words
+
+# In the order of states.py, which is that of a container's life.
+STATUSES = [value for value in vars(states).values()
+            if isinstance(value, str) and value in states.CONTAINER_STATUSES]
+
+_TAKEOVER = {operations.RERUN: 'runs again', operations.INTERRUPT: 'ends ``interrupted``'}
+_TYPES = {operations.boolean: 'true or false', operations.integer: 'whole number',
+          operations.text: 'text', operations.signal: 'signal name or number',
+          operations.tail: 'number, or ``all``',
+          operations.command: 'list of texts, or one text that is split as a shell does'}
+
+
+def operation_table():
+    """Every row of the operation table."""
+    rows = []
+    for op in operations.OPERATIONS.values():
+        command = words.cli_name(op.name)
+        name = f'``{op.name}``' + ('' if command == op.name else f', command ``{command}``')
+        row = [name, op.summary, f'``{op.http_method} {op.path}``']
+        if op.is_async:
+            row += [_leads_to(op), _TAKEOVER[op.on_takeover], f'{op.deadline_seconds} s']
+        else:
+            row += ['an answer', 'the request fails', 'not']
+        rows.append(row)
+    return _table(['Operation', 'What it does', 'Request', 'Leads to', 'If its conductor dies',
+                   'Tried again for'], rows, (11, 27, 27, 13, 12, 10))
+
+
+def _leads_to(op):
+    target = op.target
+    if callable(target):
+        # Asked with its defaults; what else may come of it is in the help of its parameters.
+        defaults = {param.name: param.default for param in op.params}
+        target = f'{op.target_for(defaults, None)}, by default'
+    return f'{op.during}, then {target}' if op.during else target
+
+
+def status_matrix():
+    """Which operation is accepted in which status."""
+    rows_of_table = [op for op in operations.OPERATIONS.values() if not op.creates]
+    rows = []
+    for status in STATUSES:
+        cells = [_accepted(op, status) for op in rows_of_table]
+        if any(cells):
+            rows.append([status, *cells])
+    return _table(['Status', *(f'``{op.name}``' for op in rows_of_table)], rows)
+
+
+def _accepted(op, status):
+    if status in op.allowed:
+        return 'yes'
+    return ' or '.join(f'with ``{name}``' for name, more in op.allowed_with.items()
+                       if status in more)
+
+
+def parameter_table():
+    """The parameters of every operation that has any."""
+    rows = []
+    for op in operations.OPERATIONS.values():
+        for param in op.params:
+            default = 'required' if param.required else _value(param.default)
+            rows.append([f'``{op.name}``', f'``{param.wire_name}``',
+                         _TYPES[param.convert] + _range(param), default, param.help])
+    return _table(['Operation', 'Parameter', 'Value', 'Default', 'Meaning'], rows)
+
+
+def _range(param):
+    if param.minimum is None and param.maximum is None:
+        return ''
+    return f', {param.minimum} to {param.maximum}'
+
+
+def _value(default):
+    return '' if default is None else f'``{str(default).lower()}``' if isinstance(
+        default, bool) else f'``{default}``'
+
+
+def version_table():
+    """What changed in which microversion."""
+    return _table(['Version', 'What changed'],
+                  [[versions.text(version), change] for version, change in versions.CHANGES])
+
+
+def endpoint_table():
+    """Every address that policy knows, with the rule that guards it."""
+    seen = {}
+    for rule in policy.list_rules():
+        if rule.name == 'container:all_projects':       # an argument, not an address
+            continue
+        for http in rule.operations:
+            seen.setdefault((http['path'], http['method']), rule)
+    return _table(['Request', 'What it does', 'Policy rule'], [
+        [f'``{method} {path}``', rule.description, f'``{rule.name}``']
+        for (path, method), rule in sorted(seen.items())])
+
+
+def request_errors():
+    """Codes in answers to requests."""
+    return _errors([kind for kind in error_classes() if not issubclass(kind, _NOT_IN_ANSWERS)])
+
+
+def engine_errors():
+    """Codes of what went wrong on an engine."""
+    return _errors(_tree(exceptions.DriverError))
+
+
+def action_errors():
+    """Codes that only actions have, as far as they are classes."""
+    return _errors([exceptions.DeadlineExceeded])
+
+
+def internal_errors():
+    """Codes that are told to nobody but the log."""
+    return _errors([exceptions.Fenced])
+
+
+_NOT_IN_ANSWERS = (exceptions.DriverError, exceptions.DeadlineExceeded, exceptions.Fenced)
+
+
+def error_classes():
+    """Every error there is."""
+    return _tree(exceptions.Error)
+
+
+def _tree(kind):
+    return [kind, *(found for sub in kind.__subclasses__() for found in _tree(sub))]
+
+
+def _errors(kinds):
+    rows = []
+    for kind in sorted(kinds, key=lambda kind: (kind.status, kind.code)):
+        retry = f' (``Retry-After: {kind.retry_after}``)' if kind.retry_after else ''
+        rows.append([f'``{kind.code}``', f'{kind.status}{retry}', kind.title,
+                     _escaped(_blanks(kind.message)), _escaped(kind.hint or '')])
+    return _table(['Code', 'HTTP status', 'Title', 'Detail, unless there is more to say', 'Hint'],
+                  rows)
+
+
+def _blanks(message):
+    """A message with its placeholders as words in angle brackets."""
+    return re.sub(r'%\((\w+)\)[sd]', r'<\1>', message.replace('%(because)s', ''))
+
+
+def exit_code_table():
+    """What the exit codes of the command line client mean."""
+    return _table(['Exit status', 'Meaning'],
+                  [[str(code), meaning] for code, meaning in outcomes.EXIT_CODES])
+
+
+def command_reference():
+    """A section for each command of the client, with the options that are its own."""
+    # Here, not above: only this one needs a whole command line application.
+    from cliff import lister
+    from cliff import show
+
+    from container_service.client import commands
+    from container_service.client import shell
+
+    os.environ['COLUMNS'] = '90'
+    application = shell.Shell()
+    shared = set()
+    for base in (lister.Lister, show.ShowOne):
+        bare = type('Bare', (base,), {'take_action': None})
+        shared |= {name for action in bare(application, None).get_parser('')._actions
+                   for name in action.option_strings}
+    lines = []
+    for group in commands.COMMANDS.values():
+        for name, command in group.items():
+            parser = command(application, None).get_parser(f'{shell.NAME} {name}')
+            lines += [*_command(name, parser, shared), '']
+    return lines
+
+
+def _command(name, parser, shared):
+    yield from (name, '-' * len(name), '', _escaped(parser.description), '')
+    yield from ('.. code-block:: console', '', f'   {parser.usage}', '')
+    positional = [action for action in parser._actions if not action.option_strings]
+    own = [action for action in parser._actions
+           if action.option_strings and not shared.intersection(action.option_strings)]
+    for action in positional:
+        yield f'``{action.metavar or action.dest}``'
+        yield f'   {_escaped(action.help or "")}'
+    yield from ('', f'.. program:: {parser.prog}', '')
+    for action in own:
+        metavar = action.metavar or '|'.join(action.choices or ()) or action.dest.upper()
+        value = '' if action.nargs == 0 else f' {metavar}'
+        signatures = ', '.join(option + value for option in action.option_strings)
+        yield from (f'.. option:: {signatures}', '', f'   {_escaped(action.help or "")}', '')
+
+
+def _escaped(text):
+    return re.sub(r'([*`|_\\])', r'\\\1', text)
+
+
+def _table(headings, rows, widths=()):
+    """A list-table; its cells are reStructuredText of one line."""
+    lines = ['.. list-table::', '   :header-rows: 1',
+             f'   :widths: {" ".join(map(str, widths)) or "auto"}', '']
+    for row in [headings, *rows]:
+        lines += [f'   {"*" if number == 0 else " "} - {cell}'.rstrip()
+                  for number, cell in enumerate(row)]
+    return [*lines, '']
+
+
+# What the directive may be asked for.
+TABLES = {
+    'operations': operation_table, 'statuses': status_matrix, 'parameters': parameter_table,
+    'versions': version_table, 'endpoints': endpoint_table, 'request-errors': request_errors,
+    'engine-errors': engine_errors, 'action-errors': action_errors,
+    'internal-errors': internal_errors, 'exit-codes': exit_code_table,
+    'commands': command_reference,
+}
