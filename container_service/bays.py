@@ -9,6 +9,7 @@ from container_service import exceptions
 from container_service import lifecycle
 from container_service.db import bays
 from container_service.db import containers
+from container_service.db import idempotency
 
 DRIVERS = 'container_service.drivers'
 
@@ -19,10 +20,12 @@ def driver_class(name):
 
 
 def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
-           client_cert=None, client_key=None, hosts=None, public=False, labels=None):
-    """Record a bay.  Its engine is looked at by the next reconciling pass.
+           client_cert=None, client_key=None, hosts=None, public=False, labels=None,
+           terms=lifecycle.Terms()):  # noqa: B008
+    """Record a bay; with an idempotency key used before, return the one made then.
 
-    Raises InvalidParameter, NameTaken.
+    Its engine is looked at by the next reconciling pass.  Raises InvalidParameter, NameTaken,
+    IdempotencyMismatch.
     """
     if driver not in conf.bays.drivers:
         raise exceptions.InvalidParameter(
@@ -42,6 +45,7 @@ def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
     uuid = lifecycle.new_uuid()
 
     def unit(conn):
+        idempotency.insert(conn, context, terms, uuid, 'bay')
         bays.insert(conn, {
             'uuid': uuid, 'project_id': context.project_id, 'name': name, 'driver': driver,
             'endpoint': endpoint, 'ca_cert': ca_cert, 'client_cert': client_cert,
@@ -52,6 +56,10 @@ def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
     try:
         return db.transact(unit)
     except db_exc.DBDuplicateEntry:
+        with db.read() as conn:
+            earlier = idempotency.earlier(conn, context.project_id, terms)
+            if earlier is not None:
+                return bays.get(conn, earlier.resource_uuid, None)
         raise exceptions.NameTaken(kind='bay', name=name) from None
 
 

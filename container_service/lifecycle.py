@@ -177,14 +177,10 @@ def _replayed(db, context, terms):
 
     Raises IdempotencyMismatch.
     """
-    if terms.key is None:
-        return None
     with db.read() as conn:
-        earlier = idempotency.find(conn, context.project_id, terms.key)
+        earlier = idempotency.earlier(conn, context.project_id, terms)
         if earlier is None:
             return None
-        if earlier.fingerprint != terms.fingerprint:
-            raise exceptions.IdempotencyMismatch(key=terms.key)
         action = actions.get(conn, earlier.resource_uuid, None)
         container = containers.by_uuid(conn, action.resource_uuid)
     db.transact(lambda conn: actions.add_request(conn, action.uuid, context.request_id))

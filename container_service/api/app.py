@@ -12,6 +12,7 @@ from container_service import rpc
 from container_service.api import auth
 from container_service.api import errors
 from container_service.api import intake
+from container_service.api import limits
 from container_service.api import versions
 from container_service.api import waiting
 from container_service.api.controllers import base
@@ -32,11 +33,13 @@ class _Mounted:
 
 def build(conf, db, bus):
     """The application for one process.  Opens no connection: it may be made before a fork."""
-    choose = ring.Ring(db).choose
-    calls = rpc.Calls(bus, choose, conf.api.call_slots)
+    members = ring.Ring(db)
+    calls = rpc.Calls(bus, members.choose, conf.api.call_slots)
     parts = base.Parts(
         conf=conf, db=db, enforcer=policy.make_enforcer(conf),
-        doorbell=rpc.Doorbell(bus, choose), calls=calls, waiting=waiting.Waiting(db))
+        doorbell=rpc.Doorbell(bus, members.choose), calls=calls,
+        waiting=waiting.Waiting(db, conf.api.wait_slots), limits=limits.Limits(conf, db),
+        pool=members.state)
     app = pecan.make_app(
         root.RootController(parts), debug=False, force_canonical=False,
         guess_content_type_from_ext=False)

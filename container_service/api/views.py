@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows as clients see them.  Plain dicts: a list of a thousand must not cost a conversion each."""
 
+from container_service import lifecycle
+from container_service import operations
 from container_service import states
+from container_service.api import explain
 from container_service.api.types import MIB
 
 
@@ -48,21 +51,65 @@ def container(row, base, admin):
     return view
 
 
-def action(row, base):
-    """An action, as the resource of its own."""
-    waiting = None
-    if row.status == states.QUEUED and row.waiting_code:
-        waiting = {'code': row.waiting_code, 'detail': row.waiting_detail}
+def action(row, base, pool=None, *, position=None, behind=None):
+    """An action, as the resource of its own.
+
+    ``row`` comes explained from the database, and ``pool`` says how the conductors of a bay
+    are; or it was just accepted, with ``position`` actions before it, the last one ``behind``.
+    """
+    accepted_now = not hasattr(row, 'db_now')
+    if accepted_now:
+        waiting, liveness, progress = _just_accepted(row, position, behind), None, None
+    else:
+        waiting, liveness = explain.waiting(row, pool or (lambda bay: None)), \
+            explain.liveness(row)
+        position, progress = row.position, row.progress
+        if waiting is not None:
+            waiting['retry_at'] = time(waiting['retry_at'])
+        if progress is None and row.status in states.UNFINISHED:
+            progress = row.pull_progress
     return {
         'uuid': row.uuid, 'operation': row.operation, 'status': row.status,
         'container_uuid': row.resource_uuid, 'container_name': row.resource_name,
         'bay_uuid': row.bay_uuid, 'project_id': row.project_id, 'user_id': row.user_id,
         'request_id': row.request_id, 'parameters': row.params, 'stage': row.stage,
-        'progress': row.progress, 'waiting': waiting, 'conductor': row.conductor,
-        'attempts': row.attempts, 'error': row.error, 'caused_by': row.caused_by,
+        'progress': progress, 'position': position, 'waiting': waiting, 'liveness': liveness,
+        'conductor': row.conductor, 'attempts': row.attempts, 'error': row.error,
+        'caused_by': row.caused_by, 'coalesced': row.coalesced,
+        'cancellable': lifecycle.too_late(row) is None,
+        'cancel_requested_at': time(row.cancel_requested_at),
+        'on_predecessor_failure': operations.RUN if row.run_anyway else operations.SKIP,
+        'timeout_seconds': row.timeout_seconds, 'deadline_at': time(row.deadline_at),
+        'post_mortem': row.post_mortem,
         'created_at': time(row.created_at), 'started_at': time(row.started_at),
         'progress_at': time(row.progress_at), 'finished_at': time(row.finished_at),
         'links': links(base, 'actions', row.uuid),
+    }
+
+
+def _just_accepted(row, position, behind):
+    if behind is not None:
+        return {'code': explain.QUEUED_BEHIND, 'retry_at': None,
+                'detail': f'Queued behind action {behind[0]} ({behind[1]}).'}
+    if row.status in states.FINAL:
+        return None
+    return {'code': explain.WAKING, 'detail': explain.CODES[explain.WAKING], 'retry_at': None}
+
+
+def service(row):
+    """A conductor, in the shape that clients of the field know, with what is ours added."""
+    up = row.state != 'gone' and row.lease_until > row.db_now
+    return {
+        'id': row.id, 'host': row.host, 'binary': 'container-service-conductor',
+        'state': 'up' if up else 'down', 'disabled': False, 'disabled_reason': None,
+        'forced_down': False, 'last_seen_up': time(row.heartbeat_at),
+        'report_count': row.heartbeats, 'availability_zone': None,
+        'created_at': time(row.started_at), 'updated_at': time(row.heartbeat_at),
+        'name': row.server, 'incarnation': row.uuid, 'version': row.version,
+        'draining': row.state == 'draining', 'workers': row.workers,
+        'in_flight': row.in_flight, 'pool_full': row.pool_full,
+        'saturation_policy': row.saturation_policy,
+        'heartbeat_age_seconds': round((row.db_now - row.heartbeat_at).total_seconds(), 3),
     }
 
 

@@ -41,6 +41,13 @@ def live(conn):
         .order_by(table.c.server)).all()
 
 
+def listing(conn):
+    """Every conductor that is not known to be gone, and ``db_now``."""
+    return conn.execute(
+        sa.select(table, now().label('db_now')).where(table.c.state != GONE)
+        .order_by(table.c.server, table.c.id)).all()
+
+
 def purge(conn, older_than):
     """Forget the dead after a while; their names stay on the actions they ran."""
     conn.execute(table.delete().where(

@@ -3,6 +3,7 @@
 
 import sqlalchemy as sa
 
+from container_service import exceptions
 from container_service.db.base import now
 from container_service.db.models import idempotency_keys as table
 
@@ -20,9 +21,18 @@ def insert(conn, context, terms, resource_uuid, resource_type='action'):
             resource_type=resource_type, resource_uuid=resource_uuid, created_at=now()))
 
 
-def find(conn, project_id, key):
-    return conn.execute(sa.select(table).where(
-        table.c.project_id == project_id, table.c.key == key)).first()
+def earlier(conn, project_id, terms):
+    """What an earlier request with the same key got; None when there was none.
+
+    Raises IdempotencyMismatch when that was another request.
+    """
+    if terms.key is None:
+        return None
+    row = conn.execute(sa.select(table).where(
+        table.c.project_id == project_id, table.c.key == terms.key)).first()
+    if row is not None and row.fingerprint != terms.fingerprint:
+        raise exceptions.IdempotencyMismatch(key=terms.key)
+    return row
 
 
 def purge(conn):

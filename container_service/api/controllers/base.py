@@ -22,6 +22,8 @@ class Parts:
     doorbell: object
     calls: object
     waiting: object
+    limits: object
+    pool: object          # how the conductors of a bay are: ring.Ring.state
 
 
 METHODS = ('GET', 'POST', 'PUT', 'PATCH', 'DELETE')
@@ -50,7 +52,7 @@ class Controller:
         found = self
         for name in filter(None, names):
             found = found.child(name)
-        allowed = [method for method in METHODS if hasattr(found, method.lower())]
+        allowed = [method for method in METHODS if getattr(found, method.lower(), None)]
         method = 'GET' if request.method == 'HEAD' else request.method
         if method not in allowed:
             if 'GET' in allowed:

@@ -4,6 +4,7 @@
 import pecan
 
 from container_service import bays as bay_rules
+from container_service.api import accept
 from container_service.api import intake
 from container_service.api import types
 from container_service.api import views
@@ -27,8 +28,10 @@ class BaysController(base.Controller):
     def post(self):
         self.authorize('bay:create')
         types.query(pecan.request, ())
-        asked = types.given(types.parse(types.BayCreate, intake.body(pecan.request)))
-        row = bay_rules.create(self.context, self.parts.conf, self.parts.db, **asked)
+        body = intake.body(pecan.request)
+        asked = types.given(types.parse(types.BayCreate, body))
+        row = bay_rules.create(self.context, self.parts.conf, self.parts.db, **asked,
+                               terms=accept.read_terms(self, {}, body))
         pecan.response.status = 201
         pecan.response.headers['Location'] = f'{self.base}/v1/bays/{row.uuid}'
         return views.bay(row, self.base, self.context.is_admin)

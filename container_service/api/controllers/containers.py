@@ -2,17 +2,15 @@
 """/v1/containers and its operations.
 
 The routes of operations are not listed here: what the table names is found by its name.  An
-asynchronous one goes on in ``lifecycle.submit``, then ``rpc.Doorbell``; a blocking one in
+asynchronous one goes on in ``api/accept.py``, then ``lifecycle.submit``; a blocking one in
 ``rpc.Calls``.
 """
-
-import time
 
 import pecan
 
 from container_service import exceptions
-from container_service import lifecycle
 from container_service import operations
+from container_service.api import accept
 from container_service.api import intake
 from container_service.api import types
 from container_service.api import versions
@@ -23,6 +21,7 @@ from container_service.db import bays
 from container_service.db import containers
 
 _ALL_PROJECTS = types.Param('all_projects', operations.boolean, False)
+_RUN = types.Param('run', operations.boolean, False)
 _LIST = (*types.PAGE, types.LABELS, _ALL_PROJECTS, *(
     types.Param(name, operations.text) for name in (
         'name', 'image', 'project_id', 'user_id', 'task_state', 'status', 'bay_ident')))
@@ -59,30 +58,19 @@ class ContainersController(base.Controller):
 
     @base.answers
     def post(self):
-        run = types.query(
-            pecan.request, (types.Param('run', operations.boolean, False),))['run']
-        op = operations.OPERATIONS['run' if run else 'create']
+        arguments = types.query(pecan.request, (_RUN, *operations.OPTIONS))
+        op = operations.OPERATIONS['run' if arguments.pop('run') else 'create']
         self.authorize(op.policy)
-        asked = types.given(types.parse(
-            types.ContainerCreate, intake.body(pecan.request, CREATE_BYTES)))
+        body = intake.body(pecan.request, CREATE_BYTES)
+        asked = types.given(types.parse(types.ContainerCreate, body))
         spec = {name: value for name, value in asked.items() if name not in _COLUMNS}
         if 'memory' in spec:
             spec['memory_bytes'] = spec.pop('memory')
         if spec.get('interactive') and self.version < (1, 36):
             spec['tty'] = True
-        row, action = lifecycle.create(
-            self.context, self.parts.db, op, name=asked.get('name'), image=asked['image'],
-            spec=spec, bay=asked.get('bay_uuid'))
-        ended = _wake(self, row, action)
-        if ended is not None:
-            with self.parts.db.read() as conn:
-                row = containers.get(conn, row.uuid, self.context.project_id)
-        pecan.response.status = 202
-        pecan.response.headers['Location'] = f'{self.base}/v1/containers/{row.uuid}'
-        view = views.container(row, self.base, self.context.is_admin)
-        if self.version >= versions.OWN_SHAPES:
-            view['action'] = views.action(ended or action, self.base)
-        return view
+        return accept.creation(
+            self, op, name=asked.get('name'), image=asked['image'], spec=spec,
+            bay=asked.get('bay_uuid'), options=arguments, body=body)
 
     def child(self, name):
         return ContainerController(self.parts, name)
@@ -108,9 +96,10 @@ class ContainerController(base.Controller):
     def delete(self):
         op = operations.OPERATIONS['delete']
         self.authorize(op.policy)
-        arguments = types.query(pecan.request, (*op.params, _ALL_PROJECTS))
+        arguments = types.query(
+            pecan.request, (*op.params, *operations.OPTIONS, _ALL_PROJECTS))
         self.see_all_projects(arguments.pop('all_projects'))
-        return _submit(self, op, self._ident, arguments, older_status=204)
+        return accept.operation(self, op, self._ident, arguments, {}, older_status=204)
 
     def child(self, name):
         op = operations.OPERATIONS.get(name)
@@ -122,34 +111,6 @@ class ContainerController(base.Controller):
         raise exceptions.NotFound(f'Containers have no operation {ascii(name)}.')
 
 
-def _submit(controller, op, ident, params, older_status=202):
-    """Accept an operation and answer it."""
-    row, action = lifecycle.submit(
-        controller.context, controller.parts.db, op, ident, params)
-    ended = _wake(controller, row, action)
-    if controller.version < versions.OWN_SHAPES:
-        return base.empty(older_status)
-    pecan.response.status = 200 if ended else 202
-    pecan.response.headers['Location'] = f'{controller.base}/v1/actions/{action.uuid}'
-    return views.action(ended or action, controller.base)
-
-
-def _wake(controller, container, action):
-    """After the commit: wake a conductor.  Returns the action if it was waited for and ended."""
-    parts = controller.parts
-    pecan.response.headers['Link'] = (
-        f'<{controller.base}/v1/actions/{action.uuid}>; rel="monitor"')
-    if parts.conf.api.async_enable:
-        parts.doorbell.ring(container.uuid, container.bay_uuid)
-        return None
-    until = time.monotonic() + parts.conf.api.sync_timeout
-    parts.calls.ring(container.uuid, container.bay_uuid, parts.conf.api.sync_timeout)
-    if not parts.waiting.wait(action.uuid, max(0, until - time.monotonic())):
-        return None
-    with parts.db.read() as conn:
-        return actions.get(conn, action.uuid, controller.context.project_scope)
-
-
 class OperationController(base.Controller):
     """/v1/containers/{container}/{operation}"""
 
@@ -157,11 +118,6 @@ class OperationController(base.Controller):
         super().__init__(parts)
         self._ident, self._op = ident, op
 
-    def _arguments(self):
-        self.authorize(self._op.policy)
-        return types.arguments(
-            pecan.request, self._op.params,
-            allow_body=self.version >= versions.OWN_SHAPES or not self._op.is_async)
 
 
 class AsyncController(OperationController):
@@ -169,13 +125,19 @@ class AsyncController(OperationController):
 
     @base.answers
     def post(self):
-        return _submit(self, self._op, self._ident, self._arguments())
+        self.authorize(self._op.policy)
+        return accept.operation(
+            self, self._op, self._ident, *accept.options_and_body(self, self._op.params))
 
     put = post
 
 
 class BlockingController(OperationController):
     """A call: the answer is the content."""
+
+    def _arguments(self):
+        self.authorize(self._op.policy)
+        return types.arguments(pecan.request, self._op.params, allow_body=True)
 
     def _ask(self, params, seconds):
         with self.parts.db.read() as conn:

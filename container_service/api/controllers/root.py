@@ -7,6 +7,7 @@ from container_service.api.controllers import actions
 from container_service.api.controllers import base
 from container_service.api.controllers import bays
 from container_service.api.controllers import containers
+from container_service.api.controllers import services
 
 
 class V1Controller(base.Controller):
@@ -16,7 +17,9 @@ class V1Controller(base.Controller):
         self._collections = {
             'containers': containers.ContainersController(parts),
             'actions': actions.ActionsController(parts),
-            'bays': bays.BaysController(parts)}
+            'bays': bays.BaysController(parts),
+            'services': services.ServicesController(parts),
+            'limits': services.LimitsController(parts)}
 
     @base.answers
     def get(self):

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every asynchronous request goes through: its terms, limits, the bell, the wait, the
+answer.
+
+The route is found by ``controllers/containers.py``; what is legal is decided by
+``lifecycle.py``.
+"""
+
+import hashlib
+import json
+import re
+import time
+
+import pecan
+
+from container_service import exceptions
+from container_service import lifecycle
+from container_service import operations
+from container_service.api import intake
+from container_service.api import types
+from container_service.api import versions
+from container_service.api import views
+from container_service.api.controllers import base
+from container_service.db import actions
+from container_service.db import containers
+
+_LONGEST_WAIT = 300
+_LONGEST_TIMEOUT = 7 * 24 * 3600
+_KEY = re.compile(r'[\x21-\x7e]{1,255}')
+
+
+def read_terms(controller, options, body):
+    """The terms of a request, from its options and headers.  Raises InvalidParameter."""
+    headers = pecan.request.headers
+    key = headers.get('Idempotency-Key')
+    if key is not None and not _KEY.fullmatch(key):
+        raise exceptions.InvalidParameter(
+            name='Idempotency-Key', reason='must be 1 to 255 visible ASCII characters')
+    timeout = headers.get('Operation-Timeout')
+    if timeout is not None:
+        timeout = _whole(timeout, 'Operation-Timeout', 1, _LONGEST_TIMEOUT)
+    return lifecycle.Terms(
+        **options, timeout_seconds=timeout, key=key,
+        fingerprint=key and _fingerprint(pecan.request, body),
+        queue_limit=controller.parts.conf.api.container_queue_limit)
+
+
+def split(arguments):
+    """Separate the options that every operation has from its own parameters."""
+    options = {param.name: arguments.pop(param.name) for param in operations.OPTIONS}
+    return options, arguments
+
+
+def _whole(value, name, minimum, maximum):
+    if not (value.isascii() and value.isdigit() and minimum <= int(value[:12]) <= maximum):
+        raise exceptions.InvalidParameter(
+            name=name, reason=f'must be seconds from {minimum} to {maximum}')
+    return int(value)
+
+
+def _fingerprint(request, body):
+    """What makes two requests the same: method, address, query and body."""
+    text = json.dumps([request.method, request.path_info.strip('/'),
+                       sorted(request.GET.items()), body], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _seconds_to_wait():
+    """N of ``Prefer: wait=N``, at most 300; None without one."""
+    for part in pecan.request.headers.get('Prefer', '').split(','):
+        name, _, value = part.partition(';')[0].strip().partition('=')
+        if name.strip().lower() == 'wait':
+            return min(_whole(value.strip().strip('"'), 'Prefer: wait', 0, 10 ** 9),
+                       _LONGEST_WAIT)
+    return None
+
+
+def operation(controller, op, ident, arguments, body, older_status=202):
+    """Accept an operation on a container and answer it."""
+    options, params = split(arguments)
+    terms = read_terms(controller, options, body)
+    accepted = _within_limits(controller, op, terms, lambda: lifecycle.submit(
+        controller.context, controller.parts.db, op, ident, params, terms))
+    if terms.dry_run:
+        return _verdict(controller, op, params, accepted)
+    ended = _tell(controller, accepted)
+    if controller.version < versions.OWN_SHAPES:
+        return base.empty(older_status)
+    pecan.response.status = 200 if ended else 202
+    pecan.response.headers['Location'] = (
+        f'{controller.base}/v1/actions/{accepted.action.uuid}')
+    return _action_view(controller, accepted, ended)
+
+
+def creation(controller, op, *, name, image, spec, bay, options, body):
+    """Accept the creation of a container and answer it."""
+    terms = read_terms(controller, options, body)
+    context, parts = controller.context, controller.parts
+    accepted = _within_limits(controller, op, terms, lambda: lifecycle.create(
+        context, parts.db, op, name=name, image=image, spec=spec, bay=bay, terms=terms))
+    if terms.dry_run:
+        return _verdict(controller, op, {}, accepted)
+    ended = _tell(controller, accepted)
+    row = accepted.container
+    if ended or accepted.replayed:
+        with parts.db.read() as conn:
+            row = containers.by_uuid(conn, row.uuid)
+    own = controller.version >= versions.OWN_SHAPES
+    pecan.response.status = 200 if ended and own else 202
+    pecan.response.headers['Location'] = f'{controller.base}/v1/containers/{row.uuid}'
+    view = views.container(row, controller.base, context.is_admin)
+    if own:
+        view['action'] = _action_view(controller, accepted, ended)
+    return view
+
+
+def _within_limits(controller, op, terms, accept):
+    """Accept what the limits let through, and give back what was not used."""
+    limits, project = controller.parts.limits, controller.context.project_id
+    counted = op.name != 'delete'         # what empties queues is never held up
+    if counted:
+        limits.check(project)
+    used = False
+    try:
+        accepted = accept()
+        used = not (accepted.replayed or accepted.folded or terms.dry_run)
+    except exceptions.QueueFull as exc:
+        exc.retry_after = limits.retry_after()
+        raise
+    finally:
+        if counted and not used:
+            limits.not_used(project)
+    return accepted
+
+
+def _verdict(controller, op, params, accepted):
+    """The answer to a dry run: nothing was changed."""
+    row = accepted.container
+    status = row.projected_status or row.status
+    pecan.response.status = 200
+    return {
+        'dry_run': True, 'accepted': True, 'operation': op.name,
+        'container_uuid': None if op.creates else row.uuid,
+        'status': None if op.creates else row.status,
+        'projected_status': op.target_for(params, status),
+        'folded_into': accepted.action.uuid if accepted.folded else None,
+        'waits_for': [{'uuid': action.uuid, 'operation': action.operation,
+                       'status': action.status} for action in accepted.waits_for],
+        'cancels': list(accepted.cancelled),
+    }
+
+
+def _tell(controller, accepted):
+    """After the commit: wake a conductor, wait if that is wanted.
+
+    Returns the action when it was waited for and has ended.
+    """
+    parts, action, container = controller.parts, accepted.action, accepted.container
+    headers = pecan.response.headers
+    headers['Link'] = f'<{controller.base}/v1/actions/{action.uuid}>; rel="monitor"'
+    if accepted.replayed:
+        headers['Idempotency-Replayed'] = 'true'
+    seconds = _seconds_to_wait()
+    if seconds is not None:
+        headers['Preference-Applied'] = 'wait'
+    if parts.conf.api.async_enable:
+        if not (accepted.folded or accepted.replayed):
+            parts.doorbell.ring(container.uuid, container.bay_uuid)
+        if seconds is None:
+            return None
+        until = time.monotonic() + seconds
+    else:
+        seconds = parts.conf.api.sync_timeout if seconds is None else seconds
+        until = time.monotonic() + seconds
+        parts.calls.ring(container.uuid, container.bay_uuid, seconds)
+    try:
+        if not parts.waiting.wait([action.uuid], max(0, until - time.monotonic())):
+            return None
+    except exceptions.TooManyWaiters as exc:
+        headers['Retry-After'] = str(exc.retry_after)
+        headers.pop('Preference-Applied', None)
+        return None
+    with parts.db.read() as conn:
+        return actions.get(conn, action.uuid, None)
+
+
+def _action_view(controller, accepted, ended):
+    if ended is not None:
+        return views.action(ended, controller.base)
+    action = accepted.action
+    behind = accepted.waits_for[-1] if accepted.waits_for else None
+    return views.action(action, controller.base, position=len(accepted.waits_for),
+                        behind=behind and (behind.uuid, behind.operation))
+
+
+def options_and_body(controller, params):
+    """Arguments of an operation from query and body, and the body for the fingerprint."""
+    body = intake.body(pecan.request)
+    return types.arguments(
+        pecan.request, (*params, *operations.OPTIONS),
+        allow_body=controller.version >= versions.OWN_SHAPES), body
