@@ -183,7 +183,8 @@ class Neutral(_Type):
         self._also = also
 
     def frombasetype(self, value):
-        if value in (False, '', [], {}, 'None', 'none', *self._also):
+        value = value.lower() if isinstance(value, str) else value
+        if value in (False, [], {}, '', 'none', 'false', *self._also):
             return None
         raise ValueError('is not supported')
 
@@ -214,7 +215,7 @@ class ContainerCreate(wtypes.Base):
     environment = TextMap(key_pattern=r'[^=\s]+', control=True)
     labels = TextMap(maximum=255, reserved=RESERVED_LABEL_PREFIX)
     workdir = Text(255, 1, r'/.*', 'must be an absolute path')
-    hostname = Text(63, 1, r'[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?', 'is not a host name')
+    hostname = Text(64, 1, r'[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?', 'is not a host name')
     user = Text(64, 1, r'[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?',
                 'must be a user or user:group')
     cpu = Cpu()
@@ -336,7 +337,10 @@ def _arguments(request, params, data):
 
 def _words(value):
     """A query argument that may be repeated, as a list of texts."""
-    return [operations.text(item) for item in (value if isinstance(value, list) else [value])]
+    value = value if isinstance(value, list) else [value]
+    if len(value) > 16:
+        raise ValueError('must not be given more than 16 times')
+    return [operations.text(item) for item in value]
 
 
 def _direction(value):

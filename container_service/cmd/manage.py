@@ -35,6 +35,7 @@ _COMMANDS = {
 
 
 def _add_parsers(subparsers):
+    subparsers.required = True
     areas = {}
     for (area, name), (function, summary) in _COMMANDS.items():
         if area not in areas:
@@ -47,7 +48,7 @@ def _add_parsers(subparsers):
 def main():
     conf = cfg.CONF
     conf.register_cli_opt(cfg.SubCommandOpt(
-        'area', title='areas', handler=_add_parsers, required=True))
+        'area', title='areas', handler=_add_parsers))
     options.load(conf, sys.argv[1:])
     try:
         conf.area.function(base.Database(conf))

@@ -26,6 +26,10 @@ _LIST = (*types.PAGE, types.LABELS, _ALL_PROJECTS, *(
     types.Param(name, operations.text) for name in (
         'name', 'image', 'project_id', 'user_id', 'task_state', 'status', 'bay_ident')))
 
+# Filters of existing clients by what our containers never have, and arguments without meaning.
+_NEVER = (types.Param('host', operations.text), types.Param('auto_remove', operations.boolean))
+_IGNORED = (types.Param('resource_url', operations.text), types.Param('expand', operations.text))
+
 # A list of a thousand containers shows a thousand of these.
 CREATE_BYTES = 65536
 
@@ -39,8 +43,11 @@ class ContainersController(base.Controller):
     @base.answers
     def get(self):
         self.authorize('container:list')
-        arguments = types.query(pecan.request, _LIST)
+        arguments = types.query(pecan.request, (*_LIST, *_NEVER, *_IGNORED))
         self.see_all_projects(arguments.pop('all_projects'))
+        for param in _IGNORED:
+            del arguments[param.name]
+        never = any([arguments.pop(param.name) for param in _NEVER])
         labels = [tuple(label.split('=', 1)) if '=' in label else (label, None)
                   for label in arguments.pop('label')]
         page = self.page(arguments, containers.SORT_KEYS)
@@ -51,7 +58,7 @@ class ContainersController(base.Controller):
                 wanted['bay_uuid'] = bays.get(conn, bay, self.context.project_scope).uuid
             rows, more = containers.listing(
                 conn, project_id=self.context.project_scope, filters=wanted, labels=labels,
-                page=page)
+                page=page) if not never else ([], False)
         return {'containers': [views.container(row, self.base, self.context.is_admin)
                                for row in rows],
                 'next': self.next_link(rows, more)}

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What nobody was woken for, and what nobody does any more."""
+
+from container_service import exceptions
+from container_service import lifecycle
+from container_service import states
+from container_service.conductor import inflight
+from container_service.db import bays
+from container_service.db import conductors
+from container_service.drivers import fake
+from container_service.tests.unit.conductor import base
+
+
+class TestWake(base.BenchCase):
+
+    def test_queued_work_is_found_without_a_wake(self):
+        uuids = [self.create() for _ in range(5)]
+        self.here.sweep()
+        for uuid in uuids:
+            self.assert_at_rest(uuid, states.CREATED)
+
+    def test_what_waits_for_a_retry_is_not_woken_before_its_time(self):
+        uuid = self.create()
+        lifecycle.requeue(self.db, self.claim(uuid), 'x', 'x', 60)
+        self.here.sweep()
+        self.assertEqual([('create', 'queued')], self.outcomes(uuid))
+
+    def test_bays_of_other_hosts_are_left_to_them(self):
+        self.change(bays.table, self.place.uuid, hosts=['elsewhere'])
+        uuid = self.create()
+        self.here.sweep()
+        self.assertEqual([('create', 'queued')], self.outcomes(uuid))
+
+    def test_a_full_pool_learns_that_something_waits(self):
+        """More is offered than there is room for: who frees a slot then asks for the next."""
+        for _ in range(5):
+            self.create()
+        woken = []
+        self.patch(self.here.inflight, 'wake', woken.append)
+        self.here.sweep()
+        self.assertEqual(base.WORKERS + 1, len(woken))
+
+    def test_dead_conductors_are_forgotten_after_a_week(self):
+        other = self.another()
+        self.die(other)
+        self.here.sweep.purge()
+        self.assertEqual(2, self.count())
+        self.let_pass(8 * 24 * 3600)
+        self.here.lease.renew()
+        self.here.sweep.purge()
+        self.assertEqual(1, self.count())
+
+    def count(self):
+        with self.db.read() as conn:
+            return len(conn.execute(conductors.table.select()).all())
+
+
+class TestTakeOver(base.BenchCase):
+
+    def interrupted(self, uuid, operation, after_effect=False):
+        """Let ``here`` die in the middle of the operation, before its effect or after it."""
+        other = self.another()
+
+        class KillMinusNine(BaseException):
+            pass
+
+        def die(*args, **kwargs):
+            if not after_effect:
+                raise KillMinusNine
+            real(*args, **kwargs)
+            raise KillMinusNine
+
+        real = getattr(fake.FakeDriver, operation)
+        setattr(fake.FakeDriver, operation, die)
+        try:
+            self.assertRaises(KillMinusNine, self.here.runner.work, uuid)
+        finally:
+            setattr(fake.FakeDriver, operation, real)
+        self.assertEqual((operation, 'running'), [
+            outcome for outcome in self.outcomes(uuid) if outcome[1] != 'succeeded'][0])
+        return other
+
+    def test_while_it_lives_nobody_touches_its_action(self):
+        uuid = self.create()
+        other = self.interrupted(uuid, 'create')
+        other.sweep()
+        other.sweep()
+        self.assertEqual([('create', 'running')], self.outcomes(uuid))
+
+    def test_another_goes_on_when_it_is_dead(self):
+        for after_effect in (False, True):
+            uuid = self.create()
+            self.submit('start', uuid)
+            other = self.interrupted(uuid, 'create', after_effect)
+            self.die(self.here)
+            other.sweep()
+            self.assert_at_rest(uuid, states.RUNNING)
+            self.assertEqual(['create', 'start'], self.effects(uuid))
+            create, _ = self.actions_of(uuid)
+            self.assertEqual((other.lease.server, 2), (create.conductor, create.attempts))
+            self.here.lease.renew()
+
+    def test_every_operation_has_its_effect_once(self):
+        """Dead right after the effect, and before the outcome was written."""
+        for operation, params in (('start', {}), ('pause', {}), ('unpause', {}), ('reboot', {}),
+                                  ('stop', {}), ('delete', {})):
+            uuid = self.create()
+            self.here.sweep()
+            for before in {'pause': ['start'], 'unpause': ['start', 'pause'],
+                           'stop': ['start']}.get(operation, []):
+                self.submit(before, uuid)
+            self.here.sweep()
+            already = self.effects(uuid)
+            self.submit(operation, uuid, **params)
+            other = self.interrupted(uuid, operation, after_effect=True)
+            self.die(self.here)
+            other.sweep()
+            self.assertEqual((operation, 'succeeded'), self.outcomes(uuid)[-1])
+            self.assertEqual([*already, operation], self.effects(uuid))
+            other.lease.stop()
+            other.slot.release()
+            self.here.lease.renew()
+
+    def test_what_must_not_run_twice_ends_as_interrupted(self):
+        uuid = self.running()
+        self.submit('kill', uuid, signal='SIGHUP')
+        self.submit('stop', uuid)
+        other = self.interrupted(uuid, 'kill')
+        self.die(self.here)
+        other.sweep()
+        self.assertEqual([('kill', 'interrupted'), ('stop', 'skipped')], self.outcomes(uuid)[1:])
+        self.assertNotIn('kill', self.effects(uuid))
+        self.assert_at_rest(uuid, states.RUNNING)
+
+    def test_a_restart_of_the_same_conductor_takes_over_at_once(self):
+        """It holds the lock of the slot, so it waits for no lease."""
+        uuid = self.create()
+        self.interrupted(uuid, 'create')
+        self.here.slot.release()
+        again = self.another()
+        self.assertEqual(0, again.slot.number)
+        again.sweep()
+        self.assert_at_rest(uuid, states.CREATED)
+
+    def test_two_that_find_it_free_it_once(self):
+        uuid = self.create()
+        other = self.interrupted(uuid, 'create')
+        third = self.another()
+        self.die(self.here)
+        found = []
+        take_over = lifecycle.take_over
+
+        def race(db, row):
+            if not found:
+                found.append(row)
+                third.sweep()
+            return take_over(db, row)
+
+        self.patch(lifecycle, 'take_over', race)
+        other.sweep()
+        self.assertEqual([('create', 'succeeded')], self.outcomes(uuid))
+        self.assertEqual(third.lease.server, self.actions_of(uuid)[0].conductor)
+        self.assertEqual(2, self.actions_of(uuid)[0].attempts)
+
+    def test_an_own_action_that_nobody_here_runs(self):
+        """Its slot was lost to an error; it is freed when it was seen so twice."""
+        uuid = self.create()
+        self.interrupted(uuid, 'create')
+        self.here.sweep()
+        self.assertEqual([('create', 'running')], self.outcomes(uuid))
+        self.here.sweep()
+        self.assert_at_rest(uuid, states.CREATED)
+
+    def test_an_own_action_in_flight_is_left_alone(self):
+        uuid = self.create()
+        self.meanwhile(lambda: (self.here.sweep._take_over(), self.here.sweep._take_over()))
+        self.here.sweep()
+        self.assertNotIn('freed', self.log.output)
+        self.assertEqual(1, self.actions_of(uuid)[0].attempts)
+
+    def test_what_an_earlier_incarnation_of_its_own_ran(self):
+        """Stopped for longer than its lease and woken again: the work is a dead peer's."""
+        uuid = self.create()
+        old = self.here.lease.uuid
+
+        def sleep_for_long():
+            self.die(self.here)
+            self.here.lease.renew()
+
+        self.meanwhile(sleep_for_long)
+        self.here.sweep()
+        self.assertEqual([], self.effects(uuid))
+        self.assertEqual(old, self.actions_of(uuid)[0].conductor_uuid)
+        self.here.sweep()
+        self.assert_at_rest(uuid, states.CREATED)
+        self.assertEqual(['create'], self.effects(uuid))
+
+    def test_a_slot_that_dies_of_an_error_frees_its_container(self):
+        uuid = self.create()
+        self.patch(lifecycle, 'succeed', lambda *args: 1 / 0)
+        self.assertEqual(inflight.ACCEPTED, self.here.inflight.wake(uuid))
+        self.assertEqual(0, len(self.here.inflight))
+        self.assertIn('ZeroDivisionError', self.log.output)
+
+    def test_queued_work_of_a_dead_conductor_simply_goes_on(self):
+        uuid = self.create()
+        self.submit('start', uuid)
+        other = self.another()
+        self.die(self.here)
+        other.sweep()
+        self.assert_at_rest(uuid, states.RUNNING)
+        self.assertNotIn('freed', self.log.output)
+
+    def test_a_database_that_is_down_is_told_to_the_caller(self):
+        def down():
+            raise exceptions.DatabaseUnavailable()
+
+        self.patch(self.db, 'read', down)
+        self.assertRaises(exceptions.DatabaseUnavailable, self.here.sweep)
