@@ -169,7 +169,7 @@ class NameTaken(Conflict):
 class BayInUse(Conflict):
     code = 'bay_in_use'
     title = 'Bay is in use'
-    message = 'Bay %(bay)s still has %(count)d containers. Delete them first.'
+    message = 'Bay %(bay)s still has containers (%(count)d). Delete them first.'
 
 
 class BodyTooLarge(Error):

@@ -157,12 +157,18 @@ class Operation:
     target: object = UNCHANGED             # status when it has succeeded, or f(params, status)
     on_takeover: str = RERUN
     cancel: str = TOO_LATE
+    verb: str = None                       # "Cannot <verb> container ...", if not the name
     coalesce: bool = False                 # may be folded into an equal one still queued
     urgent: bool = False                   # has slots of the pool reserved, ends others' waiting
     creates: bool = False                  # POST on the collection; makes the container
     deadline_seconds: int = 600            # from the first claim to the end of the last attempt
     params: tuple = ()
     http_method: str = 'POST'
+
+    @property
+    def words(self):
+        """What it does, in the words of a refusal."""
+        return self.verb or self.name
 
     @property
     def is_async(self):
@@ -253,7 +259,7 @@ _ROWS = (
     Operation(
         'logs', BLOCKING, 'Return what a container wrote to its standard output and error.',
         allowed=frozenset((CREATED, RUNNING, STOPPED, PAUSED, RESTARTING, DEAD, ERROR, UNKNOWN)),
-        http_method='GET', deadline_seconds=30,
+        verb='read the logs of', http_method='GET', deadline_seconds=30,
         params=(Param('stdout', boolean, True, help='Include standard output.'),
                 Param('stderr', boolean, True, help='Include standard error.'),
                 Param('timestamps', boolean, False, help='Put its time before each line.'),
@@ -264,7 +270,7 @@ _ROWS = (
                            'YYYY-MM-DD hh:mm:ss in UTC.'))),
     Operation(
         'execute', BLOCKING, 'Run a command in a container and return its output and exit code.',
-        allowed=frozenset((RUNNING,)), deadline_seconds=60,
+        allowed=frozenset((RUNNING,)), verb='execute a command in', deadline_seconds=60,
         params=(Param('command', command, required=True,
                       help='The command and its arguments.'),
                 Param('timeout_seconds', integer, 60, wire='timeout', minimum=1, maximum=600,

@@ -186,7 +186,7 @@ def load(conf, argv):
     """
     register(conf)
     log.set_defaults(default_log_levels=log.get_default_log_levels() + [
-        'docker=WARN', 'cheroot=WARN', 'futurist=WARN', 'alembic=INFO'])
+        'docker=WARN', 'cheroot=WARN', 'futurist=WARN', 'alembic=WARN'])
     conf(argv, project=PROJECT, version=version.version())
     if os.environ.get(concurrency.VARIABLE):
         conf.set_override('executor', os.environ[concurrency.VARIABLE], group='conductor')

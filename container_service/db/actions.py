@@ -143,9 +143,8 @@ def unfinished(conn, resource_type, resource_uuid, limit=None):
 
 def listing(conn, *, project_id=None, filters=None, page=None):
     """One page of actions, explained.  A filter with a list of values matches any of them."""
-    query = _explained()
-    if project_id is not None:
-        query = query.where(table.c.project_id == project_id)
+    visible = [] if project_id is None else [table.c.project_id == project_id]
+    query = _explained().where(*visible)
     for name, value in (filters or {}).items():
         if name == 'request_id':
             query = query.where(asked_by(value))
@@ -153,7 +152,7 @@ def listing(conn, *, project_id=None, filters=None, page=None):
         column = table.c[name]
         query = query.where(column.in_(value) if isinstance(value, (list, tuple, set, frozenset))
                             else column == value)
-    return paging.fetch(conn, table, query, page)
+    return paging.fetch(conn, table, query, page, visible)
 
 
 def final(conn, uuids):

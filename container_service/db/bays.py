@@ -59,7 +59,8 @@ def all_rows(conn):
 
 
 def listing(conn, *, project_id=None, page=None):
-    return paging.fetch(conn, table, sa.select(table).where(_visible(project_id)), page)
+    visible = _visible(project_id)
+    return paging.fetch(conn, table, sa.select(table).where(visible), page, [visible])
 
 
 def insert(conn, values):

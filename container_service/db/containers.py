@@ -74,9 +74,8 @@ def update(conn, uuid, values, *where):
 
 def listing(conn, *, project_id=None, filters=None, labels=(), page=None):
     """One page of live containers.  ``labels`` is pairs of (name, value or None for any)."""
-    query = sa.select(table).where(table.c.deleted_at.is_(None))
-    if project_id is not None:
-        query = query.where(table.c.project_id == project_id)
+    visible = [] if project_id is None else [table.c.project_id == project_id]
+    query = sa.select(table).where(table.c.deleted_at.is_(None), *visible)
     for name, value in (filters or {}).items():
         query = query.where(table.c[name] == value)
     for name, value in labels:
@@ -85,7 +84,7 @@ def listing(conn, *, project_id=None, filters=None, labels=(), page=None):
         if value is not None:
             match = match.where(container_labels.c.value == value)
         query = query.where(match)
-    return paging.fetch(conn, table, query, page)
+    return paging.fetch(conn, table, query, page, visible)
 
 
 def runnable(conn, bay_uuids, limit, leave_out=(), project_id=None, urgent_only=False):

@@ -17,23 +17,26 @@ class Page:
     descending: bool = False
 
 
-def fetch(conn, table, query, page):
+def fetch(conn, table, query, page, visible):
     """Run ``query`` for one page.  Returns (rows, whether there are more).
 
-    The marker is looked up with the filters of the query, so a foreign one is unknown.
-    Raises InvalidParameter for an unknown marker.
+    ``visible`` are the conditions under which the caller may see an item at all: the marker must
+    meet those, so that a foreign one is unknown, but not the filters, so that paging goes on
+    when the last item of a page has changed or gone meanwhile.  Raises InvalidParameter for an
+    unknown marker.
     """
     key = table.c[page.sort_key]
     if page.marker is not None:
-        after = conn.execute(query.where(table.c.uuid == page.marker)).first()
+        after = conn.execute(sa.select(key, table.c.id).where(
+            table.c.uuid == page.marker, *visible)).first()
         if after is None:
             raise exceptions.InvalidParameter(
                 name='marker', reason=f'there is no item {page.marker} in this list')
-        here, there = sa.tuple_(key, table.c.id), (after._mapping[key.name], after.id)
         if page.sort_key == 'id':
             query = query.where(
                 table.c.id < after.id if page.descending else table.c.id > after.id)
         else:
+            here, there = sa.tuple_(key, table.c.id), tuple(after)
             query = query.where(here < there if page.descending else here > there)
     order = [key, table.c.id] if page.sort_key != 'id' else [table.c.id]
     query = query.order_by(*(c.desc() if page.descending else c.asc() for c in order))

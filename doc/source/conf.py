@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 # First, as in the daemons: else libraries that are imported for their options choose eventlet.
-from container_service import real_threads  # noqa: F401
+from container_service import concurrency
 from container_service import version as _version
 
 HERE = pathlib.Path(__file__).resolve().parent

@@ -152,7 +152,7 @@ class BlockingController(OperationController):
             bay = bays.get(conn, row.bay_uuid, None)
         if row.status not in self._op.allowed:
             raise exceptions.InvalidState(
-                operation=self._op.name, uuid=row.uuid, status=row.status, because='',
+                operation=self._op.words, uuid=row.uuid, status=row.status, because='',
                 hint=f'It is possible in: {", ".join(sorted(self._op.allowed))}.')
         return self.parts.calls.ask(row.uuid, bay, self._op.name, params, seconds)
 
