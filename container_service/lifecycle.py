@@ -347,6 +347,7 @@ class Claim:
     action: object           # the row as claimed
     container: object        # the row as it was before
     seconds_left: float      # until its deadline
+    first: bool              # nothing of the action has been tried before
 
     @property
     def operation(self):
@@ -389,7 +390,7 @@ def claim(db, container_uuid, conductor, admit, limit_of):
         # Kept as it is made: of the rows as they were before, nothing can be read any more.
         claimed[:] = [Claim(
             claim_uuid, fence, _as_row(actions.table, {**head._mapping, **changes}), row,
-            (deadline - row.db_now).total_seconds())]
+            (deadline - row.db_now).total_seconds(), not _may_have_acted(head))]
         return claimed[0]
 
     def landed(conn):

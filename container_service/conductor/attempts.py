@@ -140,12 +140,14 @@ class Watch:
 
 def of_action(db, claim, may_act, limit):
     """The attempt that a claimed action is carried out with."""
-    return Attempt(
+    attempt = Attempt(
         claim.uuid, may_act,
         lambda stage, progress: lifecycle.progress(db, claim, stage=stage, progress=progress),
         remembered=claim.action.remembered,
         store=lambda remembered: lifecycle.remember(db, claim, remembered),
         seconds_left=claim.seconds_left, limit=limit)
+    attempt.first = claim.first
+    return attempt
 
 
 def of_pull(db, claim, may_act, stall_seconds):

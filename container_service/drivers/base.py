@@ -16,8 +16,15 @@ Rules for every method that changes something:
 """
 
 import abc
+import contextlib
 import dataclasses
 import datetime
+import decimal
+import hashlib
+import json
+import re
+
+from container_service import exceptions
 
 NAME_PREFIX = 'cs-'
 LABEL_PREFIX = 'cs.'
@@ -25,6 +32,7 @@ LABEL_DEPLOYMENT = 'cs.deployment'
 LABEL_CONTAINER = 'cs.container'
 LABEL_FENCE = 'cs.fence'
 LABEL_DIGEST = 'cs.digest'
+LABEL_GENERATION = 'cs.generation'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +68,22 @@ class Container:
         """The name on the engine: the mutex that makes a repeated create adopt."""
         return f'{NAME_PREFIX}{self.uuid}-{self.generation}'
 
+    @property
+    def digest(self):
+        """Tells whether what is on the engine was made from the same image and options."""
+        text = json.dumps([self.image, self.spec], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def engine_labels(self):
+        """The labels it carries on the engine; a user's label never replaces one of ours."""
+        return {**(self.spec.get('labels') or {}),
+                LABEL_DEPLOYMENT: self.deployment,
+                LABEL_CONTAINER: self.uuid,
+                LABEL_GENERATION: str(self.generation),
+                LABEL_FENCE: str(self.fence),
+                LABEL_DIGEST: self.digest}
+
 
 @dataclasses.dataclass(frozen=True)
 class Observed:
@@ -86,6 +110,30 @@ class Executed:
     truncated: bool = False                # output was longer than the limit
 
 
+def parse_since(value):
+    """Return seconds since the epoch as Decimal, for the ``since`` of ``logs``.
+
+    Takes seconds as text, also with a fraction, and ``YYYY-MM-DD hh:mm:ss[,mmm]`` in UTC.
+    Raises InvalidParameter.
+    """
+    text = str(value).strip()
+    if re.fullmatch(r'[0-9]{1,11}([.][0-9]{1,9})?', text, re.ASCII):
+        return decimal.Decimal(text)
+    match = re.fullmatch(r'([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]([0-9]{2}:[0-9]{2}:[0-9]{2})'
+                         r'(?:[,.]([0-9]{1,6}))?Z?', text, re.ASCII)
+    if match:
+        day, time, fraction = match.groups()
+        try:
+            moment = datetime.datetime.fromisoformat(f'{day}T{time}+00:00')
+        except ValueError:
+            pass
+        else:
+            if moment.timestamp() >= 0:
+                return decimal.Decimal(f'{int(moment.timestamp())}.{fraction or 0}')
+    raise exceptions.InvalidParameter(
+        name='since', reason='must be seconds since the epoch or YYYY-MM-DD hh:mm:ss in UTC')
+
+
 class Attempt:
     """One attempt at an action: what a driver may ask and tell while it works.
 
@@ -95,6 +143,8 @@ class Attempt:
 
     def __init__(self, remembered=None):
         self.remembered = dict(remembered or {})   # what earlier attempts stored; {} at first
+        self.first = False        # nothing of this action has ever been asked of the engine
+        self.pulled = False       # the image was pulled for this action, just now
         self.stage = None
         self.progress = None
 
@@ -114,7 +164,16 @@ class Attempt:
         self.remembered.update(values)
 
     def gate(self):
-        """Return if this attempt may still act on the engine; raises ``Fenced`` if not."""
+        """Return if this attempt may still act on the engine.
+
+        Raises ``Fenced`` if another conductor has taken over, and what the attempt was ended
+        with if it was cancelled or its time is over.
+        """
+
+    @contextlib.contextmanager
+    def closing(self, close):
+        """While this lasts, ``close`` ends what the driver waits on; from any thread."""
+        yield
 
 
 class Driver(abc.ABC):
@@ -138,6 +197,25 @@ class Driver(abc.ABC):
         """Return the engine's own id.  Raises EngineUnreachable."""
 
     @abc.abstractmethod
+    def probe(self):
+        """Return if the engine answers, within a few seconds.  Raises EngineUnreachable."""
+
+    @abc.abstractmethod
+    def pull(self, attempt, image):
+        """Pull an image, reporting its progress; ending the attempt ends the transfer.
+
+        Raises ImageNotFound or PullFailed with the engine's own words.
+        """
+
+    @abc.abstractmethod
+    def post_mortem(self, container):
+        """Return what tells why a container failed; None when the engine does not have it.
+
+        A dict of log (the last lines, a list), exit_code, oom_killed, image_digest and
+        engine_error.
+        """
+
+    @abc.abstractmethod
     def observe(self, container):
         """Return Observed, or None when the engine does not have the container."""
 
@@ -153,7 +231,11 @@ class Driver(abc.ABC):
 
     @abc.abstractmethod
     def create(self, attempt, container):
-        """Pull the image when the pull policy asks for it, then create."""
+        """Create it.  Raises ImageAbsent when its image must be pulled first.
+
+        That is so when the engine does not have it, and with the pull policy ``always`` unless
+        ``attempt.pulled``.
+        """
 
     @abc.abstractmethod
     def run(self, attempt, container):
@@ -194,7 +276,10 @@ class Driver(abc.ABC):
 
     @abc.abstractmethod
     def logs(self, container, stdout=True, stderr=True, timestamps=False, tail=None, since=None):
-        """Return the text, at most the last 1 MiB of it."""
+        """Return the text, at most the last 1 MiB of it.
+
+        ``since`` is what ``parse_since`` takes; bad values raise InvalidParameter.
+        """
 
     @abc.abstractmethod
     def execute(self, container, command, timeout_seconds=60, run=True, interactive=False):

@@ -9,6 +9,8 @@ import sys
 from container_service import concurrency
 from container_service import version as _version
 
+concurrency.choose()
+
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / 'ext'))
 
