@@ -18,6 +18,12 @@ Rules for every method that changes something:
 import abc
 import dataclasses
 import datetime
+import decimal
+import hashlib
+import json
+import re
+
+from container_service import exceptions
 
 NAME_PREFIX = 'cs-'
 LABEL_PREFIX = 'cs.'
@@ -25,6 +31,7 @@ LABEL_DEPLOYMENT = 'cs.deployment'
 LABEL_CONTAINER = 'cs.container'
 LABEL_FENCE = 'cs.fence'
 LABEL_DIGEST = 'cs.digest'
+LABEL_GENERATION = 'cs.generation'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +67,22 @@ class Container:
         """The name on the engine: the mutex that makes a repeated create adopt."""
         return f'{NAME_PREFIX}{self.uuid}-{self.generation}'
 
+    @property
+    def digest(self):
+        """Tells whether what is on the engine was made from the same image and options."""
+        text = json.dumps([self.image, self.spec], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def engine_labels(self):
+        """The labels it carries on the engine; a user's label never replaces one of ours."""
+        return {**(self.spec.get('labels') or {}),
+                LABEL_DEPLOYMENT: self.deployment,
+                LABEL_CONTAINER: self.uuid,
+                LABEL_GENERATION: str(self.generation),
+                LABEL_FENCE: str(self.fence),
+                LABEL_DIGEST: self.digest}
+
 
 @dataclasses.dataclass(frozen=True)
 class Observed:
@@ -84,6 +107,30 @@ class Executed:
     exit_code: int
     exec_id: str = None
     truncated: bool = False                # output was longer than the limit
+
+
+def parse_since(value):
+    """Return seconds since the epoch as Decimal, for the ``since`` of ``logs``.
+
+    Takes seconds as text, also with a fraction, and ``YYYY-MM-DD hh:mm:ss[,mmm]`` in UTC.
+    Raises InvalidParameter.
+    """
+    text = str(value).strip()
+    if re.fullmatch(r'[0-9]{1,11}([.][0-9]{1,9})?', text, re.ASCII):
+        return decimal.Decimal(text)
+    match = re.fullmatch(r'([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]([0-9]{2}:[0-9]{2}:[0-9]{2})'
+                         r'(?:[,.]([0-9]{1,6}))?Z?', text, re.ASCII)
+    if match:
+        day, time, fraction = match.groups()
+        try:
+            moment = datetime.datetime.fromisoformat(f'{day}T{time}+00:00')
+        except ValueError:
+            pass
+        else:
+            if moment.timestamp() >= 0:
+                return decimal.Decimal(f'{int(moment.timestamp())}.{fraction or 0}')
+    raise exceptions.InvalidParameter(
+        name='since', reason='must be seconds since the epoch or YYYY-MM-DD hh:mm:ss in UTC')
 
 
 class Attempt:
@@ -194,7 +241,10 @@ class Driver(abc.ABC):
 
     @abc.abstractmethod
     def logs(self, container, stdout=True, stderr=True, timestamps=False, tail=None, since=None):
-        """Return the text, at most the last 1 MiB of it."""
+        """Return the text, at most the last 1 MiB of it.
+
+        ``since`` is what ``parse_since`` takes; bad values raise InvalidParameter.
+        """
 
     @abc.abstractmethod
     def execute(self, container, command, timeout_seconds=60, run=True, interactive=False):

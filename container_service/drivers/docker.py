@@ -1,0 +1,1162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The driver for Docker Engine, 20.10 and later, on the ``docker`` SDK's low level client.
+
+Every change is decided by what ``inspect`` says before and after it, never by a status code
+or a text alone: the engine answers the same code for different things, and a call that timed
+out here may still be carried out there.  Each call on the engine is short.  That is why
+``stop`` is a signal and a wait instead of the engine's own stop: a call of ours that is left
+behind can then never end a container that somebody has started again since.
+
+It is not the place for what may follow what (``lifecycle.py``) or for retries
+(``conductor/runner.py``).  Names and labels of what it makes are in ``base.py``.
+"""
+
+import calendar
+import collections
+import contextlib
+import datetime
+import email.utils
+import functools
+import http.client
+import json
+import re
+import socket
+import ssl
+import struct
+import threading
+import time
+import urllib.parse
+
+import docker
+import docker.auth
+import docker.constants
+import docker.errors
+import docker.tls
+import docker.utils.proxy
+import requests
+import requests.adapters
+import urllib3.exceptions
+
+from container_service import exceptions
+from container_service.drivers import base
+from container_service.states import (
+    CREATED,
+    DEAD,
+    DELETED,
+    PAUSED,
+    RESTARTING,
+    RUNNING,
+    STOPPED,
+    UNKNOWN,
+)
+
+CONNECT_SECONDS = 3
+READ_SECONDS = 30
+PULL_STALL_SECONDS = 60          # a pull that says nothing for so long has failed
+WAIT_SLICE_SECONDS = 5           # how long one look at an ending container may block
+KILL_SECONDS = 20                # after SIGKILL; longer means a process the kernel cannot end
+REMOVE_SECONDS = 60
+NAME_SECONDS = 10                # a name that is taken with no container to be seen
+STOP_GRACE_SECONDS = 10          # of a delete that stops first
+POOL_SIZE = 64
+OUTPUT_LIMIT_BYTES = 1024 * 1024
+
+PIDS_LIMIT = 1024
+LOG_MAX_SIZE = '10m'
+LOG_MAX_FILES = '3'
+
+# Docker's default set without AUDIT_WRITE (forged audit records), MKNOD (device nodes), NET_RAW
+# (spoofed packets on the shared bridge) and SETFCAP (files that give capabilities).
+CAPABILITIES = (
+    'CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'NET_BIND_SERVICE', 'SETGID',
+    'SETPCAP', 'SETUID', 'SYS_CHROOT')
+
+_STATUSES = {
+    'created': CREATED, 'running': RUNNING, 'paused': PAUSED, 'restarting': RESTARTING,
+    # Removing: nobody of ours is at it when this is seen outside of a delete; if it stays so,
+    # the engine has failed to remove it, which is what Dead means.
+    'exited': STOPPED, 'dead': DEAD, 'removing': DEAD}
+_BUSY = frozenset((RUNNING, PAUSED, RESTARTING))
+
+_ENGINE_ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException,
+                  urllib3.exceptions.HTTPError, http.client.HTTPException, OSError,
+                  json.JSONDecodeError)
+
+
+# What the engine is asked for.
+
+
+def split_reference(image):
+    """Split an image reference to (name, tag or digest), with the tag ``latest`` if it has none.
+
+    A digest wins over a tag, as in Docker.  Without a tag the engine would pull every tag.
+    """
+    name, _, digest = image.partition('@')
+    head, slash, last = name.rpartition('/')
+    last, _, tag = last.partition(':')
+    return head + slash + last, digest or tag or 'latest'
+
+
+def join_reference(name, tag):
+    return f'{name}@{tag}' if ':' in tag else f'{name}:{tag}'
+
+
+def create_request(container):
+    """Return the body of the engine's create request.
+
+    An allow list: what is not named here does not reach the engine, whatever ``spec`` holds.
+    """
+    spec = container.spec
+    body = {
+        'Image': join_reference(*split_reference(container.image)),
+        'Labels': container.engine_labels,
+        'Tty': bool(spec.get('tty')),
+        'OpenStdin': bool(spec.get('interactive')),
+        'HostConfig': _host_config(spec),
+    }
+    for key, name in (('command', 'Cmd'), ('entrypoint', 'Entrypoint'), ('workdir', 'WorkingDir'),
+                      ('hostname', 'Hostname'), ('user', 'User')):
+        if spec.get(key):
+            body[name] = spec[key]
+    if spec.get('environment'):
+        body['Env'] = [f'{name}={value}' for name, value in sorted(spec['environment'].items())]
+    return body
+
+
+def _host_config(spec):
+    config = {
+        'Privileged': False,
+        'SecurityOpt': ['no-new-privileges'],
+        'CapDrop': ['ALL'],
+        'CapAdd': list(CAPABILITIES),
+        'PidsLimit': PIDS_LIMIT,
+        # Named, so that a limit holds whatever the engine's default log driver is.
+        'LogConfig': {'Type': 'json-file',
+                      'Config': {'max-size': LOG_MAX_SIZE, 'max-file': LOG_MAX_FILES}},
+    }
+    if spec.get('memory_bytes'):
+        # Equal means no swap.  The engine's own default would add as much swap again.
+        config['Memory'] = config['MemorySwap'] = int(spec['memory_bytes'])
+    if spec.get('cpu'):
+        config['NanoCpus'] = round(float(spec['cpu']) * 1_000_000_000)
+    policy = spec.get('restart_policy') or {}
+    name = policy.get('Name') or 'no'
+    config['RestartPolicy'] = {'Name': name}
+    if name == 'on-failure':     # the engine refuses a count with any other policy
+        config['RestartPolicy']['MaximumRetryCount'] = int(policy.get('MaximumRetryCount') or 0)
+    return config
+
+
+# What the engine says.
+
+
+def parse_time(text):
+    """Return the engine's RFC 3339 time (nanoseconds) as naive UTC; None for its zero time."""
+    match = re.fullmatch(r'(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)',
+                         text or '')
+    if not match or match[1].startswith('0001-'):
+        return None
+    moment = datetime.datetime.fromisoformat(
+        match[1] + ('+00:00' if match[3] == 'Z' else match[3]))
+    microsecond = int((match[2] or '0').ljust(6, '0')[:6])
+    return moment.astimezone(datetime.UTC).replace(microsecond=microsecond, tzinfo=None)
+
+
+def container_status(state):
+    """Return our status for the engine's ``State``."""
+    return _STATUSES.get(state.get('Status'), UNKNOWN)
+
+
+def human_duration(seconds):
+    """Say a duration in the words of ``docker ps``."""
+    seconds = max(int(seconds), 0)
+    minutes, hours = seconds // 60, round(seconds / 3600)
+    if seconds < 1:
+        return 'Less than a second'
+    if seconds == 1:
+        return '1 second'
+    if seconds < 60:
+        return f'{seconds} seconds'
+    if minutes == 1:
+        return 'About a minute'
+    if minutes < 60:
+        return f'{minutes} minutes'
+    if hours == 1:
+        return 'About an hour'
+    if hours < 48:
+        return f'{hours} hours'
+    days = hours // 24
+    if days < 14:
+        return f'{days} days'
+    if days < 60:
+        return f'{days // 7} weeks'
+    if days < 730:
+        return f'{days // 30} months'
+    return f'{days // 365} years'
+
+
+def observed(data, now=None):
+    """Return Observed for an answer of ``inspect``; ``now`` is naive UTC."""
+    now = now or datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+    state = data.get('State') or {}
+    status = container_status(state)
+    ended = status in (STOPPED, DEAD, RESTARTING)
+    started_at = parse_time(state.get('StartedAt'))
+    finished_at = parse_time(state.get('FinishedAt')) if ended else None
+    if started_at and finished_at:
+        # The engine may note the start of a very short process after its end.
+        finished_at = max(started_at, finished_at)
+    # A container whose first start failed has exit code 127 or 128 though nothing ever ran.
+    exit_code = state.get('ExitCode') if ended else None
+    return base.Observed(
+        status=status,
+        engine_id=data.get('Id'),
+        status_detail=_status_detail(status, exit_code, started_at, finished_at, now),
+        exit_code=exit_code,
+        oom_killed=bool(state.get('OOMKilled')),
+        error=state.get('Error') or None,
+        started_at=started_at,
+        finished_at=finished_at,
+        addresses=_addresses(data),
+        ports=tuple(sorted({int(port.partition('/')[0]) for port in
+                            (data.get('Config') or {}).get('ExposedPorts') or ()})))
+
+
+def _status_detail(status, exit_code, started_at, finished_at, now):
+    if status in (RUNNING, PAUSED) and started_at:
+        words = f'Up {human_duration((now - started_at).total_seconds())}'
+        return words + (' (Paused)' if status == PAUSED else '')
+    if status in (STOPPED, RESTARTING) and finished_at:
+        verb = 'Exited' if status == STOPPED else 'Restarting'
+        ago = human_duration((now - finished_at).total_seconds())
+        return f'{verb} ({exit_code}) {ago} ago'
+    return status
+
+
+def observed_in_list(data):
+    """Return Observed for one entry of the engine's list; times are not in it."""
+    status = container_status({'Status': data.get('State')})
+    words = data.get('Status') or None
+    code = re.match(r'(?:Exited|Restarting) \((\d+)\)', words or '')
+    return base.Observed(
+        status=status,
+        engine_id=data.get('Id'),
+        status_detail=words,
+        exit_code=int(code[1]) if code else None,
+        addresses=_addresses(data),
+        ports=tuple(sorted({port['PrivatePort'] for port in data.get('Ports') or ()})))
+
+
+def _addresses(data):
+    networks = (data.get('NetworkSettings') or {}).get('Networks') or {}
+    if not networks:
+        mode = (data.get('HostConfig') or {}).get('NetworkMode') or 'default'
+        networks = {'bridge' if mode == 'default' else mode: {}}
+    found = {}
+    for name, network in networks.items():
+        addresses = ((4, network.get('IPAddress')), (6, network.get('GlobalIPv6Address')))
+        found[name] = [
+            {'addr': address, 'version': version, 'port': None, 'subnet_id': None,
+             'preserve_on_delete': False}
+            for version, address in addresses if address]
+    return found
+
+
+def list_key(data):
+    """Return (container uuid, generation) of an entry of the engine's list; None if unreadable."""
+    labels = data.get('Labels') or {}
+    uuid = labels.get(base.LABEL_CONTAINER)
+    generation = labels.get(base.LABEL_GENERATION)
+    if not generation:
+        for name in data.get('Names') or ():
+            match = re.fullmatch(re.escape(f'/{base.NAME_PREFIX}{uuid}-') + r'(\d+)', name)
+            generation = match[1] if match else generation
+    if not uuid or not str(generation).isdecimal():
+        return None
+    return uuid, int(generation)
+
+
+class PullProgress:
+    """Adds up what the engine says of the layers of one pull."""
+
+    _DONE = ('Pull complete', 'Already exists')
+    _STEPS = ('Pulling fs layer', 'Waiting', 'Downloading', 'Verifying Checksum',
+              'Download complete', 'Extracting', 'Pull complete', 'Already exists')
+
+    def __init__(self, image):
+        self.image = image
+        self._layers = {}        # id: [bytes, bytes in total, done]
+
+    def feed(self, item):
+        """Take one item of the stream; return whether it told something of a layer."""
+        step, layer_id = item.get('status'), item.get('id')
+        # "Pulling from ..." has an id too: the tag.
+        if not layer_id or step not in self._STEPS:
+            return False
+        layer = self._layers.setdefault(layer_id, [0, 0, False])
+        detail = item.get('progressDetail') or {}
+        if step == 'Downloading':
+            layer[0] = detail.get('current') or 0
+            # A server that does not tell the size gives none, or -1.
+            layer[1] = max(detail.get('total') or 0, layer[0])
+        elif step in ('Download complete', 'Extracting', 'Pull complete'):
+            if step == 'Extracting' and not layer[1]:
+                # So small that its download was never reported.
+                layer[1] = detail.get('total') or 0
+            layer[0] = layer[1]
+        layer[2] = layer[2] or step in self._DONE
+        return True
+
+    def to_dict(self):
+        layers = self._layers.values()
+        return {'image': self.image,
+                'layers': len(layers), 'layers_done': sum(layer[2] for layer in layers),
+                'bytes': sum(layer[0] for layer in layers),
+                'bytes_total': sum(layer[1] for layer in layers)}
+
+
+class Demultiplexer:
+    """Takes the frames of an output stream apart: the payloads in order, of both streams.
+
+    The frames are 4 bytes of kind and 4 of length, then the payload; pieces may be cut
+    anywhere.  A terminal's output has no frames.
+    """
+
+    def __init__(self, tty=False):
+        self._tty = tty
+        self._header = b''
+        self._left = 0           # bytes of the present frame that have not come yet
+
+    def feed(self, data):
+        """Return the payload bytes in ``data``."""
+        if self._tty:
+            return data
+        payload = []
+        view = memoryview(data)
+        while view:
+            if self._left:
+                payload.append(bytes(view[:self._left]))
+                view, self._left = view[self._left:], self._left - len(payload[-1])
+                continue
+            missing = 8 - len(self._header)
+            self._header += bytes(view[:missing])
+            view = view[missing:]
+            if len(self._header) == 8:
+                self._left = struct.unpack('>4xL', self._header)[0]
+                self._header = b''
+        return b''.join(payload)
+
+
+class Tail:
+    """Keeps the last ``limit`` bytes of what is added."""
+
+    def __init__(self, limit=OUTPUT_LIMIT_BYTES):
+        self._limit = limit
+        self._pieces = collections.deque()
+        self._size = 0
+
+    def add(self, data):
+        self._pieces.append(data)
+        self._size += len(data)
+        while self._size - len(self._pieces[0]) >= self._limit:
+            self._size -= len(self._pieces.popleft())
+
+    def text(self):
+        data = b''.join(self._pieces)
+        if len(data) > self._limit:
+            data = data[-self._limit:]
+            # The cut may be inside a character; its rest is nothing readable.
+            start = 0
+            while start < min(3, len(data)) and 0x80 <= data[start] < 0xC0:
+                start += 1
+            data = data[start:]
+        return data.decode(errors='replace')
+
+
+# Errors.
+
+
+def driver_error(exc, bay_name):
+    """Return the DriverError for what the SDK, HTTP or the network raised."""
+    if isinstance(exc, docker.errors.APIError):
+        return _api_error(exc)
+    if isinstance(exc, docker.errors.TLSParameterError):
+        words = 'the files in ca_cert, client_cert and client_key must exist on its conductor'
+    else:
+        words = _network_words(exc)
+    return exceptions.EngineUnreachable(
+        f'The container engine of bay {bay_name} does not answer: {words}.')
+
+
+def _api_error(exc):
+    words = engine_words(exc)
+    status = exc.status_code or 500
+    if status == 404 and 'no such container' in words.lower():
+        return exceptions.EngineContainerMissing()
+    if isinstance(exc, docker.errors.ImageNotFound):
+        return exceptions.ImageNotFound(words)
+    error = exceptions.DriverError(words)
+    error.retriable = status >= 500 or status in (408, 429)
+    return error
+
+
+def engine_words(exc):
+    """What the engine said, without the SDK's frame around it."""
+    words = exc.explanation
+    if isinstance(words, bytes):
+        words = words.decode(errors='replace')
+    return str(words or exc).strip()
+
+
+def _network_words(exc):
+    """Words for the innermost cause that says something to an operator."""
+    seen, todo = set(), [exc]
+    causes = []
+    while todo:
+        cause = todo.pop(0)
+        if not isinstance(cause, BaseException) or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        causes.append(cause)
+        todo += [cause.__cause__, cause.__context__, getattr(cause, 'reason', None), *cause.args]
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError):
+            words = (getattr(cause, 'verify_message', None) or getattr(cause, 'reason', None)
+                     or str(cause))
+            return f'TLS: {words}'
+        if isinstance(cause, socket.gaierror):
+            return 'its host name cannot be resolved'
+    for cause in causes:
+        # A connection that was refused is a kind of connect timeout to urllib3.
+        if isinstance(cause, requests.exceptions.ConnectTimeout
+                      | urllib3.exceptions.ConnectTimeoutError) and not isinstance(
+                          cause, urllib3.exceptions.NewConnectionError):
+            return f'no connection within {CONNECT_SECONDS} seconds'
+        if isinstance(cause, TimeoutError | urllib3.exceptions.ReadTimeoutError):
+            return 'it took the request and gave no answer in time'
+    for cause in causes:
+        if (isinstance(cause, OSError) and cause.strerror
+                and not isinstance(cause, requests.exceptions.RequestException)):
+            return cause.strerror.lower()
+    return str(causes[-1] or type(causes[-1]).__name__).rstrip('.')
+
+
+_NOT_FOUND_WORDS = re.compile(
+    r'manifest unknown|manifest for \S+ not found|name unknown|repository name not known'
+    r'|repository does not exist|: not found$|no matching manifest|invalid reference format'
+    r'|invalid repository name|no such image', re.IGNORECASE)
+_PULL_RETRIABLE_WORDS = re.compile(
+    r'timeout|deadline exceeded|connection (refused|reset)|no such host|toomanyrequests'
+    r'|temporary|unexpected eof|server misbehaving|unreachable|unexpected status( code)?:? 5\d\d'
+    r'|unexpected http status: 5\d\d|internal server error|bad gateway|service unavailable',
+    re.IGNORECASE)
+
+
+def pull_error(words, status=None):
+    """Return the error for what the engine says of a pull that failed.
+
+    Nothing but its words tells one from the other; both end the attempt all the same.
+    """
+    words = words.strip()
+    if status == 404 or _NOT_FOUND_WORDS.search(words):
+        return exceptions.ImageNotFound(words)
+    error = exceptions.PullFailed(words)
+    error.retriable = bool(_PULL_RETRIABLE_WORDS.search(words))
+    return error
+
+
+def _raises_driver_errors(method):
+    """Let a method of the driver raise DriverError (and what is ours already), nothing else."""
+    @functools.wraps(method)
+    def guarded(self, *args, **kwargs):
+        try:
+            return method(self, *args, **kwargs)
+        except exceptions.Error:
+            raise
+        except _ENGINE_ERRORS as exc:
+            if isinstance(exc, docker.errors.APIError) and 'client version' in engine_words(exc):
+                # The engine was up- or downgraded under us: agree on a version again.
+                self._forget_client()
+            raise driver_error(exc, self.bay.name) from exc
+    return guarded
+
+
+# The client.
+
+
+class _Client(docker.APIClient):
+    """The SDK's client, bound to what the bay says and to nothing of the conductor's own user.
+
+    The SDK reads the docker settings in the home directory and the proxy environment.  Their
+    registry credentials, headers and proxies would then work for every tenant.
+    """
+
+    def __init__(self, base_url, tls, read_seconds, first_read_seconds):
+        super().__init__(base_url, version=docker.constants.MINIMUM_DOCKER_API_VERSION,
+                         timeout=read_seconds, tls=tls, max_pool_size=POOL_SIZE)
+        self.trust_env = False
+        self._general_configs = {}
+        self._auth_configs = docker.auth.AuthConfig({})
+        self._proxy_configs = docker.utils.proxy.ProxyConfig()
+        if not base_url.startswith('unix:'):
+            for scheme in ('http://', 'https://'):
+                self.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=POOL_SIZE))
+        try:
+            self.timeout = first_read_seconds
+            self._version = self.version(api_version=False).get('ApiVersion')
+            if not self._version:
+                raise docker.errors.DockerException('what answers is not a container engine')
+            self.timeout = read_seconds
+        except BaseException:
+            self.close()
+            raise
+
+    def send(self, request, **kwargs):
+        """Send with the time limit for connecting, which the SDK has no word for."""
+        timeout = kwargs.get('timeout')
+        if not isinstance(timeout, tuple):
+            connect = CONNECT_SECONDS if timeout is None else min(CONNECT_SECONDS, timeout)
+            kwargs['timeout'] = (connect, timeout)
+        kwargs['allow_redirects'] = False      # no engine redirects; follow nobody elsewhere
+        return super().send(request, **kwargs)
+
+    def open_stream(self, method, path, timeout, params=None, body=None):
+        """Return the response of a request whose answer is read piece by piece."""
+        response = self.request(method, f'{self.base_url}/v{self.api_version}{path}',
+                                params=params, json=body, stream=True, timeout=timeout)
+        try:
+            self._raise_for_status(response)
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    def limit_reads(self, response, seconds):
+        """Let each following read of a response take at most so long."""
+        connection = self._get_raw_response_socket(response)
+        getattr(connection, '_sock', connection).settimeout(max(seconds, 0.001))
+
+    def shut(self, response):
+        """End a response whatever reads it; its reader, in any thread, then fails at once."""
+        with contextlib.suppress(OSError, AttributeError):
+            connection = self._get_raw_response_socket(response)
+            getattr(connection, '_sock', connection).shutdown(socket.SHUT_RDWR)
+        response.close()
+
+    def time(self):
+        """The engine's clock, in whole seconds since the epoch.
+
+        Conductors that take over from each other need one clock, and theirs may differ.
+        """
+        response = self.get(f'{self.base_url}/_ping', timeout=self.timeout)
+        date = email.utils.parsedate(response.headers.get('Date'))
+        return calendar.timegm(date) if date else int(time.time())
+
+
+class _Pull:
+    """One pull in progress.  Iterating gives the engine's items; closing aborts the pull."""
+
+    def __init__(self, client, name, tag):
+        self._client = client
+        self._response = client.open_stream(
+            'POST', '/images/create', timeout=PULL_STALL_SECONDS,
+            params={'fromImage': name, 'tag': tag})
+
+    def __iter__(self):
+        for line in self._response.iter_lines():
+            if line.strip():
+                yield json.loads(line)
+
+    def close(self):
+        """Abort it if it is not through.  May be called from any thread."""
+        self._client.shut(self._response)
+
+
+class DockerDriver(base.Driver):
+
+    # The longest silence of a pull; every other call is shorter.
+    call_timeout_seconds = CONNECT_SECONDS + PULL_STALL_SECONDS
+
+    read_seconds = READ_SECONDS
+
+    @classmethod
+    def check_endpoint(cls, endpoint, ca_cert, client_cert, client_key, allow_insecure_tcp):
+        files = {'ca_cert': ca_cert, 'client_cert': client_cert, 'client_key': client_key}
+        given = [name for name, path in files.items() if path]
+        for name in given:
+            if not files[name].startswith('/'):
+                raise ValueError(f'needs an absolute path in {name}')
+        if endpoint.startswith('unix://'):
+            path = endpoint.removeprefix('unix://')
+            if not path.startswith('/') or path.endswith('/'):
+                raise ValueError('must name a socket by its absolute path, as in '
+                                 'unix:///var/run/docker.sock')
+            if given:
+                raise ValueError(f'is a unix socket, which takes no {" or ".join(given)}')
+            return
+        try:
+            url = urllib.parse.urlsplit(endpoint)
+            host, port = url.hostname, url.port
+        except ValueError:
+            raise ValueError('is not a valid address') from None
+        if url.scheme != 'tcp':
+            raise ValueError('must begin with unix:// or tcp://')
+        if not host or not port:
+            raise ValueError('must name host and port, as in tcp://engine.example.org:2376')
+        if url.username is not None or url.path not in ('', '/') or url.query or url.fragment:
+            raise ValueError('must hold nothing but host and port after tcp://')
+        if not allow_insecure_tcp and len(given) < len(files):
+            raise ValueError('needs ca_cert, client_cert and client_key: without them whoever '
+                             'reaches the port owns the host')
+        if bool(client_cert) != bool(client_key):
+            raise ValueError('needs client_cert and client_key together')
+        if client_cert and not ca_cert:
+            raise ValueError('needs ca_cert with client_cert')
+
+    def __init__(self, bay):
+        self.bay = bay
+        self._shared_client = None
+        self._publish = threading.Lock()
+
+    def _client(self, first_read_seconds=READ_SECONDS):
+        """Return the client that all threads share; the first call connects."""
+        client = self._shared_client
+        if client is None:
+            # Not under the lock: with a hung engine threads would wait for each other's time
+            # limit, one after the other.
+            client = self._connect(min(first_read_seconds, self.read_seconds))
+            with self._publish:
+                self._shared_client = client = self._shared_client or client
+        return client
+
+    def _connect(self, first_read_seconds):
+        bay = self.bay
+        tls = False
+        if bay.ca_cert:
+            pair = (bay.client_cert, bay.client_key) if bay.client_cert else None
+            tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=bay.ca_cert, verify=True)
+        return _Client(bay.endpoint, tls=tls, read_seconds=self.read_seconds,
+                       first_read_seconds=first_read_seconds)
+
+    def _forget_client(self):
+        self._shared_client = None
+
+    @_raises_driver_errors
+    def ping(self):
+        return self._client().info()['ID']
+
+    @_raises_driver_errors
+    def observe(self, container):
+        found = self._find(container)
+        return observed(found) if found else None
+
+    @_raises_driver_errors
+    def list(self, deployment):
+        found = {}
+        for data in self._labelled(deployment):
+            key = list_key(data)
+            if key:
+                found[key] = observed_in_list(data)
+        return found
+
+    # What changes something.
+
+    @_raises_driver_errors
+    def create(self, attempt, container):
+        return observed(self._create(attempt, container))
+
+    @_raises_driver_errors
+    def run(self, attempt, container):
+        return self._start(attempt, self._create(attempt, container))
+
+    @_raises_driver_errors
+    def start(self, attempt, container):
+        return self._start(attempt, self._require(container))
+
+    @_raises_driver_errors
+    def stop(self, attempt, container, timeout_seconds=STOP_GRACE_SECONDS):
+        return observed(self._stop(attempt, self._require(container), timeout_seconds))
+
+    @_raises_driver_errors
+    def reboot(self, attempt, container, timeout_seconds=STOP_GRACE_SECONDS):
+        # Two steps instead of the engine's restart: that one, left behind by a conductor that
+        # died, would restart the container a second time.  A start left behind cannot.
+        # What tells that it has been started is remembered once it has ended: before, a restart
+        # policy could start it too, and would be taken for us.
+        found = self._require(container)
+        if attempt.remembered.get('engine_id') != found['Id']:
+            found = self._stop(attempt, found, timeout_seconds)
+        return self._start(attempt, found)
+
+    @_raises_driver_errors
+    def pause(self, attempt, container):
+        return self._freeze(attempt, container, 'pause', RUNNING, PAUSED)
+
+    @_raises_driver_errors
+    def unpause(self, attempt, container):
+        return self._freeze(attempt, container, 'unpause', PAUSED, RUNNING)
+
+    @_raises_driver_errors
+    def kill(self, attempt, container, signal='SIGKILL'):
+        found = self._require(container)
+        fatal = signal in ('SIGKILL', '9')
+        status = container_status(found['State'])
+        if attempt.remembered.get('engine_id') == found['Id']:
+            if not fatal:
+                raise exceptions.DriverError(
+                    f'It is not known whether {signal} was sent, so it is not sent again.')
+            if status not in _BUSY or self._has_restarted(attempt, found):
+                return observed(found)
+        if status not in _BUSY:
+            raise exceptions.WrongState(operation='kill', status=status)
+        self._remember(attempt, found)
+        attempt.enter('killing')
+        attempt.gate()
+        try:
+            self._client().kill(found['Id'], signal)
+        except docker.errors.APIError:
+            after = self._require_id(found['Id'])
+            status = container_status(after['State'])
+            if status in _BUSY:
+                raise
+            if not fatal:
+                raise exceptions.WrongState(operation='kill', status=status) from None
+        if fatal:
+            return observed(self._wait_killed(attempt, found['Id']))
+        return observed(self._require_id(found['Id']))
+
+    @_raises_driver_errors
+    def delete(self, attempt, container, force=False, stop=False):
+        deadline = time.monotonic() + REMOVE_SECONDS
+        attempt.enter('removing')
+        # Again until nothing is found: a create left behind by a conductor that died may be
+        # carried out late.
+        while generations := self._labelled(container.deployment, container.uuid):
+            if not (force or stop):
+                # Look at all before one is removed.
+                for data in generations:
+                    self._check_removable(container_status({'Status': data['State']}))
+            for data in generations:
+                self._remove(attempt, data['Id'], force, stop, deadline)
+            self._check_time_to_remove(deadline)
+        return base.Observed(status=DELETED)
+
+    # Steps.
+
+    def _find(self, container):
+        """Return what inspect says of our container; None if the engine does not have it."""
+        found = self._inspect(container.engine_name)
+        if found and self._is_ours(found, container):
+            return found
+        # Somebody may have renamed it; it is still ours.
+        for data in self._labelled(container.deployment, container.uuid):
+            if list_key(data) == (container.uuid, container.generation):
+                found = self._inspect(data['Id'])
+                if found:
+                    return found
+        return None
+
+    def _inspect(self, reference):
+        try:
+            return self._client().inspect_container(reference)
+        except docker.errors.NotFound:
+            return None
+
+    def _require(self, container):
+        found = self._find(container)
+        if found is None:
+            raise exceptions.EngineContainerMissing()
+        return found
+
+    def _require_id(self, engine_id):
+        found = self._inspect(engine_id)
+        if found is None:
+            raise exceptions.EngineContainerMissing()
+        return found
+
+    def _labelled(self, deployment, uuid=None):
+        labels = [f'{base.LABEL_DEPLOYMENT}={deployment}']
+        if uuid:
+            labels.append(f'{base.LABEL_CONTAINER}={uuid}')
+        return self._client().containers(all=True, filters={'label': labels})
+
+    @staticmethod
+    def _is_ours(found, container):
+        labels = (found.get('Config') or {}).get('Labels') or {}
+        return (labels.get(base.LABEL_DEPLOYMENT) == container.deployment
+                and labels.get(base.LABEL_CONTAINER) == container.uuid)
+
+    @staticmethod
+    def _remember(attempt, found):
+        """Store what tells later whether the main process is still the one of now.
+
+        Kept as it is when it was stored for this container before: the first attempt counts.
+        """
+        if attempt.remembered.get('engine_id') != found['Id']:
+            attempt.remember(engine_id=found['Id'], started_at=found['State'].get('StartedAt'),
+                             restart_count=found.get('RestartCount', 0))
+
+    @staticmethod
+    def _has_restarted(attempt, found):
+        """Whether it was started since an attempt at this action first looked at it."""
+        remembered = attempt.remembered
+        return (remembered.get('engine_id') == found['Id']
+                and remembered.get('started_at') != found['State'].get('StartedAt'))
+
+    def _create(self, attempt, container):
+        found = self._find(container)
+        if found:
+            return self._adopt(found, container)
+        policy = (container.spec.get('image_pull_policy') or 'ifnotpresent').lower()
+        name, tag = split_reference(container.image)
+        if policy == 'always' or not self._has_image(container.image):
+            if policy == 'never':
+                raise exceptions.ImageNotFound(
+                    f'The image {container.image} is not on the engine, and the pull policy '
+                    f'"never" forbids to pull it.')
+            self._pull(attempt, container.image, name, tag)
+        attempt.enter('creating')
+        deadline = time.monotonic() + NAME_SECONDS
+        while True:
+            attempt.gate()
+            try:
+                engine_id = self._client().create_container_from_config(
+                    create_request(container), name=container.engine_name)['Id']
+            except docker.errors.APIError as exc:
+                found = self._inspect(container.engine_name)
+                if found:
+                    return self._adopt(found, container)
+                if exc.status_code != 409:
+                    raise
+                # Somebody's create has taken the name and is not through, or their delete is
+                # about to give it back: for a moment there is nothing to inspect.
+                if time.monotonic() > deadline:
+                    error = exceptions.DriverError(engine_words(exc))
+                    error.retriable = True
+                    raise error from exc
+                time.sleep(0.1)
+            else:
+                return self._require_id(engine_id)
+
+    def _adopt(self, found, container):
+        """Take what has the name of our container for it, if it is what we would create."""
+        if not self._is_ours(found, container):
+            raise exceptions.EngineConflict(name=container.engine_name)
+        if found['Config']['Labels'].get(base.LABEL_DIGEST) != container.digest:
+            raise exceptions.EngineConflict(
+                f'The engine has container {container.engine_name} already, made from another '
+                f'image or with other options.')
+        return found
+
+    def _has_image(self, image):
+        try:
+            self._client().inspect_image(join_reference(*split_reference(image)))
+        except docker.errors.NotFound:
+            return False
+        return True
+
+    def _pull(self, attempt, image, name, tag):
+        attempt.enter('pulling image')
+        attempt.gate()
+        progress = PullProgress(image)
+        attempt.report(progress.to_dict())
+        try:
+            with contextlib.closing(_Pull(self._client(), name, tag)) as items:
+                for item in items:
+                    attempt.gate()
+                    if item.get('error') or item.get('errorDetail'):
+                        detail = item.get('errorDetail') or {}
+                        raise pull_error(item.get('error') or detail.get('message') or str(item))
+                    if progress.feed(item):
+                        attempt.report(progress.to_dict())
+        except docker.errors.APIError as exc:
+            raise pull_error(engine_words(exc), exc.status_code) from exc
+        except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as exc:
+            if not _is_read_timeout(exc):
+                raise
+            error = exceptions.PullFailed(
+                f'The pull of {image} made no progress for {PULL_STALL_SECONDS} seconds.')
+            error.retriable = True
+            raise error from exc
+
+    def _start(self, attempt, found):
+        engine_id = found['Id']
+        status = container_status(found['State'])
+        if self._has_restarted(attempt, found) or status in (RUNNING, RESTARTING):
+            return observed(found)
+        if status == PAUSED:
+            raise exceptions.WrongState(operation='start', status=status,
+                                        hint='Unpause it instead.')
+        self._remember(attempt, found)
+        attempt.enter('starting')
+        attempt.gate()
+        words = None
+        try:
+            self._client().start(engine_id)
+        except docker.errors.APIError as exc:
+            words = engine_words(exc)
+        # Always look again: a start during a running stop is answered as done, and the
+        # container then ends.
+        after = self._require_id(engine_id)
+        if after['State'].get('StartedAt') != found['State'].get('StartedAt'):
+            return observed(after)
+        if container_status(after['State']) in (RUNNING, RESTARTING):
+            return observed(after)
+        raise exceptions.StartFailed(
+            words or after['State'].get('Error') or
+            'The engine took the request, but the container did not start.')
+
+    def _stop(self, attempt, found, timeout_seconds):
+        """End the main process; return what inspect says once it has ended."""
+        engine_id = found['Id']
+        if container_status(found['State']) not in _BUSY:
+            return found
+        attempt.enter('stopping')
+        now = self._client().time()
+        began = attempt.remembered.get('stop_began')
+        if began is None:
+            began = now
+            attempt.remember(stop_began=began)
+        if container_status(found['State']) == PAUSED:
+            # A frozen process cannot handle the signal.
+            found = self._thaw(attempt, engine_id)
+        remaining = min(max(timeout_seconds - (now - began), 0), timeout_seconds)
+        attempt.gate()
+        try:
+            # The engine takes this signal for a stop: its restart policy does not apply.
+            self._client().kill(engine_id, found['Config'].get('StopSignal') or 'SIGTERM')
+        except docker.errors.APIError:
+            if container_status(self._require_id(engine_id)['State']) in _BUSY:
+                raise
+        found = self._wait_ended(attempt, engine_id, remaining)
+        if container_status(found['State']) not in _BUSY:
+            return found
+        attempt.gate()
+        try:
+            self._client().kill(engine_id, 'SIGKILL')
+        except docker.errors.APIError:
+            if container_status(self._require_id(engine_id)['State']) in _BUSY:
+                raise
+        return self._wait_killed(attempt, engine_id)
+
+    def _thaw(self, attempt, engine_id):
+        attempt.gate()
+        try:
+            self._client().unpause(engine_id)
+        except docker.errors.APIError:
+            if container_status(self._require_id(engine_id)['State']) == PAUSED:
+                raise
+        return self._require_id(engine_id)
+
+    def _wait_killed(self, attempt, engine_id):
+        found = self._wait_ended(attempt, engine_id, KILL_SECONDS)
+        if container_status(found['State']) in _BUSY:
+            error = exceptions.DriverError(
+                f'The container did not end within {KILL_SECONDS} seconds after SIGKILL.')
+            error.retriable = True
+            raise error
+        return found
+
+    def _wait_ended(self, attempt, engine_id, seconds):
+        """Wait until the main process has ended, at most so long; return what inspect says."""
+        deadline = time.monotonic() + seconds
+        while True:
+            remaining = deadline - time.monotonic()
+            if remaining > 0:
+                # A short wait each time: a fenced attempt must not go on to kill.
+                with contextlib.suppress(requests.exceptions.RequestException):
+                    self._client().wait(engine_id, timeout=min(remaining, WAIT_SLICE_SECONDS))
+            found = self._require_id(engine_id)
+            if container_status(found['State']) not in _BUSY or remaining <= 0:
+                return found
+            attempt.gate()
+            time.sleep(min(0.05, max(deadline - time.monotonic(), 0)))
+
+    def _freeze(self, attempt, container, verb, before, after):
+        found = self._require(container)
+        status = container_status(found['State'])
+        if status == after:
+            return observed(found)
+        if status != before:
+            raise exceptions.WrongState(operation=verb, status=status)
+        attempt.enter('pausing' if verb == 'pause' else 'unpausing')
+        attempt.gate()
+        error = None
+        try:
+            getattr(self._client(), verb)(found['Id'])
+        except docker.errors.APIError as exc:
+            error = exc
+        found = self._require_id(found['Id'])
+        status = container_status(found['State'])
+        if status == after:
+            return observed(found)
+        if error is not None and status == before:
+            raise error
+        raise exceptions.WrongState(operation=verb, status=status)
+
+    def _remove(self, attempt, engine_id, force, stop, deadline):
+        """Remove one engine container with its anonymous volumes; return when it is gone."""
+        while found := self._inspect(engine_id):
+            status = container_status(found['State'])
+            if status in _BUSY and stop:
+                self._stop(attempt, found, STOP_GRACE_SECONDS)
+                attempt.enter('removing')
+            elif not force:
+                self._check_removable(status)
+            attempt.gate()
+            try:
+                # What the engine failed to remove before goes only with force.
+                self._client().remove_container(engine_id, v=True, force=force or status == DEAD)
+            except docker.errors.NotFound:
+                return
+            except docker.errors.APIError as exc:
+                # 409: its removal is under way, or it runs again; look which.
+                if exc.status_code != 409:
+                    raise
+                self._check_time_to_remove(deadline, engine_words(exc))
+                time.sleep(0.1)
+            else:
+                self._check_time_to_remove(deadline)
+
+    @staticmethod
+    def _check_removable(status):
+        if status in _BUSY:
+            raise exceptions.WrongState(
+                operation='delete', status=status,
+                hint='Stop it first, or delete it with stop=true or force=true.')
+
+    @staticmethod
+    def _check_time_to_remove(deadline, words='it is still there'):
+        if time.monotonic() > deadline:
+            error = exceptions.DriverError(
+                f'The container was not removed within {REMOVE_SECONDS} seconds: {words}')
+            error.retriable = True
+            raise error
+
+    # Blocking operations.
+
+    @_raises_driver_errors
+    def logs(self, container, stdout=True, stderr=True, timestamps=False, tail=None, since=None):
+        since = None if since is None else base.parse_since(since)
+        if not stdout and not stderr:
+            return ''
+        found = self._require(container)
+        client = self._client()
+        params = {'stdout': int(stdout), 'stderr': int(stderr), 'timestamps': int(timestamps),
+                  'tail': 'all' if tail is None else tail, 'follow': 0}
+        if since is not None:
+            params['since'] = f'{since:.9f}'
+        frames = Demultiplexer(tty=found['Config'].get('Tty'))
+        kept = Tail()
+        deadline = time.monotonic() + self.read_seconds
+        with contextlib.closing(client.open_stream('GET', f'/containers/{found["Id"]}/logs',
+                                              timeout=self.read_seconds, params=params)) as answer:
+            for piece in answer.iter_content(64 * 1024):
+                kept.add(frames.feed(piece))
+                if time.monotonic() > deadline:
+                    raise exceptions.EngineUnreachable(
+                        f'The engine did not deliver the logs within {self.read_seconds} seconds.')
+        return kept.text()
+
+    @_raises_driver_errors
+    def execute(self, container, command, timeout_seconds=60, run=True, interactive=False):
+        if interactive:
+            raise exceptions.InvalidParameter(
+                name='interactive', reason='is not supported; leave it out')
+        deadline = _Deadline(timeout_seconds)
+        try:
+            return self._execute(container, command, deadline)
+        except (requests.exceptions.Timeout, requests.exceptions.ConnectionError,
+                urllib3.exceptions.TimeoutError, TimeoutError) as exc:
+            # A time limit of a single call, shorter than the command's, is the engine's fault.
+            if deadline.passed() and (isinstance(exc, TimeoutError) or _is_read_timeout(exc)):
+                raise exceptions.ExecuteTimeout(seconds=timeout_seconds) from exc
+            raise
+
+    def _execute(self, container, command, deadline):
+        client = self._client(deadline.left())
+        found = self._bounded_json(deadline, 'GET', f'/containers/{container.engine_name}/json',
+                                   missing_ok=True)
+        if not found or not self._is_ours(found, container):
+            found = self._require(container)
+        status = container_status(found['State'])
+        if status != RUNNING:
+            raise exceptions.WrongState(operation='execute', status=status)
+        try:
+            exec_id = self._bounded_json(
+                deadline, 'POST', f'/containers/{found["Id"]}/exec',
+                {'Cmd': command, 'AttachStdout': True, 'AttachStderr': True})['Id']
+        except docker.errors.APIError:
+            status = container_status(self._require_id(found['Id'])['State'])
+            if status != RUNNING:     # it has ended, or was paused, since the look above
+                raise exceptions.WrongState(operation='execute', status=status) from None
+            raise
+        output, truncated = bytearray(), False
+        frames = Demultiplexer()
+        # Without the SDK's request for an upgrade of the connection: with it, output that comes
+        # together with the headers is lost.
+        try:
+            answer = client.open_stream('POST', f'/exec/{exec_id}/start', timeout=deadline.left(),
+                                   body={'Detach': False, 'Tty': False})
+        except docker.errors.APIError as exc:
+            # Some engines tell here that the command does not exist, others in the output.
+            output += engine_words(exc).encode()
+        else:
+            with contextlib.closing(answer):
+                while True:
+                    client.limit_reads(answer, deadline.left())
+                    piece = answer.raw.read1(64 * 1024)
+                    if not piece:
+                        break
+                    payload = frames.feed(piece)
+                    room = OUTPUT_LIMIT_BYTES - len(output)
+                    truncated = truncated or len(payload) > room
+                    output += payload[:room]
+        return base.Executed(
+            output=output.decode(errors='replace'), exec_id=exec_id, truncated=truncated,
+            exit_code=self._exit_code(exec_id, deadline))
+
+    def _exit_code(self, exec_id, deadline):
+        # The stream may end a moment before the engine has noted the exit code.
+        while True:
+            data = self._bounded_json(deadline, 'GET', f'/exec/{exec_id}/json')
+            if not data['Running'] and data.get('ExitCode') is not None:
+                return data['ExitCode']
+            time.sleep(min(0.02, deadline.left()))
+
+    def _bounded_json(self, deadline, method, path, body=None, missing_ok=False):
+        """Ask for a JSON answer within the deadline and the limit of any call."""
+        try:
+            with contextlib.closing(self._client().open_stream(
+                    method, path, timeout=min(deadline.left(), self.read_seconds),
+                    body=body)) as answer:
+                return answer.json()
+        except docker.errors.NotFound:
+            if missing_ok:
+                return None
+            raise
+
+
+class _Deadline:
+    """A point on the monotonic clock."""
+
+    def __init__(self, seconds):
+        self._end = time.monotonic() + seconds
+
+    def passed(self):
+        return time.monotonic() >= self._end - 0.05
+
+    def left(self):
+        """Seconds until then; raises TimeoutError when none are left."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError()
+        return left
+
+
+def _is_read_timeout(exc):
+    """Whether the engine took a request and then said nothing for too long."""
+    if isinstance(exc, requests.exceptions.ReadTimeout | urllib3.exceptions.ReadTimeoutError):
+        return True
+    return any(isinstance(cause, urllib3.exceptions.ReadTimeoutError | TimeoutError)
+               for cause in (*exc.args, exc.__cause__, exc.__context__))

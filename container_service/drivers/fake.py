@@ -1,0 +1,740 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An engine in memory, and its driver: for tests, demonstrations and benchmarks.
+
+    fake://NAME?delay=0.2&create_delay=1&pull_seconds=5&missing_image=*/nope:*&fail=start,stop
+
+All drivers of one process whose endpoint has the same NAME share one engine; another process
+has an engine of its own.  What the query may hold:
+
+    delay=S                 every operation that changes something takes so long
+    <operation>_delay=S     the same for one operation, instead of ``delay``
+    pull_seconds=S          a pull takes so long and reports its progress in steps
+    missing_image=GLOB,...  images that no registry has
+    present_image=NAME,...  images that are on the engine from the start
+    fail=OPERATION,...      operations that the engine refuses, until told otherwise; pull is one
+                            too, run is not: it is create, then start
+    unreachable=true        the engine does not answer
+
+It keeps the promises of the Docker driver: a repeated create adopts, what is asked for twice
+is done once, start and stop of what has started or stopped change nothing.  ``FakeEngine.get``
+gives tests the engine itself: what had an effect and in which order, and hands to fail, hold
+or change things with.  Commands run by name only (echo, true, false, exit, sleep and what
+``sh -c`` joins of them with ``;``); any other main process runs until it is stopped, and a
+name with ``no-such`` in it does not exist.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import datetime
+import fnmatch
+import re
+import shlex
+import threading
+import time
+import urllib.parse
+import uuid
+
+from container_service import exceptions
+from container_service.drivers import base
+from container_service.operations import OPERATIONS
+from container_service.states import CREATED, DELETED, PAUSED, RUNNING, STOPPED
+
+OUTPUT_LIMIT_BYTES = 1024 * 1024
+PULL_LAYERS = 3
+PULL_STEPS = 12                  # reports during one pull
+LAYER_BYTES = 4_000_000
+HOLD_SECONDS = 60                # a call that a test forgot to release gives up after this
+
+_ALIVE = frozenset((RUNNING, PAUSED))
+_OPERATIONS = frozenset(OPERATIONS) - {'run'} | {'pull'}     # run is create, then start
+_NUMBERS = frozenset(('delay', 'pull_seconds')) | {f'{name}_delay' for name in _OPERATIONS}
+_LISTS = frozenset(('missing_image', 'present_image', 'fail'))
+_FLAGS = frozenset(('unreachable',))
+
+
+def _utcnow():
+    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+
+
+@dataclasses.dataclass
+class FakeContainer:
+    """What the engine knows of one container."""
+    engine_id: str
+    name: str
+    labels: dict
+    image: str
+    command: list
+    tty: bool = False
+    status: str = CREATED
+    exit_code: int = None
+    error: str = None
+    starts: int = 0              # tells one start from the next, where clocks are too coarse
+    started_at: datetime.datetime = None
+    finished_at: datetime.datetime = None
+    ends_at: datetime.datetime = None        # when its main process ends by itself
+    own_exit_code: int = 0                   # and with what
+    written: list = dataclasses.field(default_factory=list)    # (time, stream, text)
+
+    @property
+    def uuid(self):
+        return self.labels.get(base.LABEL_CONTAINER)
+
+    @property
+    def generation(self):
+        return int(self.labels.get(base.LABEL_GENERATION, 0))
+
+
+class Hold:
+    """Calls of one operation that wait until a test lets them go.  A context manager."""
+
+    def __init__(self, engine, operation, container_uuid, after_effect):
+        self._engine = engine
+        self.operation = operation
+        self.container_uuid = container_uuid
+        self.after_effect = after_effect
+        self._entered = threading.Event()
+        self._released = threading.Event()
+
+    def wait_entered(self, seconds=10):
+        """Return once a call waits here; raises TimeoutError."""
+        if not self._entered.wait(seconds):
+            raise TimeoutError(f'no {self.operation} came within {seconds} seconds')
+
+    def release(self):
+        """Let what waits here go on, and all that follow."""
+        with self._engine.lock:
+            if self in self._engine.holds:
+                self._engine.holds.remove(self)
+        self._released.set()
+
+    def enter(self):
+        self._entered.set()
+        if not self._released.wait(HOLD_SECONDS):
+            raise exceptions.EngineUnreachable(f'Held for more than {HOLD_SECONDS} seconds.')
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.release()
+
+
+class FakeEngine:
+    """One engine.  Its attributes are for tests to read, and to set where that is said."""
+
+    _engines = {}
+    _engines_lock = threading.Lock()
+
+    def __init__(self, name):
+        self.name = name
+        self.engine_id = f'fake-{uuid.uuid5(uuid.NAMESPACE_URL, f"fake://{name}")}'
+        self.lock = threading.RLock()
+        self.containers = {}         # engine id: FakeContainer
+        self.images = set()
+        self.effects = []            # (operation, container uuid), in order; a run is its parts
+        self.pulls = []              # images that were pulled through, in order
+        self.calls = collections.Counter()   # every call by operation, effect or not
+        self.holds = []
+        # To be set:
+        self.delay = 0.0
+        self.delays = {}             # operation: seconds
+        self.pull_seconds = 0.0
+        self.missing_images = []     # globs
+        self.unreachable = False
+        self.sleep = time.sleep      # how it lets time pass
+        self.clock = _utcnow         # naive UTC
+        self._failures = {}          # operation: [error or None, times left or None]
+        self._lost_answers = collections.Counter()
+        self._configured = set()
+
+    @classmethod
+    def get(cls, name):
+        """Return the engine of that name; the first call makes it."""
+        with cls._engines_lock:
+            if name not in cls._engines:
+                cls._engines[name] = cls(name)
+            return cls._engines[name]
+
+    @classmethod
+    def forget(cls, name):
+        """Drop an engine; the next ``get`` makes a new and empty one."""
+        with cls._engines_lock:
+            cls._engines.pop(name, None)
+
+    def configure(self, options):
+        """Take the options of an endpoint, once: what a test has set since stays."""
+        key = repr(sorted(options.items()))
+        with self.lock:
+            if key in self._configured:
+                return
+            self._configured.add(key)
+            for name, value in options.items():
+                if name == 'missing_image':
+                    self.missing_images += value
+                elif name == 'present_image':
+                    self.images.update(_full_reference(image) for image in value)
+                elif name == 'fail':
+                    for operation in value:
+                        self.fail(operation)
+                elif name in ('delay', 'pull_seconds', 'unreachable'):
+                    setattr(self, name, value)
+                else:
+                    self.delays[name.removesuffix('_delay')] = value
+
+    # For tests: faults.
+
+    def fail(self, operation, error=None, times=None):
+        """Refuse an operation, ``times`` times or until ``succeed``, before it has an effect.
+
+        ``pull`` is an operation too.
+        """
+        self._failures[operation] = [error, times]
+
+    def succeed(self, operation):
+        self._failures.pop(operation, None)
+
+    def lose_answer(self, operation, times=1):
+        """Let the operation have its effect and its caller think the engine is gone."""
+        self._lost_answers[operation] += times
+
+    def hold(self, operation, container_uuid=None, after_effect=False):
+        """Let calls of an operation wait, before their effect or after it; returns a Hold."""
+        hold = Hold(self, operation, container_uuid, after_effect)
+        with self.lock:
+            self.holds.append(hold)
+        return hold
+
+    # For tests: what happens outside of us.
+
+    def container(self, container_uuid):
+        """Return the newest generation of a container, or None."""
+        with self.lock:
+            found = [c for c in self.containers.values() if c.uuid == container_uuid]
+            return max(found, key=lambda c: c.generation, default=None)
+
+    def remove_outside(self, container_uuid):
+        with self.lock:
+            for engine_id in [c.engine_id for c in self.containers.values()
+                              if c.uuid == container_uuid]:
+                del self.containers[engine_id]
+
+    def stop_outside(self, container_uuid, exit_code=137):
+        with self.lock:
+            self._end(self.container(container_uuid), exit_code)
+
+    def start_outside(self, container_uuid):
+        with self.lock:
+            self._begin(self.container(container_uuid))
+
+    def pause_outside(self, container_uuid):
+        with self.lock:
+            self.container(container_uuid).status = PAUSED
+
+    def add_foreign(self, name, labels=None, status=RUNNING):
+        """Put a container there that is not ours; returns it."""
+        container = FakeContainer(engine_id=uuid.uuid4().hex, name=name, labels=labels or {},
+                                  image='foreign:latest', command=[], status=status,
+                                  started_at=self.clock())
+        with self.lock:
+            self.containers[container.engine_id] = container
+        return container
+
+    def write(self, container_uuid, text, stream='stdout'):
+        """Let the main process write something."""
+        with self.lock:
+            self.container(container_uuid).written.append((self.clock(), stream, text))
+
+    # For the driver.
+
+    def check_reachable(self):
+        if self.unreachable:
+            raise exceptions.EngineUnreachable(
+                f'The container engine fake://{self.name} does not answer: connection refused.')
+
+    @contextlib.contextmanager
+    def call(self, operation, container_uuid, attempt=None):
+        """Around the effect of one call: count, hold, let time pass, fail as told.
+
+        The body runs with the engine locked, and is the effect.
+        """
+        self.calls[operation] += 1
+        self.check_reachable()
+        self._wait_held(operation, container_uuid, after_effect=False)
+        self._let_pass(self.delays.get(operation, self.delay), attempt)
+        self.check_reachable()
+        self._fail_as_told(operation)
+        with self.lock:
+            self._settle()
+            yield
+        self._wait_held(operation, container_uuid, after_effect=True)
+        with self.lock:
+            lost = self._lost_answers[operation] > 0
+            self._lost_answers[operation] -= lost
+        if lost:
+            raise exceptions.EngineUnreachable(
+                f'The container engine fake://{self.name} does not answer: '
+                f'connection reset by peer.')
+        self.check_reachable()
+
+    def pull(self, image, attempt):
+        """Make the image present, telling the progress; raises ImageNotFound or PullFailed."""
+        self.calls['pull'] += 1
+        self.check_reachable()
+        self._wait_held('pull', None, after_effect=False)
+        self._let_pass(self.delays.get('pull', 0), attempt)
+        self._fail_as_told('pull')
+        if any(fnmatch.fnmatchcase(image, glob) or
+               fnmatch.fnmatchcase(_full_reference(image), glob) for glob in self.missing_images):
+            raise exceptions.ImageNotFound(f'manifest for {image} not found: manifest unknown')
+        total = PULL_LAYERS * LAYER_BYTES
+        for step in range(PULL_STEPS + 1):
+            if step:
+                self.sleep(self.pull_seconds / PULL_STEPS)
+            attempt.gate()
+            self.check_reachable()
+            done = total * step // PULL_STEPS
+            attempt.report({'image': image, 'layers': PULL_LAYERS,
+                            'layers_done': done // LAYER_BYTES,
+                            'bytes': done, 'bytes_total': total})
+        with self.lock:
+            self.images.add(_full_reference(image))
+            self.pulls.append(image)
+
+    def has_image(self, image):
+        return _full_reference(image) in self.images
+
+    def find(self, container):
+        """Return our container of that uuid and generation, or None."""
+        with self.lock:
+            self._settle()
+            for known in self.containers.values():
+                if (_is_ours(known, container.deployment, container.uuid)
+                        and known.generation == container.generation):
+                    return known
+        return None
+
+    def of_deployment(self, deployment, container_uuid=None):
+        with self.lock:
+            self._settle()
+            return [c for c in self.containers.values()
+                    if _is_ours(c, deployment, container_uuid or c.uuid)]
+
+    def add(self, container):
+        """Create; raises EngineConflict when the name is taken."""
+        if any(known.name == container.engine_name for known in self.containers.values()):
+            raise exceptions.EngineConflict(name=container.engine_name)
+        spec = container.spec
+        known = FakeContainer(
+            engine_id=uuid.uuid4().hex, name=container.engine_name,
+            labels=container.engine_labels, image=container.image,
+            command=list(spec.get('entrypoint') or []) + list(spec.get('command') or []),
+            tty=bool(spec.get('tty')))
+        self.containers[known.engine_id] = known
+        self.effects.append(('create', container.uuid))
+        return known
+
+    def start(self, known, effect='start'):
+        """Start what does not run; raises StartFailed when its command does not exist."""
+        if _missing(known.command):
+            known.error = (f'exec: "{known.command[0]}": executable file not found in $PATH: '
+                           f'unknown')
+            raise exceptions.StartFailed(known.error)
+        self._begin(known)
+        self.effects.append((effect, known.uuid))
+
+    def end(self, known, exit_code, effect):
+        self._end(known, exit_code)
+        self.effects.append((effect, known.uuid))
+
+    def freeze(self, known, status, effect):
+        known.status = status
+        self.effects.append((effect, known.uuid))
+
+    def remove(self, known):
+        self.containers.pop(known.engine_id, None)
+        self.effects.append(('delete', known.uuid))
+
+    def _begin(self, known):
+        result = _interpret(known.command)
+        now = self.clock()
+        known.status, known.started_at, known.finished_at = RUNNING, now, None
+        known.exit_code, known.error = None, None
+        known.starts += 1
+        known.written += [(now, stream, text) for stream, text in result.written]
+        known.own_exit_code = result.exit_code
+        known.ends_at = (None if result.seconds is None
+                         else now + datetime.timedelta(seconds=result.seconds))
+
+    def _end(self, known, exit_code):
+        known.status, known.exit_code = STOPPED, exit_code
+        known.finished_at, known.ends_at = self.clock(), None
+
+    def _settle(self):
+        """Let the main processes end whose time is over."""
+        now = self.clock()
+        for known in self.containers.values():
+            if known.status == RUNNING and known.ends_at and known.ends_at <= now:
+                self._end(known, known.own_exit_code)
+
+    def _wait_held(self, operation, container_uuid, after_effect):
+        with self.lock:
+            holds = [hold for hold in self.holds
+                     if (hold.operation, hold.after_effect) == (operation, after_effect)
+                     and hold.container_uuid in (None, container_uuid)]
+        for hold in holds:
+            hold.enter()
+
+    def _let_pass(self, seconds, attempt):
+        # In pieces, so that a fenced attempt stops in time.
+        while seconds > 0:
+            piece = min(seconds, 0.5)
+            self.sleep(piece)
+            seconds -= piece
+            if attempt is not None:
+                attempt.gate()
+
+    def _fail_as_told(self, operation):
+        with self.lock:
+            if operation not in self._failures:
+                return
+            failure = self._failures[operation]
+            error, times = failure
+            if times is not None:
+                if times <= 1:
+                    del self._failures[operation]
+                failure[1] = times - 1
+        if error is not None:
+            raise error
+        kind = {'start': exceptions.StartFailed, 'pull': exceptions.PullFailed}.get(
+            operation, exceptions.DriverError)
+        raise kind(f'The engine was told to refuse {operation}.')
+
+
+class FakeDriver(base.Driver):
+
+    call_timeout_seconds = 5
+
+    @classmethod
+    def check_endpoint(cls, endpoint, ca_cert, client_cert, client_key, allow_insecure_tcp):
+        parse_endpoint(endpoint)
+        if ca_cert or client_cert or client_key:
+            raise ValueError('is in memory and takes no ca_cert, client_cert or client_key')
+
+    def __init__(self, bay):
+        name, options = parse_endpoint(bay.endpoint)
+        self.bay = bay
+        self.engine = FakeEngine.get(name)
+        self.engine.configure(options)
+
+    def ping(self):
+        self.engine.check_reachable()
+        return self.engine.engine_id
+
+    def observe(self, container):
+        self.engine.check_reachable()
+        known = self.engine.find(container)
+        return self._observed(known) if known else None
+
+    def list(self, deployment):
+        self.engine.check_reachable()
+        return {(known.uuid, known.generation): self._observed(known)
+                for known in self.engine.of_deployment(deployment)}
+
+    def create(self, attempt, container):
+        return self._observed(self._create(attempt, container))
+
+    def run(self, attempt, container):
+        return self._start(attempt, self._create(attempt, container))
+
+    def start(self, attempt, container):
+        return self._start(attempt, self._require(container))
+
+    def stop(self, attempt, container, timeout_seconds=10):
+        known = self._require(container)
+        if known.status not in _ALIVE:
+            return self._observed(known)
+        with self._call(attempt, 'stop', container, 'stopping'):
+            if known.status in _ALIVE:
+                self.engine.end(known, 137, 'stop')
+            return self._observed(known)
+
+    def reboot(self, attempt, container, timeout_seconds=10):
+        known = self._require(container)
+        if self._has_restarted(attempt, known):
+            return self._observed(known)
+        self._remember(attempt, known)
+        with self._call(attempt, 'reboot', container, 'restarting'):
+            self.engine.start(known, effect='reboot')
+            return self._observed(known)
+
+    def pause(self, attempt, container):
+        return self._freeze(attempt, container, 'pause', RUNNING, PAUSED)
+
+    def unpause(self, attempt, container):
+        return self._freeze(attempt, container, 'unpause', PAUSED, RUNNING)
+
+    def kill(self, attempt, container, signal='SIGKILL'):
+        known = self._require(container)
+        fatal = signal in ('SIGKILL', '9')
+        if attempt.remembered.get('engine_id') == known.engine_id:
+            if not fatal:
+                raise exceptions.DriverError(
+                    f'It is not known whether {signal} was sent, so it is not sent again.')
+            if known.status not in _ALIVE or self._has_restarted(attempt, known):
+                return self._observed(known)
+        if known.status not in _ALIVE:
+            raise exceptions.WrongState(operation='kill', status=known.status)
+        self._remember(attempt, known)
+        with self._call(attempt, 'kill', container, 'killing'):
+            if known.status not in _ALIVE:
+                if not fatal:
+                    raise exceptions.WrongState(operation='kill', status=known.status)
+            elif fatal:
+                self.engine.end(known, 137, 'kill')
+            else:
+                self.engine.effects.append(('kill', known.uuid))
+            return self._observed(known)
+
+    def delete(self, attempt, container, force=False, stop=False):
+        self.engine.check_reachable()
+        known = self.engine.of_deployment(container.deployment, container.uuid)
+        for one in known:
+            self._check_removable(one, force, stop)
+        for one in known:
+            if stop and one.status in _ALIVE:
+                with self._call(attempt, 'stop', container, 'stopping'):
+                    if one.status in _ALIVE:
+                        self.engine.end(one, 137, 'stop')
+            with self._call(attempt, 'delete', container, 'removing'):
+                if one.engine_id in self.engine.containers:
+                    self._check_removable(one, force, stop=False)
+                    self.engine.remove(one)
+        return base.Observed(status=DELETED)
+
+    def logs(self, container, stdout=True, stderr=True, timestamps=False, tail=None, since=None):
+        since = None if since is None else base.parse_since(since)
+        known = self._require(container)
+        with self.engine.call('logs', container.uuid):
+            written = list(known.written)
+        lines = []
+        for moment, stream, text in written:
+            seconds = moment.replace(tzinfo=datetime.UTC).timestamp()
+            if since is not None and seconds < since:
+                continue
+            stamp = f'{moment.isoformat()}Z ' if timestamps else ''
+            lines += [(stream, f'{stamp}{line}') for line in text.splitlines(keepends=True)]
+        if tail is not None:
+            lines = lines[max(len(lines) - tail, 0):]
+        wanted = {'stdout': stdout, 'stderr': stderr}
+        data = ''.join(line for stream, line in lines if wanted[stream]).encode()
+        return data[-OUTPUT_LIMIT_BYTES:].decode(errors='replace')
+
+    def execute(self, container, command, timeout_seconds=60, run=True, interactive=False):
+        if interactive:
+            raise exceptions.InvalidParameter(
+                name='interactive', reason='is not supported; leave it out')
+        known = self._require(container)
+        with self.engine.call('execute', container.uuid):
+            if known.status != RUNNING:
+                raise exceptions.WrongState(operation='execute', status=known.status)
+            self.engine.effects.append(('execute', known.uuid))
+        if _missing(command):
+            return base.Executed(output=f'exec: "{command[0]}": executable file not found\n',
+                                 exit_code=127, exec_id=uuid.uuid4().hex)
+        result = _interpret(command)
+        seconds = 0 if result.seconds is None else result.seconds
+        self.engine.sleep(min(seconds, timeout_seconds))
+        if seconds > timeout_seconds:
+            raise exceptions.ExecuteTimeout(seconds=timeout_seconds)
+        data = ''.join(text for _, text in result.written).encode()
+        return base.Executed(output=data[:OUTPUT_LIMIT_BYTES].decode(errors='replace'),
+                             exit_code=result.exit_code, exec_id=uuid.uuid4().hex,
+                             truncated=len(data) > OUTPUT_LIMIT_BYTES)
+
+    # Steps.
+
+    def _require(self, container):
+        self.engine.check_reachable()
+        known = self.engine.find(container)
+        if known is None:
+            raise exceptions.EngineContainerMissing()
+        return known
+
+    @contextlib.contextmanager
+    def _call(self, attempt, operation, container, stage):
+        """Around one effect; the container must still be there when its time has come."""
+        attempt.enter(stage)
+        attempt.gate()
+        with self.engine.call(operation, container.uuid, attempt):
+            if operation not in ('create', 'delete') and not self.engine.find(container):
+                raise exceptions.EngineContainerMissing()
+            yield
+
+    @staticmethod
+    def _remember(attempt, known):
+        if attempt.remembered.get('engine_id') != known.engine_id:
+            attempt.remember(engine_id=known.engine_id, started_at=known.starts, restart_count=0)
+
+    @staticmethod
+    def _has_restarted(attempt, known):
+        return (attempt.remembered.get('engine_id') == known.engine_id
+                and attempt.remembered.get('started_at') != known.starts)
+
+    @staticmethod
+    def _check_removable(known, force, stop):
+        if known.status in _ALIVE and not (force or stop):
+            raise exceptions.WrongState(
+                operation='delete', status=known.status,
+                hint='Stop it first, or delete it with stop=true or force=true.')
+
+    def _create(self, attempt, container):
+        self.engine.check_reachable()
+        known = self.engine.find(container)
+        if known:
+            return self._adopt(known, container)
+        policy = (container.spec.get('image_pull_policy') or 'ifnotpresent').lower()
+        if policy == 'always' or not self.engine.has_image(container.image):
+            if policy == 'never':
+                raise exceptions.ImageNotFound(
+                    f'The image {container.image} is not on the engine, and the pull policy '
+                    f'"never" forbids to pull it.')
+            attempt.enter('pulling image')
+            attempt.gate()
+            self.engine.pull(container.image, attempt)
+        with self._call(attempt, 'create', container, 'creating'):
+            known = self.engine.find(container)
+            return self._adopt(known, container) if known else self.engine.add(container)
+
+    @staticmethod
+    def _adopt(known, container):
+        if known.labels.get(base.LABEL_DIGEST) != container.digest:
+            raise exceptions.EngineConflict(
+                f'The engine has container {container.engine_name} already, made from another '
+                f'image or with other options.')
+        return known
+
+    def _start(self, attempt, known):
+        if self._has_restarted(attempt, known) or known.status == RUNNING:
+            return self._observed(known)
+        if known.status == PAUSED:
+            raise exceptions.WrongState(operation='start', status=known.status,
+                                        hint='Unpause it instead.')
+        self._remember(attempt, known)
+        attempt.enter('starting')
+        attempt.gate()
+        with self.engine.call('start', known.uuid, attempt):
+            if known.engine_id not in self.engine.containers:
+                raise exceptions.EngineContainerMissing()
+            if known.status not in _ALIVE and not self._has_restarted(attempt, known):
+                self.engine.start(known)
+            return self._observed(known)
+
+    def _freeze(self, attempt, container, operation, before, after):
+        known = self._require(container)
+        if known.status not in (before, after):
+            raise exceptions.WrongState(operation=operation, status=known.status)
+        if known.status == after:
+            return self._observed(known)
+        with self._call(attempt, operation, container,
+                        'pausing' if operation == 'pause' else 'unpausing'):
+            if known.status == before:
+                self.engine.freeze(known, after, operation)
+            elif known.status != after:
+                raise exceptions.WrongState(operation=operation, status=known.status)
+            return self._observed(known)
+
+    def _observed(self, known):
+        alive = known.status in _ALIVE
+        octets = int(known.engine_id[:4], 16)
+        address = {'addr': f'10.88.{octets >> 8}.{octets & 255}', 'version': 4, 'port': None,
+                   'subnet_id': None, 'preserve_on_delete': False}
+        details = {RUNNING: 'Up', PAUSED: 'Up (Paused)', STOPPED: f'Exited ({known.exit_code})'}
+        return base.Observed(
+            status=known.status, engine_id=known.engine_id,
+            status_detail=details.get(known.status, known.status), exit_code=known.exit_code,
+            error=known.error, started_at=known.started_at, finished_at=known.finished_at,
+            addresses={'fake': [address] if alive else []})
+
+
+def parse_endpoint(endpoint):
+    """Return (engine name, options) of a ``fake://`` endpoint.  Raises ValueError."""
+    url = urllib.parse.urlsplit(endpoint)
+    if url.scheme != 'fake' or url.path not in ('', '/') or url.fragment:
+        raise ValueError('must be like fake://NAME?option=value')
+    if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_.-]*', url.netloc):
+        raise ValueError('must name the engine with letters, digits, "_", "." and "-"')
+    options = {}
+    for name, value in urllib.parse.parse_qsl(url.query, keep_blank_values=True):
+        if name in _NUMBERS:
+            options[name] = _seconds(name, value)
+        elif name in _LISTS:
+            options.setdefault(name, []).extend(filter(None, value.split(',')))
+        elif name in _FLAGS:
+            if value not in ('true', 'false'):
+                raise ValueError(f'has {name} which must be true or false')
+            options[name] = value == 'true'
+        else:
+            raise ValueError(f'has an unknown option {name}')
+    unknown = set(options.get('fail', ())) - _OPERATIONS
+    if unknown:
+        raise ValueError(f'has in fail what is no operation: {", ".join(sorted(unknown))}')
+    return url.netloc, options
+
+
+def _seconds(name, value):
+    if not re.fullmatch(r'[0-9]+([.][0-9]+)?', value, re.ASCII):
+        raise ValueError(f'has {name} which must be a number of seconds')
+    return float(value)
+
+
+def _full_reference(image):
+    """Return the reference with the tag ``latest`` if it has neither tag nor digest."""
+    last = image.rpartition('/')[2]
+    return image if ':' in last or '@' in last else f'{image}:latest'
+
+
+def _is_ours(known, deployment, container_uuid):
+    return (known.labels.get(base.LABEL_DEPLOYMENT) == deployment
+            and container_uuid is not None and known.uuid == container_uuid)
+
+
+@dataclasses.dataclass
+class _Result:
+    """What a command does: texts by stream, exit code, how long (None: until it is stopped)."""
+    written: list
+    exit_code: int = 0
+    seconds: float = 0
+
+
+def _missing(command):
+    return bool(command) and 'no-such' in command[0]
+
+
+def _interpret(command):
+    """Return what a command does; see the module's text for the few that are known."""
+    if not command:
+        return _Result([], seconds=None)
+    if command[:2] == ['sh', '-c'] and len(command) > 2:
+        parts = [shlex.split(part) for part in command[2].split(';') if part.strip()]
+    else:
+        parts = [command]
+    result = _Result([])
+    for part in parts:
+        stream = 'stdout'
+        if part[-1] == '>&2':
+            part, stream = part[:-1], 'stderr'
+        name, *arguments = part
+        if name == 'echo':
+            result.written.append((stream, ' '.join(arguments) + '\n'))
+        elif name == 'sleep' and arguments:
+            result.seconds += float(arguments[0])
+        elif name == 'exit':
+            result.exit_code = int(arguments[0]) if arguments else 0
+            break
+        elif name in ('true', 'false'):
+            result.exit_code = int(name == 'false')
+        else:
+            result.seconds = None
+            break
+    return result
