@@ -30,7 +30,7 @@ class Conductor:
         self._servers, self._workers, self._threads = [], [], []
 
     def start(self):
-        """Register, listen, look for work.  Raises DatabaseUnavailable, SchemaMissing."""
+        """Register, listen, look for work.  Raises DatabaseUnavailable."""
         conf, db = self._conf, self._db
         deployment = settings.deployment(db)
         self._slot = lease.Slot(conf.state_path)
