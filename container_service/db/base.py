@@ -160,8 +160,10 @@ def _outage_told():
             sa.exc.InterfaceError) as exc:
         LOG.warning('Database: %s', str(exc).splitlines()[0])
         raise exceptions.DatabaseUnavailable() from exc
-    except db_exc.DBNonExistentTable as exc:
-        raise exceptions.DatabaseUnavailable(NO_SCHEMA) from exc
+    except (db_exc.DBError, sa.exc.ProgrammingError) as exc:
+        if _lacks_table(exc):
+            raise exceptions.DatabaseUnavailable(NO_SCHEMA) from exc
+        raise
     except sa.exc.OperationalError as exc:
         # Without a statement it came from connecting: oslo.db does not know the words of today's
         # PostgreSQL for that.  From SQLite: a file that is locked for longer than we wait, or
@@ -171,6 +173,14 @@ def _outage_told():
             LOG.warning('Database: %s', str(exc.orig).splitlines()[0])
             raise exceptions.DatabaseUnavailable() from exc
         raise
+
+
+def _lacks_table(exc):
+    # oslo.db names this for SQLite only.
+    orig = getattr(getattr(exc, 'inner_exception', exc), 'orig', None)
+    return (isinstance(exc, db_exc.DBNonExistentTable)
+            or getattr(orig, 'pgcode', None) == '42P01'
+            or getattr(orig, 'args', ())[:1] == (1146,))
 
 
 def _passes(exc):
