@@ -25,6 +25,8 @@ LOG = log.getLogger(__name__)
 
 _ATTEMPTS = 10
 
+NO_SCHEMA = 'The database has no schema. Run: container-service-manage db sync'
+
 
 class now(functions.FunctionElement):  # noqa: N801 - reads like the SQL function it is
     """The database's wall clock, naive UTC with microseconds; ``now(5)`` is in five seconds.
@@ -158,12 +160,27 @@ def _outage_told():
             sa.exc.InterfaceError) as exc:
         LOG.warning('Database: %s', str(exc).splitlines()[0])
         raise exceptions.DatabaseUnavailable() from exc
+    except (db_exc.DBError, sa.exc.ProgrammingError) as exc:
+        if _lacks_table(exc):
+            raise exceptions.DatabaseUnavailable(NO_SCHEMA) from exc
+        raise
     except sa.exc.OperationalError as exc:
-        # A SQLite file that is locked for longer than we wait, or missing, or read-only.
-        if isinstance(exc.orig, sqlite3.OperationalError) and 'no such' not in str(exc.orig):
-            LOG.warning('Database: %s', exc.orig)
+        # Without a statement it came from connecting: oslo.db does not know the words of today's
+        # PostgreSQL for that.  From SQLite: a file that is locked for longer than we wait, or
+        # missing, or read-only.
+        if exc.statement is None or (isinstance(exc.orig, sqlite3.OperationalError)
+                                     and 'no such' not in str(exc.orig)):
+            LOG.warning('Database: %s', str(exc.orig).splitlines()[0])
             raise exceptions.DatabaseUnavailable() from exc
         raise
+
+
+def _lacks_table(exc):
+    # oslo.db names this for SQLite only.
+    orig = getattr(getattr(exc, 'inner_exception', exc), 'orig', None)
+    return (isinstance(exc, db_exc.DBNonExistentTable)
+            or getattr(orig, 'pgcode', None) == '42P01'
+            or getattr(orig, 'args', ())[:1] == (1146,))
 
 
 def _passes(exc):

@@ -4,6 +4,7 @@
 import sqlalchemy as sa
 
 from container_service import exceptions
+from container_service.db import base
 from container_service.db.models import settings as table
 
 DEPLOYMENT = 'deployment'
@@ -18,6 +19,5 @@ def deployment(db):
         with db.read() as conn:
             return conn.execute(
                 sa.select(table.c.value).where(table.c.name == DEPLOYMENT)).scalar_one()
-    except (sa.exc.NoResultFound, sa.exc.OperationalError, sa.exc.ProgrammingError) as exc:
-        raise exceptions.DatabaseUnavailable(
-            'The database has no schema. Run: container-service-manage db sync') from exc
+    except sa.exc.NoResultFound as exc:
+        raise exceptions.DatabaseUnavailable(base.NO_SCHEMA) from exc

@@ -20,6 +20,7 @@ import docker
 import fixtures
 from oslo_config import cfg
 from oslo_db import exception as db_exc
+from oslo_messaging import conffixture
 import sqlalchemy as sa
 from sqlalchemy import event
 from testtools import content
@@ -91,6 +92,8 @@ class Conf(fixtures.Fixture):
 
     def _setUp(self):
         self.conf = options.register(cfg.ConfigOpts())
+        # Registers what oslo.messaging itself registers with the global object only.
+        self.useFixture(conffixture.ConfFixture(self.conf))
         self.conf([], project=options.PROJECT, default_config_files=[], default_config_dirs=[])
         self.set(host=f'host-{uuid.uuid4().hex[:12]}', bays_drivers=['docker', 'fake'],
                  state_path=self.useFixture(fixtures.TempDir()).path, **self._values)

@@ -607,6 +607,19 @@ class TestFence(LifecycleCase):
         lifecycle.succeed(self.db, claim, Observed(states.CREATED))
         self.assert_fenced(uuid, claim)
 
+    def test_a_raised_fence_alone_refuses_what_changes_the_container(self):
+        uuid = self.create()
+        claim = self.claim(uuid)
+        self.change(containers.table, uuid, fence=claim.fence + 1)
+        before = self.rows(uuid)
+        for name in ('succeed', 'fail', 'requeue'):
+            self.assertRaises(exceptions.Fenced, self.WRITES[name], self.db, claim)
+            self.assertEqual(before, self.rows(uuid), name)
+
+    def test_taking_over_raises_it(self):
+        uuid, claim = self.taken_over()
+        self.assertEqual(claim.fence + 1, self.container(uuid).fence)
+
     def test_a_claim_in_force_is_not(self):
         claim = self.claim(self.create())
         lifecycle.check(self.db, claim)

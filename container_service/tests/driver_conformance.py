@@ -1,0 +1,471 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every driver must do, run by the tests of each: fake and docker prove the same.
+
+A test class mixes this in and gives ``driver``, ``deployment``, ``image`` (with ``sh``, ``echo``,
+``sleep`` and ``true``), ``absent_image`` (in no registry), ``add_foreign(name, labels)`` that
+starts a container that is not ours and returns its engine id, and
+``foreign_is_running(engine id)``.
+"""
+
+import datetime
+import time
+import uuid
+
+from container_service import exceptions
+from container_service.drivers import base
+from container_service.states import CREATED, DELETED, PAUSED, RUNNING, STOPPED
+
+FOREVER = ['sleep', '1000']
+
+
+class FencedAfter(base.Attempt):
+    """An attempt that another conductor takes over after so many looks at the gate."""
+
+    def __init__(self, looks, remembered=None):
+        super().__init__(remembered)
+        self.looks = looks
+
+    def gate(self):
+        if self.looks <= 0:
+            raise exceptions.Fenced(container='this')
+        self.looks -= 1
+
+
+class DriverConformance:
+    """Mix in before a test case with testtools' ``assertRaises``, which returns the error."""
+
+    end_seconds = 1              # grace for main processes, which ignore the stop signal
+
+    def container(self, command=None, **values):
+        """Describe a container; it is not on the engine yet."""
+        spec = {'command': FOREVER if command is None else command}
+        spec.update(values.pop('spec', {}))
+        return base.Container(**{
+            'uuid': str(uuid.uuid4()), 'name': 'c', 'image': self.image, 'generation': 1,
+            'fence': 1, 'deployment': self.deployment, 'spec': spec, **values})
+
+    def running(self, command=None, **values):
+        container = self.container(command, **values)
+        self.driver.run(base.Attempt(), container)
+        return container
+
+    def paused(self):
+        container = self.running()
+        self.driver.pause(base.Attempt(), container)
+        return container
+
+    def ended(self, command=('true',)):
+        container = self.running(list(command))
+        self.wait_for(container, STOPPED)
+        return container
+
+    def wait_for(self, container, status, seconds=15):
+        deadline = time.monotonic() + seconds
+        while True:
+            observed = self.driver.observe(container)
+            if observed and observed.status == status:
+                return observed
+            self.assertLess(time.monotonic(), deadline, f'not {status}: {observed}')
+            time.sleep(0.02)
+
+    def replaced(self, container, **values):
+        return base.Container(**{**vars(container), **values})
+
+    # create
+
+    def test_ping_is_the_same_each_time(self):
+        self.assertTrue(self.driver.ping())
+        self.assertEqual(self.driver.ping(), self.driver.ping())
+
+    def test_what_was_never_created_is_not_observed(self):
+        self.assertIsNone(self.driver.observe(self.container()))
+        self.assertEqual({}, self.driver.list(self.deployment))
+
+    def test_create(self):
+        container = self.container()
+        attempt = base.Attempt()
+        observed = self.driver.create(attempt, container)
+        self.assertEqual(CREATED, observed.status)
+        self.assertTrue(observed.engine_id)
+        self.assertIsNone(observed.exit_code)
+        self.assertIsNone(observed.started_at)
+        self.assertEqual([[]], list(observed.addresses.values()))
+        self.assertEqual('creating', attempt.stage)
+        self.assertEqual(observed.engine_id, self.driver.observe(container).engine_id)
+        listed = self.driver.list(self.deployment)
+        self.assertEqual([(container.uuid, 1)], list(listed))
+        self.assertEqual(CREATED, listed[container.uuid, 1].status)
+
+    def test_create_again_adopts_also_under_a_higher_fence(self):
+        container = self.container()
+        first = self.driver.create(base.Attempt(), container)
+        again = self.driver.create(base.Attempt(), self.replaced(container, fence=2))
+        self.assertEqual(first.engine_id, again.engine_id)
+
+    def test_create_with_other_options_is_a_conflict(self):
+        container = self.container()
+        self.driver.create(base.Attempt(), container)
+        other = self.replaced(container, spec={'command': ['echo', 'other']})
+        self.assertRaises(exceptions.EngineConflict, self.driver.create, base.Attempt(), other)
+
+    def test_generations_are_containers_of_their_own(self):
+        first = self.container()
+        second = self.replaced(first, generation=2)
+        self.driver.create(base.Attempt(), first)
+        self.driver.create(base.Attempt(), second)
+        self.assertEqual({(first.uuid, 1), (first.uuid, 2)},
+                         set(self.driver.list(self.deployment)))
+        self.driver.delete(base.Attempt(), second)
+        self.assertEqual({}, self.driver.list(self.deployment))
+
+    def test_create_without_the_image_and_without_pulling(self):
+        container = self.container(image=self.absent_image, spec={'image_pull_policy': 'never'})
+        error = self.assertRaises(exceptions.ImageNotFound, self.driver.create, base.Attempt(),
+                                  container)
+        self.assertIn(self.absent_image, error.detail)
+        self.assertIn('never', error.detail)
+
+    def test_create_of_an_image_that_no_registry_has(self):
+        attempt = base.Attempt()
+        error = self.assertRaises(exceptions.ImageNotFound, self.driver.create, attempt,
+                                  self.container(image=self.absent_image))
+        self.assertIn('not found', error.detail)
+        self.assertEqual('pulling image', attempt.stage)
+
+    # start, run
+
+    def test_start(self):
+        container = self.container()
+        self.driver.create(base.Attempt(), container)
+        observed = self.driver.start(base.Attempt(), container)
+        self.assertEqual(RUNNING, observed.status)
+        self.assertIsInstance(observed.started_at, datetime.datetime)
+        self.assertIsNone(observed.started_at.tzinfo)
+        self.assertTrue(observed.status_detail.startswith('Up'))
+        (addresses,) = observed.addresses.values()
+        self.assertEqual({'addr', 'version', 'port', 'subnet_id', 'preserve_on_delete'},
+                         set(addresses[0]))
+        self.assertEqual(4, addresses[0]['version'])
+        self.assertEqual(RUNNING, self.driver.list(self.deployment)[container.uuid, 1].status)
+
+    def test_start_of_what_runs_changes_nothing(self):
+        container = self.running()
+        before = self.driver.observe(container)
+        after = self.driver.start(base.Attempt(), container)
+        self.assertEqual(before.started_at, after.started_at)
+
+    def test_start_again_in_the_same_action_is_done_though_it_has_ended(self):
+        container = self.container(['true'])
+        self.driver.create(base.Attempt(), container)
+        first = base.Attempt()
+        self.driver.start(first, container)
+        ended = self.wait_for(container, STOPPED)
+        again = self.driver.start(base.Attempt(first.remembered), container)
+        self.assertEqual(STOPPED, again.status)
+        self.assertEqual(ended.started_at, again.started_at)
+
+    def test_start_in_another_action_starts_again(self):
+        container = self.ended()
+        before = self.driver.observe(container)
+        after = self.driver.start(base.Attempt(), container)
+        self.assertNotEqual(before.started_at, after.started_at)
+
+    def test_start_taken_over_before_its_effect_starts(self):
+        container = self.container()
+        self.driver.create(base.Attempt(), container)
+        first = FencedAfter(0)
+        self.assertRaises(exceptions.Fenced, self.driver.start, first, container)
+        self.assertEqual(CREATED, self.driver.observe(container).status)
+        again = self.driver.start(base.Attempt(first.remembered), container)
+        self.assertEqual(RUNNING, again.status)
+
+    def test_start_of_a_missing_command_fails_in_the_engine_words(self):
+        container = self.container(['no-such-command'])
+        self.driver.create(base.Attempt(), container)
+        error = self.assertRaises(exceptions.StartFailed, self.driver.start, base.Attempt(),
+                                  container)
+        self.assertIn('no-such-command', error.detail)
+        observed = self.driver.observe(container)
+        self.assertEqual(CREATED, observed.status)
+        self.assertIn('no-such-command', observed.error)
+        self.assertIsNone(observed.exit_code)
+
+    def test_start_of_what_is_paused(self):
+        container = self.paused()
+        self.assertRaises(exceptions.WrongState, self.driver.start, base.Attempt(), container)
+        self.assertEqual(PAUSED, self.driver.observe(container).status)
+
+    def test_run_again_in_the_same_action(self):
+        container = self.container()
+        attempt = base.Attempt()
+        first = self.driver.run(attempt, container)
+        again = self.driver.run(base.Attempt(attempt.remembered), container)
+        self.assertEqual((first.engine_id, first.started_at),
+                         (again.engine_id, again.started_at))
+
+    def test_exit_code(self):
+        container = self.ended(('sh', '-c', 'exit 3'))
+        observed = self.driver.observe(container)
+        self.assertEqual(3, observed.exit_code)
+        self.assertTrue(observed.status_detail.startswith('Exited (3)'))
+        self.assertLessEqual(observed.started_at, observed.finished_at)
+        self.assertEqual([[]], list(observed.addresses.values()))
+
+    # stop, reboot
+
+    def test_stop(self):
+        container = self.running()
+        attempt = base.Attempt()
+        observed = self.driver.stop(attempt, container, timeout_seconds=self.end_seconds)
+        self.assertEqual(STOPPED, observed.status)
+        self.assertEqual('stopping', attempt.stage)
+        again = self.driver.stop(base.Attempt(), container, timeout_seconds=self.end_seconds)
+        self.assertEqual(observed.finished_at, again.finished_at)
+
+    def test_stop_of_what_is_paused(self):
+        container = self.paused()
+        observed = self.driver.stop(base.Attempt(), container, timeout_seconds=self.end_seconds)
+        self.assertEqual(STOPPED, observed.status)
+
+    def test_stop_of_what_never_started_is_done(self):
+        container = self.container()
+        self.driver.create(base.Attempt(), container)
+        self.assertEqual(CREATED, self.driver.stop(base.Attempt(), container).status)
+
+    def test_reboot_restarts_once_over_all_attempts(self):
+        container = self.running()
+        before = self.driver.observe(container)
+        attempt = base.Attempt()
+        first = self.driver.reboot(attempt, container, timeout_seconds=self.end_seconds)
+        self.assertEqual(RUNNING, first.status)
+        self.assertEqual(before.engine_id, first.engine_id)
+        self.assertLess(before.started_at, first.started_at)
+        again = self.driver.reboot(base.Attempt(attempt.remembered), container)
+        self.assertEqual(first.started_at, again.started_at)
+
+    def test_reboot_taken_over_at_any_gate_ends_running(self):
+        for looks in range(4):
+            container = self.running()
+            before = self.driver.observe(container)
+            first = FencedAfter(looks)
+            try:
+                self.driver.reboot(first, container, timeout_seconds=0)
+            except exceptions.Fenced:
+                pass
+            again = self.driver.reboot(base.Attempt(first.remembered), container,
+                                       timeout_seconds=0)
+            self.assertEqual(RUNNING, again.status)
+            self.assertLess(before.started_at, again.started_at)
+
+    def test_reboot_of_what_does_not_run_starts_it(self):
+        created = self.container()
+        self.driver.create(base.Attempt(), created)
+        for container in (created, self.ended(('sh', '-c', 'sleep 0.2'))):
+            observed = self.driver.reboot(base.Attempt(), container)
+            self.assertEqual(RUNNING, observed.status)
+
+    # pause, unpause
+
+    def test_pause_and_unpause_twice(self):
+        container = self.running()
+        for _ in range(2):
+            self.assertEqual(PAUSED, self.driver.pause(base.Attempt(), container).status)
+            self.assertEqual(PAUSED, self.driver.list(self.deployment)[container.uuid, 1].status)
+        for _ in range(2):
+            self.assertEqual(RUNNING, self.driver.unpause(base.Attempt(), container).status)
+
+    def test_pause_and_unpause_of_what_does_not_run(self):
+        container = self.ended()
+        for name in ('pause', 'unpause'):
+            error = self.assertRaises(exceptions.WrongState, getattr(self.driver, name),
+                                      base.Attempt(), container)
+            self.assertEqual(f'Cannot {name} a container in Stopped state.', error.detail)
+
+    # kill
+
+    def test_kill(self):
+        for signal in ('SIGKILL', '9'):
+            container = self.running()
+            attempt = base.Attempt()
+            observed = self.driver.kill(attempt, container, signal=signal)
+            self.assertEqual((STOPPED, 137), (observed.status, observed.exit_code))
+            again = self.driver.kill(base.Attempt(attempt.remembered), container, signal=signal)
+            self.assertEqual(observed.finished_at, again.finished_at)
+
+    def test_kill_of_what_is_paused(self):
+        container = self.paused()
+        self.assertEqual(STOPPED, self.driver.kill(base.Attempt(), container).status)
+
+    def test_kill_of_what_does_not_run(self):
+        container = self.ended()
+        for signal in ('SIGKILL', 'SIGHUP'):
+            self.assertRaises(exceptions.WrongState, self.driver.kill, base.Attempt(), container,
+                              signal=signal)
+
+    def test_another_signal_is_never_sent_twice_in_one_action(self):
+        container = self.running()
+        attempt = base.Attempt()
+        observed = self.driver.kill(attempt, container, signal='SIGUSR1')
+        self.assertEqual(RUNNING, observed.status)
+        error = self.assertRaises(exceptions.DriverError, self.driver.kill,
+                                  base.Attempt(attempt.remembered), container, signal='SIGUSR1')
+        self.assertFalse(error.retriable)
+
+    # delete
+
+    def test_delete(self):
+        container = self.container()
+        self.driver.create(base.Attempt(), container)
+        for _ in range(2):
+            observed = self.driver.delete(base.Attempt(), container)
+            self.assertEqual(DELETED, observed.status)
+        self.assertIsNone(self.driver.observe(container))
+
+    def test_delete_of_what_runs_needs_stop_or_force(self):
+        for container in (self.running(), self.paused()):
+            error = self.assertRaises(exceptions.WrongState, self.driver.delete, base.Attempt(),
+                                      container)
+            self.assertIn('force', error.hint)
+            self.assertIsNotNone(self.driver.observe(container))
+
+    def test_delete_with_force(self):
+        for container in (self.running(), self.paused(), self.ended()):
+            self.driver.delete(base.Attempt(), container, force=True)
+            self.assertIsNone(self.driver.observe(container))
+
+    def test_delete_with_stop(self):
+        for container in (self.running(['sh', '-c', 'sleep 1']), self.ended()):
+            self.driver.delete(base.Attempt(), container, stop=True)
+            self.assertIsNone(self.driver.observe(container))
+
+    def test_delete_of_all_generations_or_none(self):
+        ended = self.ended()
+        running = self.replaced(ended, generation=2, spec={'command': FOREVER})
+        self.driver.run(base.Attempt(), running)
+        self.assertRaises(exceptions.WrongState, self.driver.delete, base.Attempt(), running)
+        self.assertEqual(2, len(self.driver.list(self.deployment)))
+        self.driver.delete(base.Attempt(), running, force=True)
+        self.assertEqual({}, self.driver.list(self.deployment))
+
+    # What is not ours
+
+    def test_a_foreign_container_in_our_place_is_not_touched(self):
+        container = self.container()
+        for labels in ({}, {base.LABEL_DEPLOYMENT: 'other', base.LABEL_CONTAINER: container.uuid},
+                       {base.LABEL_DEPLOYMENT: self.deployment, base.LABEL_CONTAINER: 'other'}):
+            container = self.container()
+            foreign = self.add_foreign(container.engine_name, labels)
+            self.assertRaises(exceptions.EngineConflict, self.driver.create, base.Attempt(),
+                              container)
+            self.assertIsNone(self.driver.observe(container))
+            for name in ('start', 'stop', 'reboot', 'pause', 'unpause', 'kill'):
+                self.assertRaises(exceptions.EngineContainerMissing, getattr(self.driver, name),
+                                  base.Attempt(), container)
+            self.driver.delete(base.Attempt(), container, force=True)
+            self.assertTrue(self.foreign_is_running(foreign))
+
+    def test_list_is_of_one_deployment(self):
+        container = self.container(deployment=f'{self.deployment}-other')
+        self.driver.create(base.Attempt(), container)
+        try:
+            self.assertEqual({}, self.driver.list(self.deployment))
+        finally:
+            self.driver.delete(base.Attempt(), container)
+
+    # Faults
+
+    def test_a_fenced_attempt_changes_nothing(self):
+        container = self.container()
+        self.assertRaises(exceptions.Fenced, self.driver.create, FencedAfter(0), container)
+        self.assertIsNone(self.driver.observe(container))
+        for made, names in ((self.running, ('stop', 'reboot', 'pause', 'kill')),
+                            (self.paused, ('stop', 'unpause', 'kill')),
+                            (self.ended, ('start', 'reboot', 'delete'))):
+            container = made()
+            before = self.driver.observe(container)
+            for name in names:
+                self.assertRaises(exceptions.Fenced, getattr(self.driver, name), FencedAfter(0),
+                                  container)
+            after = self.driver.observe(container)
+            self.assertEqual((before.status, before.started_at, before.finished_at),
+                             (after.status, after.started_at, after.finished_at))
+
+    def test_what_is_missing_is_said_to_be_missing(self):
+        container = self.container()
+        for name in ('start', 'stop', 'reboot', 'pause', 'unpause', 'kill'):
+            self.assertRaises(exceptions.EngineContainerMissing, getattr(self.driver, name),
+                              base.Attempt(), container)
+        self.assertRaises(exceptions.EngineContainerMissing, self.driver.logs, container)
+        self.assertRaises(exceptions.EngineContainerMissing, self.driver.execute, container,
+                          ['true'])
+
+    # logs
+
+    def test_logs(self):
+        container = self.ended(('sh', '-c', 'echo one; echo two; echo three >&2'))
+        self.assertEqual({'one', 'two', 'three'}, set(self.driver.logs(container).split()))
+        self.assertEqual('one\ntwo\n', self.driver.logs(container, stderr=False))
+        self.assertEqual('three\n', self.driver.logs(container, stdout=False))
+        self.assertEqual('', self.driver.logs(container, stdout=False, stderr=False))
+        stamped = self.driver.logs(container, stderr=False, timestamps=True).splitlines()
+        for line, word in zip(stamped, ('one', 'two'), strict=True):
+            self.assertRegex(line, rf'\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z {word}$')
+
+    def test_the_last_lines_of_logs(self):
+        container = self.ended(('sh', '-c', 'echo one; echo two; echo three'))
+        for tail, text in ((0, ''), (1, 'three\n'), (2, 'two\nthree\n'),
+                           (9, 'one\ntwo\nthree\n'), (None, 'one\ntwo\nthree\n')):
+            self.assertEqual(text, self.driver.logs(container, tail=tail))
+        # As the engine does it: the last lines of both streams, then those of one.
+        self.assertEqual('', self.driver.logs(container, tail=1, stdout=False))
+
+    def test_logs_since(self):
+        container = self.ended(('echo', 'hello'))
+        started_at = self.driver.observe(container).started_at
+        for seconds, text in ((-60, 'hello\n'), (60, '')):
+            moment = started_at + datetime.timedelta(seconds=seconds)
+            epoch = moment.replace(tzinfo=datetime.UTC).timestamp()
+            for since in (f'{epoch:.3f}', f'{epoch:.0f}', f'{moment:%Y-%m-%d %H:%M:%S}',
+                          f'{moment:%Y-%m-%d %H:%M:%S},123'):
+                self.assertEqual(text, self.driver.logs(container, since=since), since)
+        for since in ('yesterday', '-5', 'nan', '2026-13-01 00:00:00', ''):
+            error = self.assertRaises(exceptions.InvalidParameter, self.driver.logs, container,
+                                      since=since)
+            self.assertIn('since', error.detail)
+
+    def test_logs_of_what_never_ran(self):
+        container = self.container()
+        self.driver.create(base.Attempt(), container)
+        self.assertEqual('', self.driver.logs(container))
+
+    # execute
+
+    def test_execute(self):
+        container = self.running()
+        executed = self.driver.execute(container, ['sh', '-c', 'echo out; echo err >&2; exit 3'])
+        self.assertEqual({'out', 'err'}, set(executed.output.split()))
+        self.assertEqual((3, False), (executed.exit_code, executed.truncated))
+        executed = self.driver.execute(container, ['echo', '$HOME; true'])
+        self.assertEqual(('$HOME; true\n', 0), (executed.output, executed.exit_code))
+
+    def test_execute_of_a_missing_command_is_an_exit_code(self):
+        executed = self.driver.execute(self.running(), ['no-such-command'])
+        self.assertIn(executed.exit_code, (126, 127))
+        self.assertIn('no-such-command', executed.output)
+
+    def test_execute_ends_at_its_time_limit(self):
+        began = time.monotonic()
+        error = self.assertRaises(exceptions.ExecuteTimeout, self.driver.execute, self.running(),
+                                  ['sleep', '30'], timeout_seconds=1)
+        self.assertIn('1 seconds', error.detail)
+        self.assertLess(time.monotonic() - began, 5)
+
+    def test_execute_where_nothing_runs(self):
+        for container in (self.ended(), self.paused()):
+            error = self.assertRaises(exceptions.WrongState, self.driver.execute, container,
+                                      ['true'])
+            self.assertIn('execute', error.detail)
+
+    def test_execute_interactively_is_refused(self):
+        self.assertRaises(exceptions.InvalidParameter, self.driver.execute, self.running(),
+                          ['sh'], interactive=True)

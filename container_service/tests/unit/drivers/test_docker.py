@@ -1,0 +1,411 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of the Docker driver that need no engine."""
+
+import datetime
+import io
+import json
+import socket
+import ssl
+import struct
+
+import docker.errors
+import requests
+import testtools
+import urllib3.exceptions
+
+from container_service import exceptions
+from container_service.drivers import base
+from container_service.drivers import docker as driver
+from container_service.states import CREATED, DEAD, PAUSED, RESTARTING, RUNNING, STOPPED, UNKNOWN
+
+NOW = datetime.datetime(2026, 3, 1, 12, 0, 0)
+
+
+def a_container(image='busybox', **spec):
+    return base.Container(uuid='u', name='n', image=image, generation=3, fence=7,
+                          deployment='d', spec=spec)
+
+
+def api_error(status, words):
+    response = requests.Response()
+    response.status_code = status
+    response.raw = io.BytesIO(json.dumps({'message': words}).encode())
+    try:
+        docker.errors.create_api_error_from_http_exception(
+            requests.exceptions.HTTPError(response=response))
+    except docker.errors.APIError as exc:
+        return exc
+
+
+class TestReference(testtools.TestCase):
+
+    def test_split(self):
+        digest = 'sha256:' + 'a' * 64
+        for image, name, tag in (
+                ('busybox', 'busybox', 'latest'),
+                ('busybox:1.36', 'busybox', '1.36'),
+                ('127.0.0.1:5000/busybox', '127.0.0.1:5000/busybox', 'latest'),
+                ('127.0.0.1:5000/a/b:2', '127.0.0.1:5000/a/b', '2'),
+                (f'host/a@{digest}', 'host/a', digest),
+                (f'host:1/a:2@{digest}', 'host:1/a', digest)):
+            self.assertEqual((name, tag), driver.split_reference(image))
+
+    def test_join(self):
+        self.assertEqual('a:1', driver.join_reference('a', '1'))
+        self.assertEqual('a@sha256:b', driver.join_reference('a', 'sha256:b'))
+
+
+class TestCreateRequest(testtools.TestCase):
+
+    def test_everything(self):
+        body = driver.create_request(a_container(
+            command=['a', 'b'], entrypoint=['e'], environment={'B': '2', 'A': '1=x'},
+            labels={'mine': 'yes', base.LABEL_FENCE: '99'}, workdir='/w', hostname='h', user='1:1',
+            cpu=0.1, memory_bytes=64 * 2**20, tty=True, interactive=True,
+            restart_policy={'Name': 'on-failure', 'MaximumRetryCount': '5'}))
+        host = body.pop('HostConfig')
+        labels = body.pop('Labels')
+        self.assertEqual({
+            'Image': 'busybox:latest', 'Cmd': ['a', 'b'], 'Entrypoint': ['e'],
+            'Env': ['A=1=x', 'B=2'], 'WorkingDir': '/w', 'Hostname': 'h', 'User': '1:1',
+            'Tty': True, 'OpenStdin': True}, body)
+        self.assertEqual(
+            {'mine': 'yes', base.LABEL_DEPLOYMENT: 'd', base.LABEL_CONTAINER: 'u',
+             base.LABEL_GENERATION: '3', base.LABEL_FENCE: '7'},
+            {name: labels[name] for name in labels if name != base.LABEL_DIGEST})
+        self.assertEqual(64, len(labels[base.LABEL_DIGEST]))
+        self.assertEqual((64 * 2**20, 64 * 2**20, 100_000_000),
+                         (host['Memory'], host['MemorySwap'], host['NanoCpus']))
+        self.assertEqual({'Name': 'on-failure', 'MaximumRetryCount': 5}, host['RestartPolicy'])
+
+    def test_nothing(self):
+        body = driver.create_request(a_container())
+        self.assertEqual({'Image', 'Labels', 'Tty', 'OpenStdin', 'HostConfig'}, set(body))
+        self.assertEqual({'Name': 'no'}, body['HostConfig']['RestartPolicy'])
+        self.assertNotIn('Memory', body['HostConfig'])
+        self.assertNotIn('NanoCpus', body['HostConfig'])
+
+    def test_a_count_goes_with_on_failure_only(self):
+        body = driver.create_request(a_container(
+            restart_policy={'Name': 'always', 'MaximumRetryCount': '5'}))
+        self.assertEqual({'Name': 'always'}, body['HostConfig']['RestartPolicy'])
+
+    def test_safe_whatever_is_asked_for(self):
+        body = driver.create_request(a_container(
+            privileged=True, Privileged=True, HostConfig={'Privileged': True}, binds=['/:/host'],
+            cap_add=['SYS_ADMIN'], network_mode='host', devices=['/dev/mem'], runtime='other',
+            auto_remove=True))
+        host = body['HostConfig']
+        self.assertEqual({'Privileged', 'SecurityOpt', 'CapDrop', 'CapAdd', 'PidsLimit',
+                          'LogConfig', 'RestartPolicy'}, set(host))
+        self.assertIs(False, host['Privileged'])
+        self.assertEqual((['ALL'], ['no-new-privileges']), (host['CapDrop'], host['SecurityOpt']))
+        self.assertFalse({'NET_RAW', 'MKNOD', 'AUDIT_WRITE', 'SETFCAP', 'SYS_ADMIN'}
+                         & set(host['CapAdd']))
+        self.assertEqual({'max-size', 'max-file'}, set(host['LogConfig']['Config']))
+
+    def test_digest_tells_options_and_image_apart_and_no_more(self):
+        one = a_container(command=['a'], environment={'A': '1', 'B': '2'})
+        same = a_container(environment={'B': '2', 'A': '1'}, command=['a'])
+        self.assertEqual(one.digest, same.digest)
+        self.assertNotEqual(one.digest, a_container(command=['b']).digest)
+        self.assertNotEqual(a_container().digest, a_container(image='other').digest)
+
+
+class TestObserved(testtools.TestCase):
+
+    def observe(self, state, **data):
+        return driver.observed({'Id': 'e', 'State': {
+            'ExitCode': 0, 'Error': '', 'OOMKilled': False,
+            'StartedAt': '2026-03-01T10:45:00.123456789Z',
+            'FinishedAt': '2026-03-01T11:52:00Z', **state}, **data}, now=NOW)
+
+    def test_statuses(self):
+        for name, status in (('created', CREATED), ('running', RUNNING), ('paused', PAUSED),
+                             ('restarting', RESTARTING), ('exited', STOPPED), ('dead', DEAD),
+                             ('removing', DEAD), ('never heard of', UNKNOWN)):
+            self.assertEqual(status, self.observe({'Status': name}).status)
+        self.assertEqual(UNKNOWN, driver.observed({}, now=NOW).status)
+
+    def test_running(self):
+        observed = self.observe({'Status': 'running'})
+        self.assertEqual(datetime.datetime(2026, 3, 1, 10, 45, 0, 123456), observed.started_at)
+        # What was before this start is no news.
+        self.assertEqual((None, None), (observed.exit_code, observed.finished_at))
+        self.assertEqual('Up About an hour', observed.status_detail)
+        self.assertEqual('Up About an hour (Paused)',
+                         self.observe({'Status': 'paused'}).status_detail)
+
+    def test_ended(self):
+        observed = self.observe({'Status': 'exited', 'ExitCode': 137, 'OOMKilled': True})
+        self.assertEqual((137, True), (observed.exit_code, observed.oom_killed))
+        self.assertEqual(datetime.datetime(2026, 3, 1, 11, 52), observed.finished_at)
+        self.assertEqual('Exited (137) 8 minutes ago', observed.status_detail)
+        observed = self.observe({'Status': 'restarting', 'ExitCode': 1})
+        self.assertEqual((1, 'Restarting (1) 8 minutes ago'),
+                         (observed.exit_code, observed.status_detail))
+
+    def test_an_end_noted_before_its_start(self):
+        observed = self.observe({'Status': 'exited', 'StartedAt': '2026-03-01T11:00:00.5Z',
+                                 'FinishedAt': '2026-03-01T11:00:00.4Z'})
+        self.assertEqual(observed.started_at, observed.finished_at)
+
+    def test_a_failed_first_start(self):
+        observed = self.observe({'Status': 'created', 'ExitCode': 127, 'Error': 'exec: "x"',
+                                 'StartedAt': '0001-01-01T00:00:00Z',
+                                 'FinishedAt': '0001-01-01T00:00:00Z'})
+        self.assertEqual((CREATED, 'exec: "x"', None, None, None, 'Created'),
+                         (observed.status, observed.error, observed.exit_code,
+                          observed.started_at, observed.finished_at, observed.status_detail))
+
+    def test_addresses(self):
+        def addresses(networks, mode='default'):
+            return self.observe({'Status': 'running'}, NetworkSettings={'Networks': networks},
+                                HostConfig={'NetworkMode': mode}).addresses
+        blank = {'port': None, 'subnet_id': None, 'preserve_on_delete': False}
+        self.assertEqual({'bridge': []}, addresses({}))
+        self.assertEqual({'lan': []}, addresses(None, mode='lan'))
+        self.assertEqual({'bridge': []}, addresses({'bridge': {'IPAddress': ''}}))
+        self.assertEqual(
+            {'a': [{'addr': '10.0.0.2', 'version': 4, **blank},
+                   {'addr': 'fd00::2', 'version': 6, **blank}], 'b': []},
+            addresses({'a': {'IPAddress': '10.0.0.2', 'GlobalIPv6Address': 'fd00::2'}, 'b': {}}))
+
+    def test_ports(self):
+        observed = self.observe({'Status': 'running'}, Config={
+            'ExposedPorts': {'80/tcp': {}, '53/udp': {}, '53/tcp': {}}})
+        self.assertEqual((53, 80), observed.ports)
+
+    def test_times(self):
+        for text, moment in (
+                ('2026-01-02T03:04:05Z', datetime.datetime(2026, 1, 2, 3, 4, 5)),
+                ('2026-01-02T03:04:05.1Z', datetime.datetime(2026, 1, 2, 3, 4, 5, 100000)),
+                ('2026-01-02T03:04:05.123456789+02:00',
+                 datetime.datetime(2026, 1, 2, 1, 4, 5, 123456)),
+                ('0001-01-01T00:00:00Z', None), ('', None), (None, None), ('soon', None)):
+            self.assertEqual(moment, driver.parse_time(text))
+
+    def test_durations(self):
+        minute, hour, day = 60, 3600, 86400
+        for seconds, words in (
+                (-5, 'Less than a second'), (0.9, 'Less than a second'), (1, '1 second'),
+                (59, '59 seconds'), (61, 'About a minute'), (3 * minute, '3 minutes'),
+                (hour, 'About an hour'), (5 * hour, '5 hours'), (3 * day, '3 days'),
+                (20 * day, '2 weeks'), (90 * day, '3 months'), (800 * day, '2 years')):
+            self.assertEqual(words, driver.human_duration(seconds))
+
+    def test_list_entry(self):
+        observed = driver.observed_in_list({
+            'Id': 'e', 'State': 'exited', 'Status': 'Exited (3) 2 hours ago',
+            'NetworkSettings': {'Networks': {'bridge': {'IPAddress': ''}}},
+            'Ports': [{'PrivatePort': 80, 'Type': 'tcp'}, {'PrivatePort': 80, 'IP': '::'}]})
+        self.assertEqual((STOPPED, 'e', 3, 'Exited (3) 2 hours ago', {'bridge': []}, (80,)),
+                         (observed.status, observed.engine_id, observed.exit_code,
+                          observed.status_detail, observed.addresses, observed.ports))
+        self.assertIsNone(driver.observed_in_list({'State': 'running'}).exit_code)
+
+    def test_list_keys(self):
+        for labels, names, key in (
+                ({base.LABEL_CONTAINER: 'u', base.LABEL_GENERATION: '4'}, [], ('u', 4)),
+                ({base.LABEL_CONTAINER: 'u'}, ['/other/link', '/cs-u-2'], ('u', 2)),
+                ({base.LABEL_CONTAINER: 'u'}, ['/cs-v-2'], None),
+                ({base.LABEL_CONTAINER: 'u', base.LABEL_GENERATION: 'x'}, [], None),
+                ({base.LABEL_GENERATION: '4'}, ['/cs-u-2'], None), (None, None, None)):
+            self.assertEqual(key, driver.list_key({'Labels': labels, 'Names': names}))
+
+
+class TestPullProgress(testtools.TestCase):
+
+    def test_adds_up(self):
+        progress = driver.PullProgress('busybox')
+        told = [progress.feed(item) for item in (
+            {'status': 'Pulling from library/busybox', 'id': 'latest'},
+            {'status': 'Already exists', 'id': 'a', 'progressDetail': {}},
+            {'status': 'Pulling fs layer', 'id': 'b', 'progressDetail': {}},
+            {'status': 'Waiting', 'id': 'c', 'progressDetail': {}},
+            {'status': 'Downloading', 'id': 'b', 'progressDetail': {'current': 3, 'total': 10}},
+            {'status': 'Downloading', 'id': 'c', 'progressDetail': {'current': 5, 'total': -1}})]
+        self.assertEqual([False] + [True] * 5, told)
+        self.assertEqual({'image': 'busybox', 'layers': 3, 'layers_done': 1, 'bytes': 8,
+                          'bytes_total': 15}, progress.to_dict())
+        for item in ({'status': 'Verifying Checksum', 'id': 'b'},
+                     {'status': 'Download complete', 'id': 'b'},
+                     {'status': 'Extracting', 'id': 'b',
+                      'progressDetail': {'current': 1, 'total': 10}},
+                     {'status': 'Pull complete', 'id': 'b'},
+                     {'status': 'Extracting', 'id': 'd',
+                      'progressDetail': {'current': 4, 'total': 4}},
+                     {'status': 'Digest: sha256:00'},
+                     {'status': 'Status: Downloaded newer image'}):
+            progress.feed(item)
+        self.assertEqual({'image': 'busybox', 'layers': 4, 'layers_done': 2, 'bytes': 19,
+                          'bytes_total': 19}, progress.to_dict())
+
+    def test_nothing_yet(self):
+        self.assertEqual({'image': 'i', 'layers': 0, 'layers_done': 0, 'bytes': 0,
+                          'bytes_total': 0}, driver.PullProgress('i').to_dict())
+
+
+class TestOutput(testtools.TestCase):
+
+    def test_frames_cut_anywhere(self):
+        frames = b''.join(struct.pack('>BxxxL', kind, len(text)) + text for kind, text in
+                          ((1, b'one\n'), (2, b''), (2, b'error\n'), (1, b'x' * 300)))
+        for size in (1, 3, 7, 8, 9, 1000):
+            frame = driver.Demultiplexer()
+            output = b''.join(frame.feed(frames[i:i + size])
+                              for i in range(0, len(frames), size))
+            self.assertEqual(b'one\nerror\n' + b'x' * 300, output)
+
+    def test_a_terminal_has_no_frames(self):
+        self.assertEqual(b'\x01\x00abc', driver.Demultiplexer(tty=True).feed(b'\x01\x00abc'))
+
+    def test_tail(self):
+        tail = driver.Tail(limit=10)
+        for piece in (b'', b'abc', b'defgh', b'ijklm', b'no'):
+            tail.add(piece)
+        self.assertEqual('fghijklmno', tail.text())
+
+    def test_tail_of_less_and_of_one_long_piece(self):
+        tail = driver.Tail(limit=4)
+        self.assertEqual('', tail.text())
+        tail.add(b'abc')
+        self.assertEqual('abc', tail.text())
+        tail.add(b'0123456789')
+        self.assertEqual('6789', tail.text())
+
+    def test_tail_does_not_begin_inside_a_character(self):
+        tail = driver.Tail(limit=4)
+        tail.add('a\u20ac\u20ac'.encode())
+        self.assertEqual('\u20ac', tail.text())
+        tail.add(b'\xff')
+        self.assertEqual('\u20ac\ufffd', tail.text())
+
+
+class TestErrors(testtools.TestCase):
+
+    def translate(self, exc):
+        return driver.driver_error(exc, 'north')
+
+    def test_what_the_engine_answers(self):
+        for status, words, kind, retriable in (
+                (404, 'No such container: x', exceptions.EngineContainerMissing, False),
+                (404, 'No such image: x:latest', exceptions.ImageNotFound, False),
+                (400, 'invalid hostname', exceptions.DriverError, False),
+                (409, 'is paused', exceptions.DriverError, False),
+                (429, 'slow down', exceptions.DriverError, True),
+                (500, 'disk on fire', exceptions.DriverError, True)):
+            error = self.translate(api_error(status, words))
+            self.assertIs(kind, type(error))
+            self.assertEqual(retriable, error.retriable)
+            if kind is not exceptions.EngineContainerMissing:
+                self.assertEqual(words, error.detail)
+
+    def test_retriable_is_said_of_the_one_error_only(self):
+        self.translate(api_error(500, 'once'))
+        self.assertFalse(exceptions.DriverError.retriable)
+
+    def test_no_answer(self):
+        def wrapped(cause):
+            return requests.exceptions.ConnectionError(
+                urllib3.exceptions.ProtocolError('Connection aborted.', cause))
+        timeout = urllib3.exceptions.ReadTimeoutError(None, '/x', 'Read timed out.')
+        for exc, words in (
+                (wrapped(ConnectionRefusedError(111, 'Connection refused')),
+                 'connection refused'),
+                (wrapped(FileNotFoundError(2, 'No such file or directory')),
+                 'no such file or directory'),
+                (wrapped(PermissionError(13, 'Permission denied')), 'permission denied'),
+                (requests.exceptions.ReadTimeout(timeout), 'gave no answer in time'),
+                (requests.exceptions.ConnectionError(timeout), 'gave no answer in time'),
+                (requests.exceptions.ConnectTimeout('x'), 'no connection within 3 seconds'),
+                (wrapped(socket.gaierror(-2, 'Name or service not known')), 'host name'),
+                (requests.exceptions.SSLError(ssl.SSLError(1, 'certificate unknown')), 'TLS'),
+                (docker.errors.TLSParameterError('x'), 'ca_cert'),
+                (docker.errors.DockerException('something else'), 'something else')):
+            error = self.translate(exc)
+            self.assertIsInstance(error, exceptions.EngineUnreachable)
+            self.assertTrue(error.retriable)
+            self.assertIn(words, error.detail)
+            self.assertIn('bay north', error.detail)
+
+    def test_a_pull_that_failed(self):
+        for words, status, kind, retriable in (
+                ('manifest for a:b not found: manifest unknown: manifest unknown', None,
+                 exceptions.ImageNotFound, False),
+                ('pull access denied for a, repository does not exist or may require '
+                 "'docker login': denied", None, exceptions.ImageNotFound, False),
+                ('anything', 404, exceptions.ImageNotFound, False),
+                ('Get "http://r/v2/": dial tcp 127.0.0.1:1: connect: connection refused', 500,
+                 exceptions.PullFailed, True),
+                ('Get "https://r/v2/": dial tcp: lookup r: no such host', 500,
+                 exceptions.PullFailed, True),
+                ('toomanyrequests: You have reached your pull rate limit', 500,
+                 exceptions.PullFailed, True),
+                ('unauthorized: authentication required', 500, exceptions.PullFailed, False),
+                ('no space left on device', None, exceptions.PullFailed, False)):
+            error = driver.pull_error(words, status)
+            self.assertIs(kind, type(error), words)
+            self.assertEqual((words, retriable), (error.detail, error.retriable))
+
+
+class TestEndpoint(testtools.TestCase):
+
+    def check(self, endpoint, ca=None, cert=None, key=None, insecure=False):
+        driver.DockerDriver.check_endpoint(endpoint, ca, cert, key, insecure)
+
+    def test_good(self):
+        self.check('unix:///var/run/docker.sock')
+        tls = ('/ca.pem', '/cert.pem', '/key.pem')
+        for endpoint in ('tcp://engine.example.org:2376', 'tcp://192.0.2.1:2376/',
+                         'tcp://[2001:db8::1]:2376'):
+            self.check(endpoint, *tls)
+        self.check('tcp://127.0.0.1:2375', insecure=True)
+        self.check('tcp://127.0.0.1:2376', ca='/ca.pem', insecure=True)
+
+    def test_bad(self):
+        tls = ('/ca.pem', '/cert.pem', '/key.pem')
+        for endpoint, files, words in (
+                ('unix://docker.sock', (), 'absolute'),
+                ('unix:///', (), 'absolute'),
+                ('unix:///a.sock', tls, 'takes no'),
+                ('http://host:1', tls, 'unix:// or tcp://'),
+                ('ssh://host', (), 'unix:// or tcp://'),
+                ('', (), 'unix:// or tcp://'),
+                ('tcp://', tls, 'host and port'),
+                ('tcp://host', tls, 'host and port'),
+                ('tcp://:2376', tls, 'host and port'),
+                ('tcp://host:port', tls, 'valid'),
+                ('tcp://host:99999', tls, 'valid'),
+                ('tcp://[::1:2376', tls, 'valid'),
+                ('tcp://user@host:2376', tls, 'nothing but'),
+                ('tcp://host:2376/v1', tls, 'nothing but'),
+                ('tcp://host:2376?a=b', tls, 'nothing but'),
+                ('tcp://host:2375', (), 'whoever'),
+                ('tcp://host:2376', tls[:1], 'whoever'),
+                ('tcp://host:2376', ('ca.pem', '/cert.pem', '/key.pem'), 'absolute'),
+                ('tcp://host:2376', ('/ca.pem', '/cert.pem', '../key.pem'), 'absolute')):
+            error = self.assertRaises(ValueError, self.check, endpoint, *files)
+            self.assertIn(words, str(error), endpoint)
+        for files in (('/ca.pem', '/cert.pem'), (None, '/cert.pem', '/key.pem')):
+            self.assertRaises(ValueError, self.check, 'tcp://host:2376', *files, insecure=True)
+
+
+class TestUnreachable(testtools.TestCase):
+
+    def test_making_a_driver_connects_to_nothing(self):
+        made = driver.DockerDriver(base.Bay('u', 'north', 'unix:///nowhere/engine.sock'))
+        error = self.assertRaises(exceptions.EngineUnreachable, made.ping)
+        self.assertIn('no such file', error.detail)
+        self.assertNotIn('/nowhere', error.detail)
+        for name in ('start', 'stop', 'create', 'delete'):
+            self.assertRaises(exceptions.EngineUnreachable, getattr(made, name), base.Attempt(),
+                              a_container())
+        self.assertRaises(exceptions.EngineUnreachable, made.observe, a_container())
+        self.assertRaises(exceptions.EngineUnreachable, made.execute, a_container(), ['true'])
+
+    def test_tls_files_that_are_not_there(self):
+        made = driver.DockerDriver(base.Bay('u', 'north', 'tcp://127.0.0.1:1', '/no/ca', '/no/c',
+                                            '/no/k'))
+        error = self.assertRaises(exceptions.EngineUnreachable, made.ping)
+        self.assertIn('must exist', error.detail)
