@@ -127,6 +127,7 @@ def submit(context, db, op, ident, params, terms=Terms()):  # noqa: B008
         idempotency.insert(conn, context, terms, twin.uuid if twin else action_uuid)
         if twin:
             actions.fold(conn, twin, context.request_id)
+            twin = _as_row(actions.table, {**twin._mapping, 'coalesced': twin.coalesced + 1})
             return _unless_dry(terms, Accepted(
                 row, twin, folded=True, waits_for=tuple(waiting[:-1])))
         cancelled = ()
@@ -323,8 +324,11 @@ def _cancel_queued(conn, row, action):
     if operations.OPERATIONS[action.operation].creates:
         values = {'status': states.ERROR, 'status_reason': f'{action.operation} cancelled'}
     _settle(conn, row, values, states.CANCELLED, action)
-    if action.pull_uuid:
-        pulls.cancel_unless_waited_for(conn, action.pull_uuid)
+    if action.pull_uuid and action.waiting_code == pulls.WAITING:
+        ended = pulls.cancel_unless_waited_for(conn, action.pull_uuid)
+        actions.update(conn, action.uuid, _cancelled_values(
+            'Cancelled while it waited for its image; nothing had been made. ' +
+            ('The pull was ended.' if ended else 'The pull goes on for others.')))
 
 
 def _request_cancel(conn, row, action):

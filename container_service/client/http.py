@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Talk to the REST API: one request, or a list page by page.
 
-It knows addresses, headers and errors, not what the answers mean; commands.py does, and wait.py
-knows how to wait for an action.
+It knows addresses, headers and errors, not what the answers mean; commands.py does.  asking.py
+knows when to ask again for a change, and wait.py how to wait for an action.
 """
 
 import urllib.parse
@@ -28,6 +28,7 @@ class ClientError(Exception):
     """Base of what goes wrong between here and the service; its text is for the user."""
     hint = None
     request_id = None
+    code = None                 # the service's stable name of the error, when it was the service
     transient = False           # whether the same request may well succeed a little later
     retry_after = None          # seconds the service asks to wait before
 
@@ -91,24 +92,27 @@ class Client:
     def delete(self, path, params=None, **timeouts):
         return self.request('DELETE', path, params=params, **timeouts)
 
-    def request(self, method, path, *, params=None, body=None, connect_seconds=CONNECT_SECONDS,
-                read_seconds=READ_SECONDS):
+    def request(self, method, path, **details):
         """Send one request and return the object it is answered with, or None.
 
         Raises a ClientError.  Never tries again by itself: only the caller knows whether asking
-        twice is harmless.
+        twice is harmless; asking.py does.
         """
+        return self.exchange(method, path, **details)[0]
+
+    def exchange(self, method, path, *, params=None, body=None, headers=None,
+                 connect_seconds=CONNECT_SECONDS, read_seconds=READ_SECONDS):
+        """As ``request``, but return the headers of the answer too."""
         try:
             response = self._adapter.request(
-                f'/v1/{path}', method, params=_query(params), json=body, raise_exc=False,
-                timeout=(connect_seconds, read_seconds))
+                f'/v1/{path}', method, params=_query(params), json=body, headers=headers or {},
+                raise_exc=False, timeout=(connect_seconds, read_seconds))
         except ksa_exceptions.ClientException as exc:
             raise _connection_error(self.endpoint, method, exc) from exc
         if response.status_code >= 400:
             raise _api_error(self.endpoint, response)
-        if not response.content:
-            return None
-        return _json_object(self.endpoint, response)
+        answer = _json_object(self.endpoint, response) if response.content else None
+        return answer, response.headers
 
     def pages(self, path, key, params=None, limit=None):
         """Return (items, more): the list under ``key`` over all pages, or its first ``limit``.

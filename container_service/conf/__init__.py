@@ -107,7 +107,7 @@ CONDUCTOR_OPTS = [
         help='Seconds that operations may take from their first claim, where the default is '
              'not wanted, such as create:7200,stop:300.'),
     cfg.FloatOpt(
-        'probe_interval', default=5.0, min=0.1,
+        'probe_interval', default=3.0, min=0.1,
         help='Seconds between looks whether an engine answers.'),
     cfg.FloatOpt(
         'parked_interval', default=1.0, min=0.05,

@@ -93,17 +93,18 @@ def ended_but_waited_for(conn):
 
 
 def cancel_unless_waited_for(conn, uuid):
-    """Ask a pull to end when nobody waits for it any more."""
+    """Ask a pull to end when nobody waits for it any more.  Returns whether that was so."""
     # Locked by a statement of its own: who joins it at the same time is seen by the next one.
     conn.execute(sa.select(table.c.id).where(table.c.uuid == uuid).with_for_update())
     a = actions.table.c
     waited_for = sa.exists().where(
         a.pull_uuid == uuid, a.status == states.QUEUED, a.waiting_code == WAITING)
-    update(conn, uuid, {'cancel_requested_at': now(), 'runnable_at': None, 'live_key': None,
+    dropped = update(conn, uuid, {'cancel_requested_at': now(), 'runnable_at': None, 'live_key': None,
                         'status': states.CANCELLED, 'finished_at': now()},
            table.c.status == states.QUEUED, ~waited_for)
-    update(conn, uuid, {'cancel_requested_at': now(), 'status': states.CANCELLING},
-           table.c.status == states.ACTION_RUNNING, ~waited_for)
+    return dropped or update(
+        conn, uuid, {'cancel_requested_at': now(), 'status': states.CANCELLING},
+        table.c.status == states.ACTION_RUNNING, ~waited_for)
 
 
 def abandoned(conn):

@@ -52,7 +52,7 @@ from container_service.states import (
 
 CONNECT_SECONDS = 3
 READ_SECONDS = 30
-PROBE_SECONDS = 3
+PROBE_SECONDS = 2
 POST_MORTEM_LINES = 20
 PULL_STALL_SECONDS = 60          # a pull that says nothing for so long has failed
 WAIT_SLICE_SECONDS = 5           # how long one look at an ending container may block

@@ -3,6 +3,8 @@
 
 import pecan
 
+from container_service import exceptions
+from container_service import lifecycle
 from container_service import operations
 from container_service import states
 from container_service.api import types
