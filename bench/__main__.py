@@ -10,13 +10,14 @@ import sys
 
 from container_service import concurrency
 
+# What kind of threads there are is decided before anything else is imported.
 concurrency.choose()
 
-from bench import accept
-from bench import deployment
-from bench import engine
-from bench import load
-from bench import report
+from bench import accept  # noqa: E402
+from bench import deployment  # noqa: E402
+from bench import engine  # noqa: E402
+from bench import load  # noqa: E402
+from bench import report  # noqa: E402
 
 _PARTS = {'accept': accept.measure, 'engine': engine.measure}
 
@@ -25,19 +26,19 @@ def _options():
     parser = argparse.ArgumentParser(
         prog='tools/bench.sh', description='What the service costs above its floor, as ratios.')
     parser.add_argument('--only', choices=sorted(_PARTS), help='this part only')
-    parser.add_argument('--rounds', type=int, help='of each comparison (5; quick: 2)')
+    parser.add_argument('--rounds', type=int, help='of each comparison (7; quick: 2)')
     parser.add_argument('--quick', action='store_true',
                         help='a look in about a minute; too little to quote')
     parser.add_argument('--json', metavar='FILE', help='write the numbers there too, - for stdout')
     parser.add_argument('--connections', type=int, default=8, help='requests at a time (8)')
-    parser.add_argument('--requests', type=int, help='accepted in each round (1000; quick: 300)')
+    parser.add_argument('--requests', type=int, help='accepted in each round (500; quick: 300)')
     parser.add_argument('--threads', type=int, default=32, help='of each server process (32)')
     parser.add_argument('--processes', type=int, default=2, help='of gunicorn (2)')
     parser.add_argument('--containers', type=int, help='in each round (32; quick: 8)')
     parser.add_argument('--image', default=os.environ.get('CS_TEST_IMAGE'),
                         help='on the engine already; has a command sleep')
     options = parser.parse_args()
-    for name, quick, thorough in (('rounds', 2, 5), ('requests', 300, 1000),
+    for name, quick, thorough in (('rounds', 2, 7), ('requests', 300, 500),
                                   ('containers', 8, 32)):
         if getattr(options, name) is None:
             setattr(options, name, quick if options.quick else thorough)
