@@ -433,32 +433,36 @@ def _write(db, claim, values):
 
 
 def succeed(db, claim, observed):
-    """End an action as succeeded, with what the driver observed.  Raises Fenced."""
-    _finish(db, claim, states.SUCCEEDED, {**observation(observed), 'status_reason': None})
+    """End an action as succeeded, with what the driver observed.
+
+    Returns whether another action of the container is next.  Raises Fenced.
+    """
+    return _finish(db, claim, states.SUCCEEDED,
+                   {**observation(observed), 'status_reason': None})
 
 
 def fail(db, claim, error, observed=None, status=states.UNKNOWN, post_mortem=None):
     """End an action as failed and skip what depended on it.  Raises Fenced.
 
     ``error`` is a dict of code, title, detail, stage, retriable and hint.  The container gets
-    what was observed on the engine; ``status`` where nothing could be.
+    what was observed on the engine; ``status`` where nothing could be.  Returns as ``succeed``.
     """
     values = observation(observed) if observed is not None else {'status': status}
     values['status_reason'] = error['detail']
-    _finish(db, claim, states.FAILED, values, error=error, post_mortem=post_mortem)
+    return _finish(db, claim, states.FAILED, values, error=error, post_mortem=post_mortem)
 
 
 def end_cancelled(db, claim, observed, error):
     """End an action as cancelled, its effect undone or never made.  Raises Fenced.
 
-    ``observed`` None means that nothing is left on the engine.
+    ``observed`` None means that nothing is left on the engine.  Returns as ``succeed``.
     """
     if observed is None:
         values = {'status': states.ERROR, 'engine_id': None, 'addresses': {},
                   'status_reason': f'{claim.operation.name} cancelled'}
     else:
         values = observation(observed)
-    _finish(db, claim, states.CANCELLED, values, error=error)
+    return _finish(db, claim, states.CANCELLED, values, error=error)
 
 
 def observation(observed):
@@ -481,17 +485,20 @@ def _finish(db, claim, status, values, **about):
                 {'status': status, 'finished_at': now(), 'progress': None, **about},
                 actions.of_claim(claim.uuid)):
             raise exceptions.Fenced(container=uuid)
-        _settle(conn, row, values, status, action)
-        return True
+        return _settle(conn, row, values, status, action)
 
     def landed(conn):
-        return actions.find(conn, _a.claim_uuid == claim.uuid, _a.status == status)
+        # Whether another is next was in the answer that was lost; a look more does no harm.
+        return actions.find(conn, _a.claim_uuid == claim.uuid, _a.status == status) and True
 
-    db.transact(unit, landed)
+    return db.transact(unit, landed)
 
 
 def _settle(conn, row, values, status, ended):
-    """After an action ended: skip what depended on it, then say what the container is now."""
+    """After an action ended: skip what depended on it, then say what the container is now.
+
+    Returns whether another action is next.
+    """
     waiting = actions.unfinished(conn, CONTAINER, row.uuid)
     if status != states.SUCCEEDED:
         waiting = _skip(conn, waiting, ended, status)
@@ -508,6 +515,7 @@ def _settle(conn, row, values, status, ended):
     if real == states.DELETED:
         values.update(live_name=None, deleted_at=now())
     containers.update(conn, row.uuid, values)
+    return head is not None
 
 
 def _skip(conn, waiting, cause, status):

@@ -11,6 +11,9 @@ EXIT_CANCELLED = 3
 EXIT_TIMED_OUT = 4
 EXIT_SKIPPED = 5
 EXIT_INTERRUPTED = 6
+EXIT_SIGINT = 130
+
+_LOG_LINES = 5              # of a container that failed
 
 EXIT_CODES = (
     (EXIT_SUCCESS, 'success; without --poll: accepted'),
@@ -20,6 +23,7 @@ EXIT_CODES = (
     (EXIT_TIMED_OUT, '--poll-timeout is over; the action goes on'),
     (EXIT_SKIPPED, 'the action never ran because one before it did not succeed'),
     (EXIT_INTERRUPTED, 'the action was interrupted; its outcome is unknown'),
+    (EXIT_SIGINT, 'Ctrl-C; what was accepted goes on'),
 )
 
 _OF_STATUS = {SUCCEEDED: EXIT_SUCCESS, FAILED: EXIT_FAILED, CANCELLED: EXIT_CANCELLED,
@@ -57,16 +61,35 @@ def of_action(action):
     lines = [f'{first}: {detail}' if detail else first]
     if error.get('hint'):
         lines.append(f'hint: {error["hint"]}')
+    log = (action.get('post_mortem') or {}).get('log') or []
+    lines += [f'log: {words.printable(line)}' for line in log[-_LOG_LINES:]]
     return lines + [f'action: {action["uuid"]}']
 
 
-def of_timeout(timed_out):
+def of_cancel(action):
+    """Lines that tell that an action ended otherwise than cancelled; none if it did not."""
+    if action['status'] == CANCELLED:
+        return []
+    if action['status'] == SUCCEEDED:
+        return [f'{title(action)} was not cancelled: it succeeded first',
+                f'action: {action["uuid"]}']
+    return [f'{title(action)} was not cancelled', *of_action(action)]
+
+
+def of_timeout(action, trouble=None):
     """Lines that tell that an action goes on, and how to look at it again."""
-    action = timed_out.action
     lines = [f'{title(action)} has not ended yet (it is {action["status"]}); it goes on.']
-    if timed_out.trouble:
-        lines.append(f'last attempt to look: {timed_out.trouble}')
+    if trouble:
+        lines.append(f'last attempt to look: {trouble}')
     return lines + [look_again(action)]
+
+
+def left_alone(action):
+    """Lines that tell that an action is not waited for any longer."""
+    lines = [f'Not waiting any longer; {title(action)} goes on.', look_again(action)]
+    if action.get('cancellable'):
+        lines.append(cancel_it(action))
+    return lines
 
 
 def of_error(error, what=None):
@@ -90,3 +113,7 @@ def title(action):
 
 def look_again(action):
     return f'look again: container-service action show {action["uuid"]}'
+
+
+def cancel_it(action):
+    return f'cancel it: container-service action cancel {action["uuid"]}'

@@ -7,12 +7,16 @@ Never anything but a terminal: what is redirected gets the result only.
 import os
 import time
 
+from container_service.client import wait
 from container_service.client import words
 from container_service.states import QUEUED
 
 
 def on(stream):
-    """A context manager with ``show(action)`` and ``trouble(error)``."""
+    """A context manager with ``show(action)`` and ``trouble(error)``.
+
+    Its ``wait_seconds`` are how long the service may take to tell something new.
+    """
     if stream.isatty() and os.environ.get('TERM') != 'dumb':
         return _Terminal(stream)
     return _Nothing()
@@ -25,21 +29,24 @@ def line(action):
     waiting = action.get('waiting') or {}
     progress = action.get('progress') or {}
     doing = action['status'] if action['status'] == QUEUED else action.get('stage')
-    if waiting.get('detail'):
-        doing = f'{doing or action["status"]}, {waiting["detail"]}'
-    elif progress.get('image'):
+    if progress.get('image') and waiting.get('code') in (None, 'working', 'shared_pull'):
         doing = words.pulling(progress)
+    # That a conductor is at it goes without saying.
+    elif waiting.get('detail') and waiting.get('code') != 'working':
+        doing = f'{doing or action["status"]}, {waiting["detail"]}'
     return f'{what} {subject}: {doing or action["status"]}'
 
 
 class _Nothing:
+    wait_seconds = wait.LONGEST_WAIT_SECONDS
+
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         pass
 
-    def show(self, action):
+    def show(self, action, before=''):
         pass
 
     def trouble(self, error):
@@ -48,6 +55,8 @@ class _Nothing:
 
 class _Terminal:
     """A line that turns, with a bar while an image is pulled; it leaves nothing behind."""
+
+    wait_seconds = 1
 
     def __init__(self, stream):
         # Here, not above: only who waits at a terminal pays for the import.
@@ -61,7 +70,6 @@ class _Terminal:
         self._spinner = spinner.Spinner('dots')
         self._live = live.Live(console=console.Console(file=stream), transient=True)
         self._started = time.monotonic()
-        self._last = None
 
     def __enter__(self):
         self._live.start()
@@ -70,9 +78,8 @@ class _Terminal:
     def __exit__(self, *_):
         self._live.stop()
 
-    def show(self, action):
-        self._last = action
-        self._draw(line(action), action.get('progress') or {})
+    def show(self, action, before=''):
+        self._draw(before + line(action), action.get('progress') or {})
 
     def trouble(self, error):
         self._draw(f'{error} Trying again.', {})

@@ -2,7 +2,7 @@
 """``container-service``: the application around the commands.
 
 It finds the command, sets up the client, and turns what goes wrong into words on standard error
-and an exit code.  The commands are in commands.py.
+and an exit code.  The list of commands is in commands.py.
 """
 
 import argparse
@@ -16,13 +16,13 @@ from cliff import app
 from cliff import commandmanager
 from cliff import help
 
+from container_service.client import base
 from container_service.client import commands
 from container_service.client import http
 from container_service.client import outcomes
 
 NAME = 'container-service'
 DESCRIPTION = 'Run containers on the engines of a container_service.'
-_EXIT_SIGINT = 130
 _EXIT_SIGPIPE = 141
 
 
@@ -37,7 +37,7 @@ class Clients:
         try:
             return http.Client(self._options.endpoint)
         except ValueError as exc:
-            raise commands.UsageError(f'Endpoint {exc}.') from exc
+            raise base.UsageError(f'Endpoint {exc}.') from exc
 
 
 class Shell(app.App):
@@ -82,8 +82,8 @@ class Shell(app.App):
             _drop(self.stdout)
             return _EXIT_SIGPIPE
         except KeyboardInterrupt:
-            return _EXIT_SIGINT
-        except commands.UsageError as exc:
+            return outcomes.EXIT_SIGINT
+        except base.UsageError as exc:
             self._say(str(exc))
             return outcomes.EXIT_USAGE
         except http.ClientError as exc:
@@ -157,7 +157,7 @@ class Shell(app.App):
 class Help(help.HelpCommand):
     """Show this help, or that of a command."""
 
-    get_epilog = commands.Command.get_epilog
+    get_epilog = base.Command.get_epilog
 
     def take_action(self, parsed_args):
         if not parsed_args.cmd:
@@ -195,7 +195,7 @@ def _command_lines(shell):
 def _exit_code_lines():
     yield 'exit status:'
     for code, meaning in outcomes.EXIT_CODES:
-        yield f'  {code}  {meaning}'
+        yield f'{code:>3}  {meaning}'
     yield f'\n{NAME} COMMAND --help shows the options of a command.'
 
 

@@ -13,6 +13,8 @@ from container_service import operations
 # Where a command is called otherwise than its operation, as users of Docker expect.
 CLI_NAMES = {'reboot': 'restart', 'execute': 'exec'}
 
+_TIME_UNITS = (('d', 86400), ('h', 3600), ('m', 60), ('s', 1))
+
 
 def cli_name(operation_name):
     """The command that asks for an operation."""
@@ -61,13 +63,35 @@ def moment(text):
 def ago(text, now):
     """How long before ``now`` (an aware datetime) a time was."""
     try:
-        seconds = (now - _parse(text)).total_seconds()
+        seconds = age(text, now)
     except ValueError:
         return text
-    for unit, size in (('d', 86400), ('h', 3600), ('m', 60), ('s', 1)):
+    for unit, size in _TIME_UNITS:
         if seconds >= size:
             return f'{int(seconds // size)}{unit} ago'
     return 'just now'
+
+
+def age(text, now):
+    """Seconds that a time is before ``now``, an aware datetime.  Raises ValueError."""
+    return (now - _parse(text)).total_seconds()
+
+
+def span(seconds):
+    """A length of time in its two largest units; parts of a second do not matter."""
+    seconds = max(0, int(seconds))
+    parts = []
+    for unit, size in _TIME_UNITS:
+        count, seconds = divmod(seconds, size)
+        parts.append(f'{count}{unit}')
+    first = next((i for i, part in enumerate(parts) if part[:-1] != '0'), len(parts) - 1)
+    shown = [part for part in parts[first:first + 2] if part[:-1] != '0']
+    return ' '.join(shown) or '0s'
+
+
+def printable(text):
+    """Text of a container without what a terminal would obey."""
+    return ''.join(c if c.isprintable() else ' ' if c == '\t' else '?' for c in text)
 
 
 def size(byte_count):
@@ -121,6 +145,12 @@ def _detail(value):
     return value.get('detail') or value.get('title') or value.get('code') or ''
 
 
+def _allowance(value):
+    if 'used' not in value:
+        return f'at most {value.get("limit")}'
+    return f'{value["used"]} of {value.get("limit")}'
+
+
 def _restart_policy(value):
     if not isinstance(value, dict):
         return str(value)
@@ -145,5 +175,6 @@ def _brief(value):
 _SPECIAL = {
     'addresses': _addresses, 'command': _words, 'entrypoint': _words, 'error': _detail,
     'operation': cli_name, 'progress': _progress, 'restart_policy': _restart_policy,
+    'unfinished_actions': _allowance, 'unfinished_actions_per_container': _allowance,
     'waiting': _detail,
 }

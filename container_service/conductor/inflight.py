@@ -68,9 +68,9 @@ class Lanes:
 class InFlight:
     """Works on at most ``workers`` containers at a time.
 
-    ``work(container_uuid)`` carries out one action and returns whether it found one; it calls
-    ``admit`` before it begins.  ``pick(leave_out)`` names the next container that has something
-    to do, or None.  ``bays()`` is the number of bays this conductor serves.
+    ``work(container_uuid)`` carries out one action, if there is one, and returns whether another
+    is next; it calls ``admit`` before it begins.  ``pick(leave_out)`` names the next container
+    that has something to do, or None.  ``bays()`` is the number of bays this conductor serves.
     """
 
     def __init__(self, executor, workers, work, pick, bays=lambda: 1, policy=QUEUE):
@@ -170,13 +170,13 @@ class InFlight:
 
     def _drain(self, container_uuid):
         while True:
-            found = self._work(container_uuid)
+            more = self._work(container_uuid)
             with self._condition:
                 slot = self._slots[container_uuid]
                 slot.bay = None
                 if self._stopping:
                     return
-                if not found and not slot.again:
+                if not more and not slot.again:
                     return
                 slot.again = False
 

@@ -36,7 +36,7 @@ class Puller:
             return None
 
     def work(self, pull_uuid):
-        """Claim and carry out a pull; False when it is not to be had."""
+        """Claim and carry out a pull; there is never another one behind it."""
         incarnation = self._lease.uuid
         if not self._lease.holds(incarnation):
             return False
@@ -54,7 +54,7 @@ class Puller:
         except (exceptions.Fenced, exceptions.DatabaseUnavailable):
             # The sweep frees it, and whoever claims it next goes on where the engine stands.
             LOG.warning('The pull of %s is left to others.', claim.pull.image)
-        return True
+        return False
 
     def _pull(self, claim, attempt):
         pull = claim.pull

@@ -46,7 +46,7 @@ class Runner:
         self._pull = pull
 
     def work(self, container_uuid):
-        """Claim and carry out the next action of a container; False when there is none."""
+        """Claim and carry out the next action of a container; returns whether another is next."""
         incarnation = self._lease.uuid
         if not self._lease.holds(incarnation):
             return False
@@ -66,11 +66,11 @@ class Runner:
             claim.action.timeout_seconds or self._limit(claim.operation))
         try:
             with self._watch.over(attempt):
-                self._carry_out(claim, attempt)
+                return self._carry_out(claim, attempt)
         except exceptions.Fenced:
             LOG.warning('Action %s was taken over while it ran here; leaving it alone.',
                         claim.action.uuid)
-        return True
+            return False
 
     def _limit(self, op):
         """Seconds that an operation may take."""
@@ -90,19 +90,20 @@ class Runner:
         except exceptions.Fenced:
             raise
         except exceptions.ImageAbsent:
-            self._end(claim, lambda: self._pull(lifecycle.wait_for_pull(self._db, claim)))
+            self._pull(self._end(claim, lambda: lifecycle.wait_for_pull(self._db, claim)))
+            return False
         except exceptions.Error as exc:
             # A driver whose connection was shut says that the engine is gone; we know better.
-            self._not_done(claim, attempt, container, attempt.aborted or exc)
+            return self._not_done(claim, attempt, container, attempt.aborted or exc)
         except Exception as exc:
             LOG.exception('Action %s', action.uuid)
-            self._failed(claim, attempt, container, exceptions.Error(
+            return self._failed(claim, attempt, container, exceptions.Error(
                 f'The {action.operation} failed in a way that was not foreseen: '
                 f'{type(exc).__name__}. The log of conductor {self._lease.server} has more.'))
-        else:
-            self._engines.worked(row.bay_uuid)
-            self._end(claim, lambda: lifecycle.succeed(self._db, claim, observed))
-            LOG.info('Action %s succeeded', action.uuid)
+        self._engines.worked(row.bay_uuid)
+        more = self._end(claim, lambda: lifecycle.succeed(self._db, claim, observed))
+        LOG.info('Action %s succeeded', action.uuid)
+        return more
 
     def _drive(self, claim, attempt, container):
         if claim.action.pull_uuid:
@@ -121,11 +122,9 @@ class Runner:
         if isinstance(exc, exceptions.Fenced):
             raise exc
         if isinstance(exc, exceptions.Cancelled):
-            self._cancelled(claim, attempt, container)
-            return
+            return self._cancelled(claim, attempt, container)
         if isinstance(exc, (exceptions.EngineUnreachable, exceptions.Unavailable)):
-            self._park(claim, exc)
-            return
+            return self._park(claim, exc)
         attempts = claim.action.attempts
         if getattr(exc, 'retriable', False) and (
                 attempts < self._conf.max_attempts or claim.operation.name == 'delete'):
@@ -135,8 +134,8 @@ class Runner:
                      exc.detail)
             self._end(claim, lambda: lifecycle.requeue(
                 self._db, claim, 'retrying', f'Attempt {attempts} failed: {exc.detail}', delay))
-            return
-        self._failed(claim, attempt, container, exc)
+            return False
+        return self._failed(claim, attempt, container, exc)
 
     def _park(self, claim, exc):
         """The engine does not answer: wait for it without holding a thread."""
@@ -144,6 +143,7 @@ class Runner:
         self._engines.failed(claim.container.bay_uuid, exc.detail)
         self._end(claim, lambda: lifecycle.requeue(
             self._db, claim, exc.code, exc.detail, self._conf.parked_interval, parked=True))
+        return False
 
     def _cancelled(self, claim, attempt, container):
         """Undo what a cancelled action has half made, then end it as cancelled."""
@@ -160,15 +160,14 @@ class Runner:
                 observed = driver.observe(container)
                 detail = 'Cancelled before it was tried again.'
         except exceptions.EngineUnreachable as exc:
-            self._park(claim, exc)      # the request to cancel stays
-            return
+            return self._park(claim, exc)      # the request to cancel stays
         target = claim.operation.target_for(claim.action.params, None)
         if observed is not None and observed.status == target:
-            self._end(claim, lambda: lifecycle.succeed(self._db, claim, observed))
-            return
+            return self._end(claim, lambda: lifecycle.succeed(self._db, claim, observed))
         error = lifecycle.as_error(exceptions.Cancelled(detail), stage)
-        self._end(claim, lambda: lifecycle.end_cancelled(self._db, claim, observed, error))
-        LOG.info('Action %s was cancelled', claim.action.uuid)
+        LOG.info('Action %s is cancelled', claim.action.uuid)
+        return self._end(
+            claim, lambda: lifecycle.end_cancelled(self._db, claim, observed, error))
 
     @staticmethod
     def _plain(attempt):
@@ -189,9 +188,9 @@ class Runner:
         except exceptions.Error as again:
             LOG.warning('Cannot observe container %s: %s', container.uuid, again)
         error = lifecycle.as_error(exc, attempt.stage)
-        self._end(claim, lambda: lifecycle.fail(
-            self._db, claim, error, observed, status, post_mortem))
         LOG.info('Action %s failed: %s', claim.action.uuid, exc.detail)
+        return self._end(claim, lambda: lifecycle.fail(
+            self._db, claim, error, observed, status, post_mortem))
 
     def _end(self, claim, write):
         """Write the outcome, again and again while the database is down and the lease holds.

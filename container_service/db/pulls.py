@@ -99,9 +99,9 @@ def cancel_unless_waited_for(conn, uuid):
     a = actions.table.c
     waited_for = sa.exists().where(
         a.pull_uuid == uuid, a.status == states.QUEUED, a.waiting_code == WAITING)
-    dropped = update(conn, uuid, {'cancel_requested_at': now(), 'runnable_at': None, 'live_key': None,
-                        'status': states.CANCELLED, 'finished_at': now()},
-           table.c.status == states.QUEUED, ~waited_for)
+    dropped = update(conn, uuid, {
+        'status': states.CANCELLED, 'cancel_requested_at': now(), 'runnable_at': None,
+        'live_key': None, 'finished_at': now()}, table.c.status == states.QUEUED, ~waited_for)
     return dropped or update(
         conn, uuid, {'cancel_requested_at': now(), 'status': states.CANCELLING},
         table.c.status == states.ACTION_RUNNING, ~waited_for)

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import os
+import socket
 import socketserver
 import threading
 from unittest import mock
@@ -17,6 +18,7 @@ from container_service.client import http
 from container_service.client import shell
 
 UUID = '11111111-2222-4333-8444-555555555555'
+LOST = object()
 OTHER_UUID = '66666666-2222-4333-8444-555555555555'
 
 
@@ -30,7 +32,10 @@ class Request:
 
 
 class Stub:
-    """Answers what ``answer`` was told; a context manager that serves while it is open."""
+    """Answers what ``answer`` was told; a context manager that serves while it is open.
+
+    The body LOST breaks the connection instead.
+    """
 
     def __init__(self):
         self.requests = []
@@ -72,6 +77,9 @@ class Stub:
             (404, {'errors': [{'status': 404, 'detail': f'Stub: nothing at {request.path}.'}]},
              {})]
         status, body, headers = answers.pop(0) if len(answers) > 1 else answers[0]
+        if body is LOST:
+            environ['stub.connection'].shutdown(socket.SHUT_RDWR)
+            return []
         start_response(f'{status} Stub', [('Content-Type', 'application/json'),
                                           *headers.items()])
         if body is None:
@@ -84,6 +92,9 @@ class _Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
 
 
 class _Handler(simple_server.WSGIRequestHandler):
+    def get_environ(self):
+        return {**super().get_environ(), 'stub.connection': self.connection}
+
     def log_message(self, *_):
         pass
 
@@ -104,8 +115,11 @@ def action(status='queued', operation='stop', name='web', **more):
     return {
         'uuid': UUID, 'operation': operation, 'status': status, 'container_uuid': OTHER_UUID,
         'container_name': name, 'bay_uuid': None, 'project_id': 'p', 'user_id': 'u',
-        'request_id': 'req-1', 'stage': None, 'progress': None, 'waiting': None,
-        'conductor': None, 'attempts': 0, 'parameters': {}, 'error': None,
+        'request_id': 'req-1', 'stage': None, 'progress': None, 'position': None,
+        'waiting': None, 'liveness': None, 'conductor': None, 'attempts': 0, 'parameters': {},
+        'error': None, 'caused_by': None, 'coalesced': 0, 'cancellable': False,
+        'cancel_requested_at': None, 'on_predecessor_failure': 'skip', 'timeout_seconds': None,
+        'deadline_at': None, 'post_mortem': None,
         'created_at': '2026-11-20T05:25:59+00:00', 'started_at': None, 'progress_at': None,
         'finished_at': None, 'links': [], **more}
 
@@ -132,10 +146,10 @@ class Terminal(io.StringIO):
         return True
 
 
-def run(endpoint, *argv, err=None):
+def run(endpoint, *argv, stdin=None, out=None, err=None):
     """Run the command line against an endpoint, in this process."""
-    out, err = io.StringIO(), err or io.StringIO()
+    out, err, stdin = out or io.StringIO(), err or io.StringIO(), stdin or io.StringIO()
     with (mock.patch.dict(os.environ, {http.ENDPOINT_VARIABLE: endpoint, 'COLUMNS': '200'}),
           contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)):
-        code = shell.Shell(stdout=out, stderr=err).run(list(argv))
+        code = shell.Shell(stdin=stdin, stdout=out, stderr=err).run(list(argv))
     return Result(code, out.getvalue(), err.getvalue())

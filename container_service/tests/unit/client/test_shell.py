@@ -17,6 +17,7 @@ from container_service.client import words
 from container_service.tests.unit.client import stub
 
 ACTION = f'/v1/actions/{stub.UUID}'
+WAIT = f'{ACTION}/wait'
 
 
 class ShellTest(unittest.TestCase):
@@ -217,7 +218,7 @@ class PollTest(ShellTest):
         """Run ``stop web --poll`` while the action goes through these states."""
         self.accept('/v1/containers/web/stop')
         for state in states:
-            self.service.answer('GET', ACTION, state)
+            self.service.answer('GET', WAIT, state)
         return self.run_cli('stop', 'web', '--poll', *argv, **kwargs)
 
     def test_success_says_nothing_but_the_action(self):
@@ -257,24 +258,24 @@ class PollTest(ShellTest):
 
     def test_poll_timeout_implies_poll(self):
         self.accept('/v1/containers/web/stop')
-        self.service.answer('GET', ACTION, stub.action('succeeded'))
+        self.service.answer('GET', WAIT, stub.action('succeeded'))
         self.stdout('stop', 'web', '--poll-timeout', '9')
-        self.assertEqual(1, len(self.service.asked('GET', ACTION)))
+        self.assertEqual(1, len(self.service.asked('GET', WAIT)))
 
     def test_a_passing_outage_is_not_seen(self):
-        self.service.fail('GET', ACTION, 503, {'Retry-After': '0'}, detail='Busy.')
+        self.service.fail('GET', WAIT, 503, {'Retry-After': '0'}, detail='Busy.')
         result = self.poll(stub.action('succeeded'))
         self.assertEqual((0, ''), (result.code, result.err))
 
     def test_an_error_while_waiting_names_the_action(self):
-        self.service.fail('GET', ACTION, 403, detail='Not yours.')
+        self.service.fail('GET', WAIT, 403, detail='Not yours.')
         result = self.poll()
         self.assertEqual(1, result.code)
         self.assertIn('stop of web: Not yours.', result.err)
         self.assertIn(stub.UUID, result.err)
 
     def test_interrupting_the_wait_says_that_it_goes_on(self):
-        with mock.patch.object(wait, '_state_after', side_effect=KeyboardInterrupt):
+        with mock.patch.object(wait, '_answers', side_effect=KeyboardInterrupt):
             result = self.poll()
         self.assertEqual((130, ''), (result.code, result.out))
         self.assertIn('stop of web goes on', result.err)
@@ -283,8 +284,8 @@ class PollTest(ShellTest):
         other = '77777777-2222-4333-8444-555555555555'
         self.accept('/v1/containers/a/stop', name='a')
         self.service.answer('POST', '/v1/containers/b/stop', {**stub.action(), 'uuid': other})
-        self.service.answer('GET', ACTION, stub.action('skipped', name='a'))
-        self.service.answer('GET', f'/v1/actions/{other}', stub.action('failed', name='b'))
+        self.service.answer('GET', WAIT, stub.action('skipped', name='a'))
+        self.service.answer('GET', f'/v1/actions/{other}/wait', stub.action('failed', name='b'))
         result = self.run_cli('stop', 'a', 'b', '--poll', '-f', 'value', '-c', 'status')
         self.assertEqual((1, 'skipped\nfailed\n'), (result.code, result.out))
 
@@ -362,7 +363,7 @@ class CreateTest(ShellTest):
         self.assertEqual({'run': ['true']}, self.the_request().query)
 
     def test_a_failed_pull(self):
-        self.service.answer('GET', ACTION, stub.action(
+        self.service.answer('GET', WAIT, stub.action(
             'failed', operation='create', error={'detail': 'manifest unknown', 'stage': 'pulling',
                                                  'hint': 'Check the name.'}))
         result = self.run_cli('create', '--poll', 'nope')
@@ -435,8 +436,8 @@ class ListTest(ShellTest):
         self.assertIn(' restart ', self.stdout(
             'action', 'list', '--container', 'web', '--operation', 'restart', '--status',
             'queued'))
-        self.assertEqual({'container': ['web'], 'operation': ['reboot'], 'status': ['queued']},
-                         self.the_request().query)
+        self.assertEqual({'container': ['web'], 'operation': ['reboot'], 'status': ['queued'],
+                          'sort_dir': ['desc']}, self.the_request().query)
 
     def test_a_whole_process_is_quick(self):
         self.containers('web')
@@ -492,7 +493,8 @@ class ShowTest(ShellTest):
         self.assertNotIn('finished_at', text)
 
     def test_action_as_json_is_what_the_api_says(self):
-        action = stub.action('failed', error={'detail': 'No.', 'hint': 'Yes.'})
+        action = stub.action('failed', error={'detail': 'No.', 'hint': 'Yes.'},
+                             request_ids=['req-1', 'req-2'])
         self.service.answer('GET', ACTION, action)
         del action['links']
         self.assertEqual(action, json.loads(self.stdout('action', 'show', stub.UUID,

@@ -5,7 +5,7 @@ from container_service.client import http
 from container_service.client import wait
 from container_service.tests.unit.client import stub
 
-PATH = f'/v1/actions/{stub.UUID}'
+PATH = f'/v1/actions/{stub.UUID}/wait'
 
 
 class Clock:
@@ -61,7 +61,7 @@ class WaitTest(unittest.TestCase):
         self.service.answer('GET', PATH, stub.action('running'))
         with self.assertRaises(wait.TimedOut) as raised:
             list(self.states(seconds=5))
-        self.assertEqual('running', raised.exception.action['status'])
+        self.assertEqual('running', raised.exception.last['status'])
         self.assertIsNone(raised.exception.trouble)
         self.assertAlmostEqual(1005.0, self.clock.now)
 
