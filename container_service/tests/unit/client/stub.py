@@ -79,10 +79,9 @@ class Stub:
         status, body, headers = answers.pop(0) if len(answers) > 1 else answers[0]
         if body is LOST:
             environ['stub.connection'].shutdown(socket.SHUT_RDWR)
-            return []
         start_response(f'{status} Stub', [('Content-Type', 'application/json'),
                                           *headers.items()])
-        if body is None:
+        if body in (None, LOST):
             return []
         return [body if isinstance(body, bytes) else json.dumps(body).encode()]
 
