@@ -260,8 +260,9 @@ class TestBodies(base.ApiTestCase):
 
     def test_a_stream_without_end_is_not_read_to_its_end(self):
         stream = Stream(None)
-        answer = self.post('/v1/containers', b'', environ={
-            'wsgi.input': stream, 'wsgi.input_terminated': True}, drop=['CONTENT_LENGTH', SEEKABLE])
+        environ = {'wsgi.input': stream, 'wsgi.input_terminated': True}
+        answer = self.post('/v1/containers', b'', environ=environ,
+                           drop=['CONTENT_LENGTH', SEEKABLE])
         self.assert_refused(413, 'body_too_large', answer)
         self.assertLess(stream.read_bytes, 2 * self.conf.api.max_body_bytes)
 
