@@ -8,6 +8,7 @@ shape.
 
 import http
 import json
+import re
 
 from oslo_log import log
 from webob import acceptparse
@@ -19,10 +20,13 @@ LOG = log.getLogger(__name__)
 JSON, PROBLEM = 'application/json', 'application/problem+json'
 
 _FOREIGN = {
-    400: exceptions.Invalid, 401: exceptions.Unauthorized, 404: exceptions.NotFound,
-    406: exceptions.NotAcceptable, 415: exceptions.UnsupportedMediaType,
-    503: exceptions.Unavailable,
+    400: exceptions.Invalid, 401: exceptions.Unauthorized, 403: exceptions.Forbidden,
+    404: exceptions.NotFound, 406: exceptions.NotAcceptable,
+    415: exceptions.UnsupportedMediaType, 503: exceptions.Unavailable,
 }
+
+# Of a media range in Accept, all but its weight: "application/json; charset=utf-8" is JSON.
+_PARAMETERS = re.compile(r';\s*(?![qQ]\s*=)[^;,]*')
 
 # What a foreign failure says in headers is kept.
 _KEPT = ('allow', 'retry-after', 'www-authenticate')
@@ -42,7 +46,8 @@ class Middleware:
         def start(status, headers, exc_info=None):
             started[:] = [status, headers]
 
-        accept = acceptparse.create_accept_header(environ.get('HTTP_ACCEPT') or None)
+        accept = acceptparse.create_accept_header(
+            _PARAMETERS.sub('', environ.get('HTTP_ACCEPT', '')).strip(' ,\t') or None)
         acceptable = accept.acceptable_offers([JSON, PROBLEM])
         # Whatever is accepted, the answer is JSON: Pecan must not choose.
         environ['HTTP_ACCEPT'] = JSON
@@ -84,7 +89,7 @@ def _prefers_problem(accept, acceptable):
 def foreign(code, detail=None):
     """Our error for a status code that somebody else answered."""
     kind = _FOREIGN.get(code) or (exceptions.Invalid if code < 500 else exceptions.Error)
-    if kind.status != code:
+    if kind.status != code or '%(' in kind.message:
         detail = detail or _REASONS.get(code, f'HTTP {code}')
     error = kind(detail)
     error.status = code
@@ -103,7 +108,7 @@ def render(error, request_id, problem=False):
                    'detail': error.detail, 'request_id': request_id, 'links': []}
     if error.hint:
         content['hint'] = error.hint
-    if isinstance(error, exceptions.UnsupportedVersion):
+    if 'maximum' in error.values:
         content['min_version'] = error.values['minimum']
         content['max_version'] = error.values['maximum']
     body = json.dumps(content if problem else {'errors': [content]}).encode()

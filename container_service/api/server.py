@@ -4,6 +4,7 @@
 For many processes or TLS use a WSGI server with ``container_service.wsgi.api:application``.
 """
 
+import contextlib
 import threading
 import time
 
@@ -20,8 +21,8 @@ LOG = log.getLogger(__name__)
 # Seconds for a request to arrive completely, however slowly it drips.
 ARRIVAL = 30
 
-# Of a body that nobody wanted so much is read, lest the client miss the answer while it sends.
-_DRAIN = 2 ** 20
+# Of a body that nobody wanted, so many bytes are read, for so many seconds, after the answer.
+_DRAIN, _LINGER = 2 ** 22, 2
 
 
 class _HeaderReader(cheroot.HeaderReader):
@@ -55,18 +56,20 @@ class _Request(cheroot.HTTPRequest):
     def send_headers(self):
         # What is left unread would be taken for the next request.  Behind the last chunk there
         # may be trailers, which nobody reads.
-        if self.chunked_read or not self._drained():
+        if self.chunked_read or self.rfile.remaining:
             self.close_connection = True
         super().send_headers()
 
-    def _drained(self):
-        try:
-            for _ in range(0, _DRAIN, 65536):
-                if not self.rfile.remaining or not self.rfile.read(65536):
-                    break
-        except OSError:
-            pass
-        return not self.rfile.remaining
+    def respond(self):
+        super().respond()
+        if self.close_connection and not self.chunked_read and self.rfile.remaining:
+            # Closed while the client still sends, the connection would be reset, and the answer
+            # lost.
+            self.conn.incoming.start(_LINGER)
+            with contextlib.suppress(OSError):
+                for _ in range(0, _DRAIN, 65536):
+                    if not self.rfile.read(65536):
+                        break
 
 
 class _Incoming:
@@ -75,8 +78,8 @@ class _Incoming:
     def __init__(self, sock, pause):
         self._sock, self._pause = sock, pause
 
-    def start(self):
-        self._deadline = time.monotonic() + ARRIVAL
+    def start(self, seconds):
+        self._deadline = time.monotonic() + seconds
 
     def recv_into(self, buffer):
         left = self._deadline - time.monotonic()
@@ -97,12 +100,12 @@ class _Connection(cheroot.HTTPConnection):
     RequestHandlerClass = _Request
 
     def __init__(self, server, sock, makefile):
-        self._incoming = _Incoming(sock, server.timeout)
+        self.incoming = _Incoming(sock, server.timeout)
         super().__init__(server, sock, lambda sock, mode, size: makefile(
-            self._incoming if 'r' in mode else sock, mode, size))
+            self.incoming if 'r' in mode else sock, mode, size))
 
     def communicate(self):
-        self._incoming.start()
+        self.incoming.start(ARRIVAL)
         return super().communicate()
 
 
@@ -129,7 +132,12 @@ class Server:
             raise exceptions.Error(
                 f'Cannot listen on {self._address[0]}:{self._address[1]}: {exc}') from exc
         self._thread.start()
-        LOG.info('Listening on http://%s:%d', *self._server.bind_addr[:2])
+        LOG.info('Listening on http://%s:%d', self._address[0], self.port)
+
+    @property
+    def port(self):
+        """The port that it listens on, also where [api] port is 0, for any."""
+        return self._server.bind_addr[1]
 
     def _serve(self):
         self._server.serve()

@@ -122,7 +122,7 @@ class Memory(_Type):
     def frombasetype(self, value):
         match = None
         if not isinstance(value, (bool, float)):
-            match = re.fullmatch(r'(\d{1,15})([bkmg]?)', str(value).strip().lower())
+            match = re.fullmatch(r' *([0-9]{1,15})([bkmg]?) *', str(value).lower())
         if match is None:
             raise ValueError('must be MiB in digits, or a number with a unit such as 64m or 1g')
         size = int(match[1]) * _UNITS[match[2]]
@@ -135,15 +135,13 @@ class Cpu(_Type):
     """Cores, as a number or text."""
 
     def frombasetype(self, value):
-        try:
-            if isinstance(value, bool):
-                raise ValueError
-            cores = float(value)
-        except (TypeError, ValueError, OverflowError):
-            raise ValueError('must be a number of cores, such as 0.5') from None
-        if not 0.01 <= cores <= 1024:
+        if isinstance(value, str) and re.fullmatch(r' *([0-9]*\.)?[0-9]+ *', value):
+            value = float(value)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise ValueError('must be a number of cores, such as 0.5')
+        if not 0.01 <= value <= 1024:
             raise ValueError('must be from 0.01 to 1024 cores')
-        return cores
+        return float(value)
 
 
 class RestartPolicy(_Type):
@@ -152,10 +150,14 @@ class RestartPolicy(_Type):
     def frombasetype(self, value):
         if not isinstance(value, dict) or set(value) - {'Name', 'MaximumRetryCount'}:
             raise ValueError('must be an object with Name and MaximumRetryCount')
-        name = value.get('Name') or 'no'
+        name, count = value.get('Name'), value.get('MaximumRetryCount')
+        name = 'no' if name in (None, '') else name
         if name not in ('no', 'always', 'on-failure', 'unless-stopped'):
             raise ValueError('Name must be no, always, on-failure or unless-stopped')
-        count = operations.integer(value.get('MaximumRetryCount') or 0)
+        try:
+            count = 0 if count in (None, '') else operations.integer(count)
+        except ValueError as exc:
+            raise ValueError(f'MaximumRetryCount {exc}') from None
         if not 0 <= count <= 1000:
             raise ValueError('MaximumRetryCount must be from 0 to 1000')
         if count and name != 'on-failure':

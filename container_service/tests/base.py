@@ -16,6 +16,7 @@ from container_service import states
 from container_service.db import actions
 from container_service.db import bays
 from container_service.db import containers
+from container_service.db import migration
 from container_service.db import models
 from container_service.db.base import now
 from container_service.drivers import base as drivers
@@ -157,4 +158,37 @@ class DatabaseTestCase(RecordsMixin, TestCase):
     def setUp(self):
         super().setUp()
         self.conf = self.useFixture(fixtures.Conf()).conf
-        self.db = self.useFixture(fixtures.SqliteDatabase(self.conf)).db
+        self.db = self.make_database()
+
+    def make_database(self):
+        return self.useFixture(fixtures.SqliteDatabase(self.conf)).db
+
+
+class ServerDatabaseMixin:
+    """Puts a DatabaseTestCase on a server: one database per class, empty for each test.
+
+    ``kind`` is mysql or postgresql.
+    """
+
+    kind = None
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        conf = fixtures.Conf()
+        conf.setUp()
+        cls.addClassCleanup(conf.cleanUp)
+        database = fixtures.Database(conf.conf, cls.kind)
+        database.setUp()
+        cls.addClassCleanup(database.cleanUp)
+        migration.sync(database.db)
+        cls.database = database.db
+
+    def make_database(self):
+        def unit(conn):
+            for table in models.metadata.sorted_tables:
+                if table is not models.settings:
+                    conn.execute(table.delete())
+
+        self.database.transact(unit)
+        return self.database

@@ -183,6 +183,7 @@ def lost_commit(db, landed, times=1):
             lost.append(conn)
             if landed:
                 conn.connection.commit()
+            conn.invalidate()
             raise db_exc.DBConnectionError('server has gone away')
 
     event.listen(db.engine, 'commit', lose)

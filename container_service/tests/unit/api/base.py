@@ -53,6 +53,10 @@ class ApiTestCase(base.DatabaseTestCase):
         # Registers what oslo.messaging itself registers with the global object only.
         self.useFixture(conffixture.ConfFixture(self.conf))
         self.bus = rpc.transport(self.conf, 'fake://')
+        self.build()
+
+    def build(self):
+        """Make the application, anew when ``strategy`` has changed."""
         with (mock.patch.dict(auth.STRATEGIES, none=self.strategy),
               mock.patch.object(root, 'RootController', wraps=root.RootController) as made):
             self.app = app.build(self.conf, self.db, self.bus)
@@ -60,10 +64,11 @@ class ApiTestCase(base.DatabaseTestCase):
         self.api = webtest.TestApp(self.app)
 
     def call(self, method, path, body=None, *, version=None, headers=None, persona=None,
-             project=None, environ=None):
+             project=None, environ=None, drop=()):
         """Make a request and return the answer, whatever it is.
 
-        ``body`` is JSON, or bytes as they are.
+        ``body`` is JSON, or bytes as they are.  ``environ`` is added to what the server says,
+        and ``drop`` is taken from it.
         """
         headers = dict(headers or {})
         if version:
@@ -75,8 +80,10 @@ class ApiTestCase(base.DatabaseTestCase):
         if body is not None:
             headers.setdefault('Content-Type', 'application/json')
         request = webtest.TestRequest.blank(
-            path, {'HTTP_HOST': 'localhost:9517', **(environ or {})}, method=method, body=raw,
-            headers=headers)
+            path, {'HTTP_HOST': 'localhost:9517'}, method=method, body=raw, headers=headers)
+        request.environ.update(environ or {})
+        for name in drop:
+            del request.environ[name]
         answer = self.api.do_request(request, expect_errors=True)
         self.assert_headers(answer)
         if answer.status_int >= 400:

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The HTTP server itself, over real connections."""
+
+import contextlib
+import json
+import resource
+import socket
+
+from container_service import exceptions
+from container_service.api import server
+from container_service.tests import base
+from container_service.tests.unit.api import base as api
+
+CREATE = b'{"image": "i", "name": "c1"}'
+
+
+class Connection:
+    """A socket, and the answers that come over it."""
+
+    def __init__(self, port):
+        self._socket = socket.create_connection(('127.0.0.1', port), timeout=30)
+        self._file = self._socket.makefile('rb')
+
+    def send(self, data):
+        self._socket.sendall(data)
+        return self
+
+    def answer(self):
+        """The next one as (status, headers, body); None when the connection is closed."""
+        line = self._file.readline()
+        if not line:
+            return None
+        headers = {}
+        while (header := self._file.readline().strip()):
+            name, _, value = header.decode('latin-1').partition(': ')
+            headers[name.lower()] = value
+        body = self._file.read(int(headers.get('content-length', 0)))
+        return int(line.split()[1]), headers, body
+
+    def close(self):
+        self._file.close()
+        self._socket.close()
+
+
+class TestServer(api.ApiTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.make_bay()
+        for name, value in (('host', '127.0.0.1'), ('port', 0), ('threads', 4)):
+            self.conf.set_override(name, value, group='api')
+        self.server = server.Server(self.conf, self.app)
+        self.server.start()
+        self.addCleanup(self.server.stop)
+
+    def connect(self):
+        return contextlib.closing(Connection(self.server.port))
+
+    def request(self, data):
+        """The answer to one request; the connection is closed."""
+        with self.connect() as connection:
+            return connection.send(data).answer()
+
+    def post(self, body=CREATE, *headers, path='/v1/containers'):
+        return self.request(self.head(path, *headers) + body)
+
+    def head(self, path, *headers):
+        lines = [f'POST {path} HTTP/1.1', 'Host: localhost', 'Content-Type: application/json',
+                 *headers]
+        return '\r\n'.join([*lines, '', '']).encode('latin-1')
+
+    def names(self):
+        return [row['name'] for row in self.get('/v1/containers').json['containers']]
+
+    def assert_error_answer(self, answer, status, code):
+        self.assertEqual(status, answer[0], answer)
+        [error] = json.loads(answer[2])['errors']
+        self.assertEqual((status, code), (error['status'], error['code']))
+        self.assertEqual(answer[1]['x-openstack-request-id'], error['request_id'])
+        self.assertNotEqual('', error['detail'])
+
+    def test_a_request(self):
+        status, headers, _ = self.post(CREATE, f'Content-Length: {len(CREATE)}')
+        self.assertEqual((202, 'container 1.1'), (status, headers['openstack-api-version']))
+        self.assertEqual(['c1'], self.names())
+
+    def test_a_connection_is_kept(self):
+        with self.connect() as connection:
+            for _ in range(3):
+                connection.send(b'GET /v1/containers HTTP/1.1\r\nHost: localhost\r\n\r\n')
+                self.assertEqual(200, connection.answer()[0])
+
+    def test_chunks(self):
+        chunks = b'A\r\n' + CREATE[:10] + b'\r\n12;x=y\r\n' + CREATE[10:] + b'\r\n0\r\n\r\n'
+        self.assertEqual(202, self.post(chunks, 'Transfer-Encoding: chunked')[0])
+        self.assertEqual(['c1'], self.names())
+
+    def test_chunks_over_the_limit(self):
+        limit = self.conf.api.max_body_bytes
+        for size in (1024, 65536):
+            chunk = b'%x\r\n' % size + b' ' * size + b'\r\n'
+            answer = self.post(chunk * (limit // size + 1) + b'0\r\n\r\n',
+                               'Transfer-Encoding: chunked')
+            self.assert_error_answer(answer, 413, 'body_too_large')
+
+    def test_a_huge_chunk_is_not_waited_for(self):
+        answer = self.post(b'40000000\r\n  ', 'Transfer-Encoding: chunked')
+        self.assert_error_answer(answer, 413, 'body_too_large')
+
+    def test_chunks_that_are_none(self):
+        for chunks in (b'x\r\n', b'-5\r\nabc\r\n0\r\n\r\n', b'2\r\n{}x\r\n0\r\n\r\n', b'\r\n\r\n'):
+            answer = self.post(chunks, 'Transfer-Encoding: chunked')
+            self.assertEqual(400, answer[0], (chunks, answer))
+        self.assertEqual([], self.names())
+
+    def test_announced_over_the_limit(self):
+        limit = self.conf.api.max_body_bytes
+        for length in (limit + 1, 2 * limit + 1, 10 ** 12):
+            answer = self.post(b'', f'Content-Length: {length}')
+            self.assert_error_answer(answer, 413, 'body_too_large')
+
+    def test_who_sends_all_the_same_hears_the_answer(self):
+        limit = self.conf.api.max_body_bytes
+        for path in ('/v1/containers', '/nothing'):
+            for length in (limit + 1, 2 * limit - 1):
+                answer = self.post(b' ' * length, f'Content-Length: {length}', path=path)
+                self.assert_error_answer(answer, 413, 'body_too_large')
+
+    def test_a_huge_body_does_not_fill_the_memory(self):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with self.connect() as connection:
+            try:
+                connection.send(self.head('/v1/containers', 'Content-Length: 300000000'))
+                for _ in range(300):
+                    connection.send(b' ' * 1000000)
+            except OSError:
+                pass
+        # A refusal before the body is looked at.
+        with self.connect() as connection:
+            try:
+                connection.send(b'POST /v1/containers HTTP/1.1\r\nHost: example.org\r\n'
+                                b'Transfer-Encoding: chunked\r\n\r\n')
+                for _ in range(300):
+                    connection.send(b'F4240\r\n' + b' ' * 1000000 + b'\r\n')
+            except OSError:
+                pass
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self.assertLess(after - before, 50000)        # KiB
+
+    def test_what_is_left_of_a_body_is_no_request(self):
+        # Behind a proxy that shares connections it would be taken for another user's.
+        smuggled = b'GET /v1/bays HTTP/1.1\r\nHost: localhost\r\n\r\n'
+        for head, rest in (
+                (self.head('/nothing', 'Transfer-Encoding: chunked'), b'0\r\n' + smuggled),
+                (self.head('/v1/containers', 'Transfer-Encoding: chunked', 'Accept: text/html'),
+                 smuggled),
+                (self.head('/v1/containers', 'Transfer-Encoding: chunked',
+                           'Content-Length: 4'), b'0\r\n\r\n' + smuggled),
+                (self.head('/nothing', 'Content-Length: 90000000'), smuggled)):
+            with self.connect() as connection:
+                connection.send(head + rest)
+                connection._socket.shutdown(socket.SHUT_WR)
+                answers = []
+                with contextlib.suppress(ConnectionError):
+                    while (answer := connection.answer()) is not None:
+                        answers.append(answer)
+            self.assertEqual(1, len(answers), answers)
+
+    def test_what_is_no_http_is_told_in_our_shape(self):
+        for data, status in ((b'hello\r\n\r\n', 400), (b'GET / HTTP/9.9\r\n\r\n', 505),
+                             (b'GET / HTTP/1.1\r\nno colon\r\n\r\n', 400),
+                             (b'GET / HTTP/1.1\nHost: x\n\n', 400),
+                             (b'GET x HTTP/1.1\r\n\r\n', 400),
+                             (b'POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n', 400),
+                             (b'POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n', 501),
+                             (b'GET /' + b'x' * 70000 + b' HTTP/1.1\r\n\r\n', 414),
+                             (b'GET / HTTP/1.1\r\nX: ' + b'x' * 70000 + b'\r\n\r\n', 431),
+                             (b'GET / HTTP/1.1\r\n' + b'X: y\r\n' * 20000 + b'\r\n', 431)):
+            answer = self.request(data)
+            self.assert_error_answer(
+                answer, status, 'invalid_request' if status < 500 else 'internal_error')
+
+    def test_a_large_header_is_taken(self):
+        answer = self.request(b'GET / HTTP/1.1\r\nHost: localhost\r\nX-Auth-Token: '
+                              + b'x' * 60000 + b'\r\n\r\n')
+        self.assertEqual(200, answer[0])
+
+    def test_headers_with_underscores_are_dropped(self):
+        answer = self.request(b'GET /v1/containers HTTP/1.1\r\nHost: localhost\r\n'
+                              b'OpenStack_API_Version: container 1.41\r\n\r\n')
+        self.assertEqual('container 1.1', answer[1]['openstack-api-version'])
+
+    def test_who_drips_does_not_hold_a_thread(self):
+        self.useFixture(base.pyfixtures.MonkeyPatch(
+            'container_service.api.server.ARRIVAL', 1))
+        whole = self.head('/v1/containers', f'Content-Length: {len(CREATE)}') + CREATE
+        for sent in (3, len(whole) - 3):       # within the headers, within the body
+            with contextlib.ExitStack() as stack:
+                # As many as there are threads, none of which is ever complete.
+                slow = [stack.enter_context(self.connect()) for _ in range(4)]
+                for connection in slow:
+                    connection.send(whole[:sent])
+                answer = self.request(b'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
+                self.assertEqual(200, answer[0])
+                for connection in slow:
+                    self.assertIn(connection.answer()[0], (400, 408))
+                    self.assertIsNone(connection.answer())
+        self.assertEqual([], self.names())
+
+    def test_a_body_that_ends_early_changes_nothing(self):
+        with self.connect() as connection:
+            connection.send(self.head('/v1/containers', 'Content-Length: 99') + CREATE)
+            connection._socket.shutdown(socket.SHUT_WR)
+            self.assert_error_answer(connection.answer(), 400, 'invalid_body')
+        self.assertEqual([], self.names())
+
+    def test_the_address_is_taken(self):
+        self.conf.set_override('port', self.server.port, group='api')
+        error = self.assertRaises(exceptions.Error, server.Server(self.conf, self.app).start)
+        self.assertIn(str(self.server.port), str(error))
