@@ -18,6 +18,8 @@ LOST_PAUSES = (0.2, 0.5, 1, 2, 4, 8)
 LOST_SECONDS = 20           # from the loss to the beginning of the last attempt
 
 _SHORTEST_PAUSE = 0.1
+_FIRST_MAY_HAVE_WORKED = ('the answer to an earlier attempt was lost, which may have been '
+                          'accepted; see: container-service action list')
 
 
 def change(client, method, path, *, key=None, harmless=False, headers=None, deadline=None,
@@ -44,6 +46,8 @@ def change(client, method, path, *, key=None, harmless=False, headers=None, dead
         elif lost is not None and error.transient:
             pause, until = max(next(pauses, LOST_SECONDS), error.retry_after or 0), lost_until
         else:
+            if lost is not None:
+                error.hint = '; '.join(filter(None, (error.hint, _FIRST_MAY_HAVE_WORKED)))
             raise error
         if clock() + pause > until:
             raise lost or error

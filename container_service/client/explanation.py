@@ -55,7 +55,7 @@ def where(action, now):
     status = action['status']
     if status == states.QUEUED:
         count = action.get('position')
-        return f'queued, {count} before it' if count else 'queued, next in line'
+        return f'queued, {count} before it' if count else 'queued, first in line'
     stage = action.get('stage')
     began = _age(action.get('started_at'), now)
     if status in states.CLAIMED:
@@ -109,7 +109,7 @@ def signs_of_life(action):
     owner, engine = liveness.get('owner'), liveness.get('engine')
     engine_words = '' if engine in (None, 'unknown') else f', the engine {engine}'
     if owner == 'none':
-        return f'no conductor has it yet{engine_words}'
+        return f'no conductor holds it{engine_words}'
     conductor = f'conductor {action.get("conductor")}'
     heard, moved = (liveness.get(f'{name}_age_seconds') for name in ('heartbeat', 'progress'))
     if owner == 'lost':

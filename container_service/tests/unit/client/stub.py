@@ -49,9 +49,10 @@ class Stub:
         self.answer(method, path, status=status, headers=headers,
                     body={'errors': [{'status': status, **error}]})
 
-    def forget(self):
-        """Have no answers any more."""
-        self._answers.clear()
+    def forget(self, *method_and_path):
+        """Have no answers any more, or none for a method and path."""
+        for key in [method_and_path] if method_and_path else list(self._answers):
+            self._answers.pop(key, None)
 
     def asked(self, method, path):
         """The requests that came for a method and path."""

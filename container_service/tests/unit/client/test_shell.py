@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -8,6 +10,7 @@ import unittest
 from unittest import mock
 
 from container_service import operations
+from container_service.client import asking
 from container_service.client import commands
 from container_service.client import http
 from container_service.client import outcomes
@@ -98,6 +101,14 @@ class UsageTest(ShellTest):
                      ['exec', 'web'], ['exec', '--timeout', '0', 'web', 'ls'], ['--bogus', 'list'],
                      ['bay', 'create', 'b'], ['action', 'list', '--operation', 'fly'],
                      ['stop', 'web', '--poll-timeout', '-1'], ['stop', 'web', '-c', 'id'],
+                     ['stop', 'web', '--if-busy', 'wait'],
+                     ['stop', 'web', '--dry-run', '-c', 'id'],
+                     ['stop', 'web', '--idempotency-key', 'a b'],
+                     ['stop', 'a', 'b', '--idempotency-key', 'k'],
+                     ['stop', 'web', '--operation-timeout', '0'], ['action', 'cancel'],
+                     ['action', 'wait'], ['action', 'wait', '--any', *'a' * 101],
+                     ['action', 'list', '--unfinished', '--status', 'failed'],
+                     ['action', 'list', '--newest-first', '--oldest-first'],
                      ['stop', 'a', 'b', '-f', 'shell'], ['logs', '--stdout', '--stderr', 'web']):
             with self.subTest(argv=argv):
                 result = self.run_cli(*argv)
@@ -191,6 +202,41 @@ class OperationTest(ShellTest):
                 self.assertEqual((method, query, body),
                                  (request.method, request.query, request.body))
 
+    def test_what_every_asynchronous_command_takes(self):
+        given = ('--if-busy', 'reject', '--on-predecessor-failure', 'run')
+        sent = {'if_busy': 'reject', 'on_predecessor_failure': 'run'}
+        self.service.answer('POST', '/v1/containers', status=202,
+                            body=stub.container(action=stub.action()))
+        for op in operations.of_kind(operations.ASYNC):
+            with self.subTest(op=op.name):
+                self.service.requests.clear()
+                in_query = op.creates or op.http_method == 'DELETE'
+                if not op.creates:
+                    self.accept(op.path.format(container='x'), op.http_method)
+                self.stdout(words.cli_name(op.name), *given, '--operation-timeout', '9', 'x')
+                request = self.the_request()
+                told = {name: value[0] for name, value in request.query.items()
+                        if name != 'run'} if in_query else request.body
+                self.assertEqual(sent, told)
+                self.assertEqual('9', request.headers['operation-timeout'])
+                self.assertRegex(request.headers['idempotency-key'], r'^[0-9a-f-]{36}$')
+
+    def test_keys_are_new_each_time_or_as_told(self):
+        self.accept('/v1/containers/web/stop')
+        for argv in ((), (), ('--idempotency-key', 'k-1')):
+            self.stdout('stop', 'web', *argv)
+        first, second, third = (request.headers['idempotency-key']
+                                for request in self.service.requests)
+        self.assertNotEqual(first, second)
+        self.assertEqual('k-1', third)
+
+    def test_a_key_that_was_used_before(self):
+        self.service.answer('POST', '/v1/containers/web/stop', stub.action(), 202,
+                            {'Idempotency-Replayed': 'true'})
+        argv = ('stop', 'web', '--idempotency-key', 'k')
+        self.assertIn('accepted before', self.run_cli(*argv, err=stub.Terminal()).err)
+        self.assertEqual('', self.run_cli(*argv).err)
+
     def test_several_are_a_list(self):
         for name in 'abc':
             self.accept(f'/v1/containers/{name}/start', name=name, operation='start')
@@ -212,6 +258,182 @@ class OperationTest(ShellTest):
         self.assertIn('stop of web failed: No.', result.err)
 
 
+class RetryTest(ShellTest):
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(mock.patch.object(asking, 'LOST_PAUSES', (0.001, 0.001)))
+        self.enterContext(mock.patch.object(asking, 'LOST_SECONDS', 5))
+
+    def keys(self, path):
+        return [request.headers.get('idempotency-key')
+                for request in self.service.asked('POST', path)]
+
+    def test_a_lost_answer(self):
+        for argv, path, body in (
+                (('stop', 'web'), '/v1/containers/web/stop', stub.action()),
+                (('run', 'alpine'), '/v1/containers', stub.container(action=stub.action())),
+                (('bay', 'create', 'bay', '--endpoint', 'unix:///x'), '/v1/bays',
+                 {'uuid': stub.UUID})):
+            with self.subTest(argv=argv):
+                self.service.answer('POST', path, stub.LOST)
+                self.service.answer('POST', path, body, 202)
+                self.stdout(*argv)
+                first, second = self.keys(path)
+                self.assertEqual(first, second)
+
+    def test_a_terminal_is_told(self):
+        self.service.answer('POST', '/v1/containers/web/stop', stub.LOST)
+        self.accept('/v1/containers/web/stop')
+        result = self.run_cli('stop', 'web', err=stub.Terminal())
+        self.assertEqual(0, result.code)
+        self.assertRegex(result.err, 'No answer from .* Trying again in 0s')
+
+    def test_an_answer_that_stays_lost_names_the_key(self):
+        self.service.answer('POST', '/v1/containers/web/stop', stub.LOST)
+        result = self.run_cli('stop', 'web')
+        self.assertEqual((1, ''), (result.code, result.out))
+        key, = set(self.keys('/v1/containers/web/stop'))
+        self.assertIn(f'--idempotency-key {key} does not do it twice', result.err)
+
+    def test_exec_is_never_asked_for_twice(self):
+        self.service.answer('POST', '/v1/containers/web/execute', stub.LOST)
+        self.assertEqual(1, self.run_cli('exec', 'web', 'ls').code)
+        self.assertEqual([None], self.keys('/v1/containers/web/execute'))
+
+    def test_a_full_service_without_poll(self):
+        self.service.fail('POST', '/v1/containers/web/stop', 429, {'Retry-After': '7'},
+                          detail='Too many.')
+        result = self.run_cli('stop', 'web')
+        self.assertEqual((1, '', 'Too many.\ntry again in 7 s\n'),
+                         (result.code, result.out, result.err))
+
+    def test_a_full_service_with_poll(self):
+        for status in (503, 429, 409):
+            self.service.fail('POST', '/v1/containers/web/stop', status, {'Retry-After': '0'},
+                              detail='Full.')
+        self.accept('/v1/containers/web/stop')
+        self.service.answer('GET', WAIT, stub.action('succeeded'))
+        result = self.run_cli('stop', 'web', '--poll')
+        self.assertEqual((0, ''), (result.code, result.err))
+        self.assertEqual(1, len(set(self.keys('/v1/containers/web/stop'))))
+
+    def test_a_full_service_for_longer_than_poll_timeout(self):
+        self.service.fail('POST', '/v1/containers/web/stop', 429, {'Retry-After': '7'},
+                          detail='Too many.')
+        result = self.run_cli('stop', 'web', '--poll-timeout', '3')
+        self.assertEqual((1, 'Too many.\ntry again in 7 s\n'), (result.code, result.err))
+
+
+class DryRunTest(ShellTest):
+
+    VERDICT = {'dry_run': True, 'accepted': True, 'operation': 'stop',
+               'container_uuid': stub.OTHER_UUID, 'status': 'Running',
+               'projected_status': 'Stopped', 'folded_into': None, 'cancels': [],
+               'waits_for': [{'uuid': stub.UUID, 'operation': 'start', 'status': 'queued'}]}
+
+    def test_accepted(self):
+        self.service.answer('POST', '/v1/containers/web/stop', self.VERDICT)
+        self.assertEqual(
+            f'stop of web would be accepted; waits for: start {stub.UUID} (queued)\n'
+            'container: Running now, Stopped after it\n',
+            self.stdout('stop', 'web', '--dry-run', '--poll'))
+        self.assertEqual({'dry_run': True}, self.the_request().body)
+        self.assertNotIn('idempotency-key', self.the_request().headers)
+
+    def test_create(self):
+        self.service.answer('POST', '/v1/containers', {
+            **self.VERDICT, 'operation': 'create', 'status': None, 'waits_for': []})
+        self.assertIn('create would be accepted\n',
+                      self.stdout('create', '--dry-run', 'alpine'))
+        self.assertEqual({'dry_run': ['true']}, self.the_request().query)
+
+    def test_data(self):
+        self.service.answer('POST', '/v1/containers/web/stop', self.VERDICT)
+        argv = ('stop', 'web', '--dry-run')
+        self.assertEqual(self.VERDICT, json.loads(self.stdout(*argv, '-f', 'json')))
+        self.assertEqual('Stopped\n', self.stdout(*argv, '-f', 'value', '-c',
+                                                  'projected_status'))
+        self.assertEqual([self.VERDICT] * 2, json.loads(self.stdout(
+            'stop', 'web', 'web', '--dry-run', '-f', 'json')))
+
+    def test_refused(self):
+        self.service.fail('POST', '/v1/containers/web/stop', 409, detail='It is stopped.',
+                          headers={'Retry-After': '1'})
+        result = self.run_cli('stop', 'web', '--dry-run', '--poll')
+        self.assertEqual((1, '', 'would be refused: It is stopped.\ntry again in 1 s\n'),
+                         (result.code, result.out, result.err))
+
+
+class CtrlCTest(ShellTest):
+    """What Ctrl-C does while an action is waited for."""
+
+    def poll(self, *answers, cancellable=True, stdin='', err=None, tty=True):
+        """Run ``stop web --poll``; Ctrl-C comes where answers have KeyboardInterrupt."""
+        self.service.forget('POST', '/v1/containers/web/stop')
+        self.accept('/v1/containers/web/stop', cancellable=cancellable)
+        answers, real = list(answers), http.Client.get
+
+        def get(client, path, *args, **kwargs):
+            if answers and path.endswith('/wait'):
+                answer = answers.pop(0)
+                if answer is KeyboardInterrupt:
+                    raise answer
+                return answer
+            return real(client, path, *args, **kwargs)
+
+        stdin = (stub.Terminal if tty else io.StringIO)(stdin)
+        with (mock.patch.object(http.Client, 'get', get),
+              mock.patch.dict(os.environ, {'TERM': 'dumb'})):
+            return self.run_cli('stop', 'web', '--poll', stdin=stdin, err=err or stub.Terminal())
+
+    def cancel(self, status='cancelling'):
+        self.service.answer('POST', f'{ACTION}/cancel', stub.action(status), 202)
+
+    def test_no(self):
+        for answer in ('\n', 'n\n', '', 'what\n'):
+            result = self.poll(KeyboardInterrupt, stdin=answer)
+            self.assertEqual((130, ''), (result.code, result.out))
+            self.assertIn('Cancel the action (stop of web)? [y/N]', result.err)
+            self.assertIn('stop of web goes on', result.err)
+            self.assertIn(f'container-service action cancel {stub.UUID}', result.err)
+        self.assertEqual([], self.service.asked('POST', f'{ACTION}/cancel'))
+
+    def test_yes(self):
+        self.cancel()
+        result = self.poll(KeyboardInterrupt, stub.action('cancelled'), stdin='y\n')
+        self.assertEqual(3, result.code)
+        self.assertIn('| cancelled', result.out)
+        self.assertIn('stop of web was cancelled', result.err)
+
+    def test_yes_to_one_that_had_not_begun(self):
+        self.cancel('cancelled')
+        self.assertEqual(3, self.poll(KeyboardInterrupt, stdin='yes\n').code)
+
+    def test_twice(self):
+        self.cancel()
+        result = self.poll(KeyboardInterrupt, KeyboardInterrupt, stdin='y\n')
+        self.assertEqual(130, result.code)
+        self.assertEqual(1, result.err.count('[y/N]'))
+
+    def test_too_late(self):
+        self.service.fail('POST', f'{ACTION}/cancel', 409, code='too_late_to_cancel',
+                          detail='It has ended already.')
+        self.service.answer('GET', ACTION, stub.action('succeeded'))
+        result = self.poll(KeyboardInterrupt, stub.action('succeeded'), stdin='y\n')
+        self.assertEqual(0, result.code)
+        self.assertIn('It has ended already.', result.err)
+
+    def test_nobody_is_asked_who_cannot_answer_or_when_it_cannot_be(self):
+        for kwargs in ({'tty': False}, {'cancellable': False}, {'err': io.StringIO()}):
+            result = self.poll(KeyboardInterrupt, stdin='y\n', **kwargs)
+            self.assertEqual(130, result.code)
+            self.assertNotIn('[y/N]', result.err)
+            self.assertIn('goes on', result.err)
+            self.assertEqual('cancellable' not in kwargs,
+                             f'action cancel {stub.UUID}' in result.err)
+
+
 class PollTest(ShellTest):
 
     def poll(self, *states, argv=('-f', 'json'), **kwargs):
@@ -225,6 +447,27 @@ class PollTest(ShellTest):
         result = self.poll(stub.action('running', stage='stopping'), stub.action('succeeded'))
         self.assertEqual((0, ''), (result.code, result.err))
         self.assertEqual('succeeded', json.loads(result.out)['status'])
+
+    def test_what_the_container_said_last(self):
+        result = self.poll(stub.action('failed', error={'detail': 'It ended.'}, post_mortem={
+            'log': [f'line {number}\x07' for number in range(9)]}))
+        self.assertEqual(5, result.err.count('log: line '))
+        self.assertIn('log: line 8?\n', result.err)
+
+    def test_the_service_waits(self):
+        self.poll(stub.action('succeeded'))
+        self.assertEqual({'timeout': ['20']}, self.service.asked('GET', WAIT)[0].query)
+        self.service.forget()
+        with mock.patch.dict(os.environ, {'TERM': 'xterm'}):
+            self.poll(stub.action('succeeded'), err=stub.Terminal())
+        self.assertEqual({'timeout': ['1']}, self.service.asked('GET', WAIT)[1].query)
+
+    def test_no_room_to_wait(self):
+        self.service.fail('GET', WAIT, 503, code='too_many_waiters', detail='Too many.')
+        result = self.poll(stub.action('running'), stub.action('succeeded'))
+        self.assertEqual((0, ''), (result.code, result.err))
+        self.assertEqual(['20', '0', '0'], [request.query['timeout'][0]
+                                            for request in self.service.asked('GET', WAIT)])
 
     def test_failure_says_why(self):
         result = self.poll(stub.action('failed', error={
@@ -309,6 +552,12 @@ class PollTest(ShellTest):
                 (stub.action('running'), 'stop web: running'),
                 (stub.action('running', operation='reboot', stage='stopping'),
                  'restart web: stopping'),
+                (stub.action('running', stage='stopping', waiting={
+                    'code': 'working', 'detail': 'Conductor h.0 is at it.'}),
+                 'stop web: stopping'),
+                (stub.action(progress={'image': 'a'}, waiting={
+                    'code': 'shared_pull', 'detail': 'Image a is being pulled.'}),
+                 'stop web: pulling a'),
                 (stub.action('cancelling'), 'stop web: cancelling')):
             self.assertEqual(text, progress.line(action))
 
@@ -439,6 +688,33 @@ class ListTest(ShellTest):
         self.assertEqual({'container': ['web'], 'operation': ['reboot'], 'status': ['queued'],
                           'sort_dir': ['desc']}, self.the_request().query)
 
+    def test_order_of_actions(self):
+        self.service.answer('GET', '/v1/actions', {'actions': []})
+        for argv, order in (((), 'desc'), (('--oldest-first',), 'asc'), (('--unfinished',), 'asc'),
+                            (('--unfinished', '--newest-first'), 'desc')):
+            self.stdout('action', 'list', *argv)
+            self.assertEqual([order], self.service.requests[-1].query['sort_dir'])
+        self.assertEqual(['unfinished'], self.service.requests[-1].query['status'])
+
+    def test_departures_board(self):
+        self.service.answer('GET', '/v1/actions', {'actions': [
+            stub.action('running', stage='stopping', conductor='h.0',
+                        waiting={'code': 'working', 'detail': 'Long words.', 'retry_at': None}),
+            stub.action(operation='start', position=1,
+                        waiting={'code': 'queued_behind', 'detail': 'X.', 'retry_at': None})]})
+        board = ('action', 'list', '--unfinished')
+        lines = self.stdout(*board).splitlines()
+        self.assertRegex(lines[1], 'operation .* container_name .* status .* why .* age .* cond')
+        self.assertRegex(lines[3], r'stop +\| web +\| running +\| stopping +\| .* h\.0 ')
+        self.assertRegex(lines[4], r'start +\| web +\| queued +\| 1 before it')
+        self.assertNotIn(stub.UUID, lines[3])
+        self.assertIn(stub.UUID, self.stdout(*board, '--long'))
+        self.assertEqual('stopping\n1 before it\n',
+                         self.stdout(*board, '-f', 'value', '-c', 'why'))
+        first = json.loads(self.stdout(*board, '-f', 'json'))[0]
+        self.assertNotIn('why', first)
+        self.assertEqual('working', first['waiting']['code'])
+
     def test_a_whole_process_is_quick(self):
         self.containers('web')
         argv = [sys.executable, '-m', 'container_service.client.shell', 'list']
@@ -499,6 +775,142 @@ class ShowTest(ShellTest):
         del action['links']
         self.assertEqual(action, json.loads(self.stdout('action', 'show', stub.UUID,
                                                         '-f', 'json')))
+
+
+    def test_a_column_of_an_action_is_data(self):
+        self.service.answer('GET', ACTION, stub.action(waiting={'code': 'waking'}))
+        self.assertEqual('{"code": "waking"}\n', self.stdout(
+            'action', 'show', stub.UUID, '-f', 'value', '-c', 'waiting'))
+
+    def test_an_explanation_on_a_terminal_breaks_between_words(self):
+        self.service.answer('GET', ACTION, stub.action(waiting={
+            'code': 'x', 'detail': f'Queued behind action {stub.OTHER_UUID} (start).'}))
+        out = stub.Terminal()
+        narrow = os.terminal_size((60, 9))
+        with mock.patch.object(shutil, 'get_terminal_size', return_value=narrow):
+            self.run_cli('action', 'show', stub.UUID, out=out)
+        self.assertIn('| Queued behind action  ', out.getvalue())
+        self.assertIn(f'| {stub.OTHER_UUID} ', out.getvalue())
+
+
+class CancelTest(ShellTest):
+
+    CANCEL = f'{ACTION}/cancel'
+
+    def test_returns_at_once(self):
+        self.service.answer('POST', self.CANCEL, stub.action('cancelling'), 202)
+        self.assertIn('| cancelling ', self.stdout('action', 'cancel', stub.UUID))
+
+    def test_cancelled_is_what_was_asked_for(self):
+        self.service.answer('POST', self.CANCEL, stub.action('cancelling'), 202)
+        self.service.answer('GET', WAIT, stub.action('cancelled', error={'detail': 'Undone.'}))
+        self.assertIn('| cancelled ', self.stdout('action', 'cancel', '--poll', stub.UUID))
+
+    def test_cancelled_already(self):
+        self.service.fail('POST', self.CANCEL, 409, code='too_late_to_cancel', detail='Ended.')
+        self.service.answer('GET', ACTION, stub.action('cancelled'))
+        self.stdout('action', 'cancel', stub.UUID)
+
+    def test_too_late(self):
+        self.service.fail('POST', self.CANCEL, 409, code='too_late_to_cancel', detail='Ended.')
+        self.service.answer('GET', ACTION, stub.action('succeeded'))
+        result = self.run_cli('action', 'cancel', stub.UUID)
+        self.assertEqual((1, '', 'Ended.\n'), (result.code, result.out, result.err))
+
+    def test_ended_otherwise_first(self):
+        for status, text in (('succeeded', 'was not cancelled: it succeeded first'),
+                             ('failed', 'was not cancelled\nstop of web failed: No.')):
+            self.service.forget()
+            self.service.answer('POST', self.CANCEL, stub.action('cancelling'), 202)
+            self.service.answer('GET', WAIT, stub.action(status, error={'detail': 'No.'}))
+            result = self.run_cli('action', 'cancel', '--poll', stub.UUID)
+            self.assertEqual(1, result.code)
+            self.assertIn(text, result.err)
+
+    def test_several(self):
+        self.service.answer('POST', self.CANCEL, stub.action('cancelled'), 202)
+        self.service.fail('POST', '/v1/actions/x/cancel', 404, detail='There is no action x.')
+        result = self.run_cli('action', 'cancel', 'x', stub.UUID, '-f', 'value', '-c', 'status')
+        self.assertEqual((1, 'cancelled\n', 'x: There is no action x.\n'),
+                         (result.code, result.out, result.err))
+
+    def test_a_lost_answer(self):
+        self.service.answer('POST', self.CANCEL, stub.LOST)
+        self.service.answer('POST', self.CANCEL, stub.action('cancelled'), 202)
+        with mock.patch.object(asking, 'LOST_PAUSES', (0.001,)):
+            self.stdout('action', 'cancel', stub.UUID)
+
+
+class WaitTest(ShellTest):
+
+    PATH = '/v1/actions/wait'
+
+    def answer(self, *statuses):
+        self.service.answer('GET', self.PATH, {'actions': [
+            {**stub.action(status), 'uuid': uuid} for uuid, status in zip('abc', statuses)]})
+
+    def test_one(self):
+        self.answer('running')
+        self.answer('succeeded')
+        self.assertIn('| succeeded ', self.stdout('action', 'wait', 'a'))
+        self.assertEqual({'action': ['a'], 'for': ['all'], 'timeout': ['20']},
+                         self.service.requests[0].query)
+
+    def test_all_end_with_the_worst(self):
+        self.answer('succeeded', 'skipped', 'cancelled')
+        result = self.run_cli('action', 'wait', *'abc', '-f', 'value', '-c', 'status')
+        self.assertEqual((3, 'succeeded\nskipped\ncancelled\n'), (result.code, result.out))
+
+    def test_any_shows_what_has_ended(self):
+        self.answer('running', 'succeeded')
+        self.assertEqual('b\n', self.stdout('action', 'wait', '--any', 'a', 'b', '-f', 'value',
+                                            '-c', 'uuid'))
+
+    def test_time_is_up(self):
+        self.answer('running', 'succeeded')
+        result = self.run_cli('action', 'wait', 'a', 'b', '--poll-timeout', '0', '-f', 'value',
+                              '-c', 'status')
+        self.assertEqual((4, 'running\nsucceeded\n'), (result.code, result.out))
+        self.assertEqual(1, result.err.count('it goes on'))
+
+    def test_an_unknown_one(self):
+        self.service.fail('GET', self.PATH, 404, detail='There is no action a.')
+        result = self.run_cli('action', 'wait', 'a')
+        self.assertEqual((1, 'There is no action a.\n'), (result.code, result.err))
+
+    def test_nobody_there(self):
+        result = stub.run('http://127.0.0.1:1', 'action', 'wait', 'a', '--poll-timeout', '0')
+        self.assertEqual(1, result.code)
+        self.assertIn('Cannot reach', result.err)
+
+    def test_ctrl_c_offers_nothing(self):
+        self.answer('running', 'succeeded')
+        with mock.patch.object(wait, '_answers', side_effect=KeyboardInterrupt):
+            result = self.run_cli('action', 'wait', 'a', 'b')
+        self.assertEqual((130, ''), (result.code, result.out))
+
+
+class ServiceTest(ShellTest):
+
+    SERVICE = {'name': 'h.0', 'host': 'h', 'state': 'up', 'version': '1', 'workers': 8,
+               'in_flight': 2, 'pool_full': 5, 'heartbeat_age_seconds': 1.25, 'draining': True,
+               'saturation_policy': 'queue', 'id': 1}
+
+    def test_list(self):
+        self.service.answer('GET', '/v1/services', {'services': [self.SERVICE], 'next': None})
+        line = self.stdout('service', 'list').splitlines()[3]
+        self.assertEqual(['h.0', 'h', 'up, draining', '1', '8', '2', '5', '1s ago'],
+                         [cell.strip() for cell in line.strip('|').split('|')])
+        self.assertEqual([self.SERVICE], json.loads(self.stdout('service', 'list', '-f', 'json')))
+        self.assertEqual('up\n', self.stdout('service', 'list', '-f', 'value', '-c', 'state'))
+
+    def test_limits(self):
+        limits = {'unfinished_actions': {'limit': 1000, 'used': 3},
+                  'unfinished_actions_per_container': {'limit': 16},
+                  'drain_rate_per_second': 1.5}
+        self.service.answer('GET', '/v1/limits', {'limits': limits})
+        self.assertRegex(self.stdout('limits'), r'unfinished_actions +\| 3 of 1000 ')
+        self.assertEqual(limits, json.loads(self.stdout('limits', '-f', 'json')))
 
 
 class ContentTest(ShellTest):

@@ -37,6 +37,19 @@ class WordsTest(unittest.TestCase):
                 ('2026-11-20T12:00:00', 'just now'), ('2026-11-20T12:05:00', 'just now')):
             self.assertEqual(text, words.cell('created_at', moment, NOW))
 
+    def test_spans(self):
+        for seconds, text in ((0, '0s'), (-3, '0s'), (59.9, '59s'), (60, '1m'), (125, '2m 5s'),
+                              (3600, '1h'), (3605, '1h'), (7380, '2h 3m'), (90000, '1d 1h')):
+            self.assertEqual(text, words.span(seconds))
+
+    def test_what_a_terminal_would_obey(self):
+        self.assertEqual('a?[1m b é', words.printable('a\x1b[1m\tb é'))
+
+    def test_allowances(self):
+        self.assertEqual('3 of 10', words.cell('unfinished_actions', {'limit': 10, 'used': 3}))
+        self.assertEqual('at most 16', words.cell('unfinished_actions_per_container',
+                                                  {'limit': 16}))
+
     def test_pull(self):
         self.assertEqual('pulling 22.8/45.6 MB, 2/5 layers of alpine', words.pulling(
             {'image': 'alpine', 'layers': 5, 'layers_done': 2, 'bytes': 22800000,
