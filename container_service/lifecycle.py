@@ -103,8 +103,10 @@ def create(context, db, op, *, name, image, spec, bay=None, terms=Terms()):  # n
     try:
         return _accept(db, terms, unit, action_uuid)
     except db_exc.DBDuplicateEntry:
-        return (_replayed(db, context, terms)
-                or _raise(exceptions.NameTaken(kind='container', name=name)))
+        earlier = replayed(context, db, terms)
+        if earlier is None:
+            raise exceptions.NameTaken(kind='container', name=name) from None
+        return earlier
 
 
 def submit(context, db, op, ident, params, terms=Terms()):  # noqa: B008
@@ -148,12 +150,12 @@ def submit(context, db, op, ident, params, terms=Terms()):  # noqa: B008
 
     try:
         return _accept(db, terms, unit, action_uuid)
-    except db_exc.DBDuplicateEntry:
-        return _replayed(db, context, terms)
-
-
-def _raise(exc):
-    raise exc
+    except (db_exc.DBDuplicateEntry, exceptions.Conflict, exceptions.NotFound):
+        # What was accepted before may have changed what stands against it now.
+        earlier = replayed(context, db, terms)
+        if earlier is None:
+            raise
+        return earlier
 
 
 def _accept(db, terms, unit, action_uuid):
@@ -173,7 +175,7 @@ def _unless_dry(terms, accepted):
     return accepted
 
 
-def _replayed(db, context, terms):
+def replayed(context, db, terms):
     """The answer that an earlier request with the same key got; None when there was none.
 
     Raises IdempotencyMismatch.

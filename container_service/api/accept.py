@@ -118,8 +118,14 @@ def _within_limits(controller, op, terms, accept):
     """Accept what the limits let through, and give back what was not used."""
     limits, project = controller.parts.limits, controller.context.project_id
     counted = op.name != 'delete'         # what empties queues is never held up
-    if counted:
-        limits.check(project)
+    try:
+        if counted:
+            limits.check(project)
+    except (exceptions.TooManyActions, exceptions.Unavailable):
+        earlier = lifecycle.replayed(controller.context, controller.parts.db, terms)
+        if earlier is None:
+            raise
+        return earlier
     used = False
     try:
         accepted = accept()
