@@ -170,6 +170,8 @@ update_venv() {
         if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
             apt_install "$(basename "$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')")-venv"
         fi
+        # A file there only points at an environment of tox (PEP 832).
+        [ ! -f "$venv" ] || rm -f "$venv"
         step "creating $venv"
         "$python" -m venv --clear "$venv"
     fi
