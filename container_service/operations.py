@@ -10,18 +10,20 @@ import dataclasses
 import re
 import shlex
 
-from container_service.states import CONTAINER_STATUSES
-from container_service.states import CREATED
-from container_service.states import CREATING
-from container_service.states import DEAD
-from container_service.states import DELETED
-from container_service.states import DELETING
-from container_service.states import ERROR
-from container_service.states import PAUSED
-from container_service.states import RESTARTING
-from container_service.states import RUNNING
-from container_service.states import STOPPED
-from container_service.states import UNKNOWN
+from container_service.states import (
+    CONTAINER_STATUSES,
+    CREATED,
+    CREATING,
+    DEAD,
+    DELETED,
+    DELETING,
+    ERROR,
+    PAUSED,
+    RESTARTING,
+    RUNNING,
+    STOPPED,
+    UNKNOWN,
+)
 
 ASYNC = 'async'          # cast: recorded, answered 202, carried out in order by a conductor
 BLOCKING = 'blocking'    # call: the answer is the content; not recorded, not ordered

@@ -120,9 +120,10 @@ class Runner:
             self._not_done(claim, attempt, container, exc)
         except Exception as exc:
             LOG.exception('Action %s', action.uuid)
-            self._end(claim, lambda: self._failed(claim, attempt, container, exceptions.Error(
+            error = exceptions.Error(
                 f'The {action.operation} failed in a way that was not foreseen: '
-                f'{type(exc).__name__}. The log of conductor {self._lease.server} has more.')))
+                f'{type(exc).__name__}. The log of conductor {self._lease.server} has more.')
+            self._end(claim, lambda: self._failed(claim, attempt, container, error))
         else:
             self._end(claim, lambda: lifecycle.succeed(self._db, claim, observed))
             LOG.info('Action %s succeeded', action.uuid)
