@@ -170,6 +170,8 @@ update_venv() {
         if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
             apt_install "$(basename "$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')")-venv"
         fi
+        # A file there only points at an environment of tox (PEP 832).
+        [ ! -f "$venv" ] || rm -f "$venv"
         step "creating $venv"
         "$python" -m venv --clear "$venv"
     fi
@@ -177,9 +179,9 @@ update_venv() {
     # Build tools first and no build isolation: pip would otherwise fetch them again, in versions
     # nobody has tested, into a directory it throws away. And pip itself: where constraints cannot
     # be met, Debian 12's (23.0) searches without end instead of saying so.
-    "$venv/bin/python" -m pip install -q -U -c "$REPO/constraints.txt" pip setuptools wheel pbr
-    "$venv/bin/python" -m pip install -q -c "$REPO/constraints.txt" "${files[@]}"
-    "$venv/bin/python" -m pip install -q --no-build-isolation --no-deps -e "$REPO"
+    "$venv/bin/python" -m pip install -qq -U -c "$REPO/constraints.txt" pip setuptools wheel pbr
+    "$venv/bin/python" -m pip install -qq -c "$REPO/constraints.txt" "${files[@]}"
+    "$venv/bin/python" -m pip install -qq --no-build-isolation --no-deps -e "$REPO"
     printf '%s\n' "$now $REPO" >"$stamp"
 }
 

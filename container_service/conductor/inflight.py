@@ -229,5 +229,6 @@ class InFlight:
             self._stopping = True
             self._condition.wait_for(lambda: not self._slots, timeout)
             left = set(self._slots)
-        self._executor.shutdown(wait=not left)
+        # What is not left has ended; idle threads of the pool take a second to notice.
+        self._executor.shutdown(wait=False)
         return left

@@ -321,7 +321,19 @@ class PostgreSQL(base.ServerDatabaseMixin):
 
 
 class TestRacesMariaDB(Races, MariaDB, base.DatabaseTestCase):
-    pass
+
+    def test_newer_rows_are_not_hidden(self):
+        """By default they would be, from a first look on."""
+        uuid = self.create()
+
+        def unit(conn):
+            before = containers.get(conn, uuid, 'project').next_sequence
+            thread = threading.Thread(target=self.submit, args=('start', uuid))
+            thread.start()
+            thread.join(30)
+            return before, containers.get(conn, uuid, 'project').next_sequence
+
+        self.assertEqual((2, 3), self.db.transact(unit))
 
 
 class TestRacesPostgreSQL(Races, PostgreSQL, base.DatabaseTestCase):
