@@ -68,18 +68,35 @@ class RecordsMixin:
 
     def accept_create(self, name=None, operation='create', image=IMAGE, bay=None, context=None,
                       **spec):
-        return lifecycle.create(context or self.context, self.db,
-                                operations.OPERATIONS[operation], name=name, image=image,
-                                spec=spec, bay=bay)
+        """Accept the creation of a container; returns the rows of container and action."""
+        accepted = self.ask_create(name, operation, image, bay=bay, context=context, **spec)
+        return accepted.container, accepted.action
+
+    def ask_create(self, name=None, operation='create', image=IMAGE, bay=None, context=None,
+                   terms=lifecycle.Terms(), **spec):  # noqa: B008
+        """As ``accept_create``; returns all that acceptance tells."""
+        return lifecycle.create(
+            context or self.context, self.db, operations.OPERATIONS[operation], name=name,
+            image=image, spec=spec, bay=bay, terms=terms)
 
     def submit(self, operation, container, **params):
         """Accept an operation; returns the uuid of the action."""
+        return self.ask(operation, container, **params).action.uuid
+
+    def ask(self, operation, container, context=None, terms=lifecycle.Terms(),  # noqa: B008
+            **params):
+        """Accept an operation; returns all that acceptance tells."""
         op = operations.OPERATIONS[operation]
         given = {param.name: param.default for param in op.params}
-        return lifecycle.submit(self.context, self.db, op, container, given | params)[1].uuid
+        return lifecycle.submit(
+            context or self.context, self.db, op, container, given | params, terms)
 
-    def claim(self, container, conductor=None):
-        return lifecycle.claim(self.db, container, conductor or Conductor())
+    def cancel(self, action, context=None):
+        return lifecycle.cancel(context or self.context, self.db, action)
+
+    def claim(self, container, conductor=None, admit=lambda bay, urgent: True,
+              limit_of=lambda op: op.deadline_seconds):
+        return lifecycle.claim(self.db, container, conductor or Conductor(), admit, limit_of)
 
     def carry_out(self, container, status=None):
         """Claim the next action and end it as succeeded, in its target status by default."""

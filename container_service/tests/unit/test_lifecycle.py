@@ -60,7 +60,7 @@ class TestAccept(LifecycleCase):
             stored.pop(known)
         given = {name: getattr(row, name) for name in stored}
         self.assertEqual(stored, given)
-        stored = self.action(action.uuid)._asdict()
+        stored = self.actions_of(row.uuid)[0]._asdict()
         stored.pop('id')
         self.assertEqual(stored, {name: getattr(action, name) for name in stored})
 
@@ -194,10 +194,10 @@ class TestProjectedStatus(LifecycleCase):
     def test_a_refusal_names_the_action_in_the_way(self):
         uuid = self.create()
         start = self.submit('start', uuid)
-        error = self.assertRaises(exceptions.InvalidState, self.submit, 'start', uuid)
+        error = self.assertRaises(exceptions.InvalidState, self.submit, 'unpause', uuid)
         self.assertIn(f'in Running state, which it will be in after action {start} (start)',
                       error.detail)
-        self.assertIn('Created', error.hint)
+        self.assertIn('Paused', error.hint)
 
     def test_a_refusal_says_how_to_delete_what_runs(self):
         error = self.assertRaises(exceptions.InvalidState, self.submit, 'delete', self.running())
@@ -205,9 +205,12 @@ class TestProjectedStatus(LifecycleCase):
 
     def test_nothing_is_accepted_behind_a_delete(self):
         uuid = self.create()
-        self.submit('delete', uuid)
-        for operation, params in (('start', {}), ('delete', {}), ('delete', {'force': True})):
+        delete = self.submit('delete', uuid)
+        for operation, params in (('start', {}), ('delete', {'stop': True}),
+                                  ('delete', {'force': True})):
             self.assertRaises(exceptions.InvalidState, self.submit, operation, uuid, **params)
+        self.assertEqual(delete, self.submit('delete', uuid))       # the same: folded
+        self.assertEqual(2, len(self.actions_of(uuid)))
 
     def test_it_is_forgotten_when_nothing_is_unfinished(self):
         uuid = self.create()
@@ -301,9 +304,20 @@ class TestClaim(LifecycleCase):
     def test_a_bay_that_this_conductor_does_not_reach(self):
         uuid = self.create()
         asked = []
-        self.assertIsNone(lifecycle.claim(self.db, uuid, base.Conductor(), asked.append))
-        self.assertEqual([self.place.uuid], asked)
+        self.assertIsNone(self.claim(
+            uuid, admit=lambda bay, urgent: asked.append((bay, urgent))))
+        self.assertEqual([(self.place.uuid, False)], asked)
         self.assertIsNotNone(self.claim(uuid))
+
+    def test_an_urgent_action_says_so(self):
+        asked = []
+        for operation, params, urgent in (('stop', {}, True), ('kill', {}, True),
+                                          ('delete', {'force': True}, True), ('pause', {}, False),
+                                          ('reboot', {}, False)):
+            uuid = self.running()
+            self.submit(operation, uuid, **params)
+            self.claim(uuid, admit=lambda bay, urgent: asked.append(urgent))
+            self.assertEqual(urgent, asked.pop(), operation)
 
     def test_its_time_must_have_come(self):
         uuid = self.create()
@@ -327,7 +341,8 @@ class TestClaim(LifecycleCase):
         claim = self.claim(uuid)
         self.change(actions.table, claim.action.uuid, status=states.CANCELLING)
         self.assertIsNone(self.claim(uuid))
-        lifecycle.check(self.db, claim)
+        lifecycle.progress(self.db, claim, stage='creating')
+        lifecycle.succeed(self.db, claim, Observed(states.CREATED))
 
 
 class TestFinish(LifecycleCase):
@@ -391,7 +406,7 @@ class TestFinish(LifecycleCase):
     def test_a_delete_is_not_skipped(self):
         uuid = self.create()
         self.submit('start', uuid)
-        self.submit('delete', uuid, force=True)
+        self.submit('delete', uuid, stop=True)
         lifecycle.fail(self.db, self.claim(uuid), ERROR, status=states.ERROR)
         self.assertEqual([('create', states.FAILED), ('start', states.SKIPPED),
                           ('delete', states.QUEUED)], self.outcomes(uuid))
@@ -453,8 +468,8 @@ class TestRequeue(LifecycleCase):
 
     def test_attempts_count_or_not(self):
         uuid = self.create()
-        for counts, attempts in ((True, 1), (False, 1), (True, 2)):
-            lifecycle.requeue(self.db, self.claim(uuid), 'x', 'x', 0, counts=counts)
+        for parked, attempts in ((False, 1), (True, 1), (False, 2)):
+            lifecycle.requeue(self.db, self.claim(uuid), 'x', 'x', 0, parked=parked)
             self.assertEqual(attempts, self.actions_of(uuid)[0].attempts)
 
     def test_the_first_start_is_kept_for_the_deadline(self):
@@ -557,10 +572,11 @@ class TestFence(LifecycleCase):
     WRITES = {
         'progress': lambda db, claim: lifecycle.progress(db, claim, stage='late'),
         'remember': lambda db, claim: lifecycle.remember(db, claim, {'late': True}),
-        'check': lifecycle.check,
         'succeed': lambda db, claim: lifecycle.succeed(db, claim, Observed(states.DEAD)),
         'fail': lambda db, claim: lifecycle.fail(db, claim, ERROR, Observed(states.DEAD)),
         'requeue': lambda db, claim: lifecycle.requeue(db, claim, 'late', 'late', 0),
+        'wait_for_pull': lifecycle.wait_for_pull,
+        'end_cancelled': lambda db, claim: lifecycle.end_cancelled(db, claim, None, ERROR),
     }
 
     def assert_fenced(self, uuid, claim):
@@ -612,7 +628,7 @@ class TestFence(LifecycleCase):
         claim = self.claim(uuid)
         self.change(containers.table, uuid, fence=claim.fence + 1)
         before = self.rows(uuid)
-        for name in ('succeed', 'fail', 'requeue'):
+        for name in ('succeed', 'fail', 'requeue', 'wait_for_pull', 'end_cancelled'):
             self.assertRaises(exceptions.Fenced, self.WRITES[name], self.db, claim)
             self.assertEqual(before, self.rows(uuid), name)
 
@@ -622,7 +638,6 @@ class TestFence(LifecycleCase):
 
     def test_a_claim_in_force_is_not(self):
         claim = self.claim(self.create())
-        lifecycle.check(self.db, claim)
         lifecycle.progress(self.db, claim, stage='pulling image', progress={'layers': 3})
         action = self.action(claim.action.uuid)
         self.assertEqual(('pulling image', {'layers': 3}), (action.stage, action.progress))
@@ -718,7 +733,7 @@ class TestLostCommit(LifecycleCase):
             claim = lose(self.claim, uuid)
             self.assertEqual(1, claim.fence)
             self.assertEqual(1, self.actions_of(uuid)[0].attempts)
-            lifecycle.check(self.db, claim)
+            lifecycle.progress(self.db, claim, stage='creating')
             lifecycle.succeed(self.db, claim, Observed(states.CREATED))
             self.assert_at_rest(uuid, states.CREATED)
         self.both(test)
