@@ -285,8 +285,11 @@ class Processes(fixtures.Fixture):
     """The shipped commands as processes of their own: API, conductors, bus, SQL, Docker.
 
     ``database`` is mysql or postgresql; ``transport_url`` the broker, by default the one of
-    the test run.  Their logs are shown when the test fails.
+    the test run.  ``config`` is the end of their configuration, which is in the section
+    [conductor].  Their logs are shown when the test fails.
     """
+
+    api_command = ('container-service-api',)
 
     def __init__(self, database, conductors=1, transport_url=None, config=''):
         self._kind, self._count, self._config = database, conductors, config
@@ -306,7 +309,7 @@ class Processes(fixtures.Fixture):
         self.addCleanup(self.engine.close)
         self.addCleanup(self._remove_containers)
         self.conductors = [self.start_conductor() for _ in range(self._count)]
-        self.api = self._start('container-service-api')
+        self.api = self._start(*self.api_command)
         eventually(self._is_up, 60, 0.1)
         self.eventually_live(self._count)
         self.request('POST', '/v1/bays', {
@@ -349,9 +352,9 @@ retry_interval = 0.5
     def start_conductor(self):
         return self._start('container-service-conductor')
 
-    def _start(self, command):
+    def _start(self, command, *arguments):
         log = os.path.join(self.directory, f'{command}.{uuid.uuid4().hex[:4]}.log')
-        process = Process(command, ['--config-file', self.config_file], log)
+        process = Process(command, [*arguments, '--config-file', self.config_file], log)
         self.addCleanup(process.stop)
         self.addDetail(os.path.basename(log), content.content_from_file(
             log, content_type.UTF8_TEXT))
