@@ -36,60 +36,61 @@ class Conductor:
 
     def start(self):
         """Register, listen, look for work.  Raises DatabaseUnavailable."""
-        self._deployment = settings.deployment(self._db)
-        self._slot = lease.Slot(self._conf.state_path)
-        self._lease = lease.Lease(self._db, self._conf, self._slot, self._report)
-        self._engines = engines.Engines(self._db, self._conf.host)
-        self._watch = attempts.Watch(self._db, self._lease)
-        self._make_pools()
-        self._sweep = sweep.Sweep(self._db, self._conf, self._engines, self._lease,
-                                  self._inflight, self._pulling, self._pick)
-        self.reconciler = reconcile.Reconciler(
-            self._db, self._conf, self._engines, self._deployment)
-        self._lease.start()
+        deployment = settings.deployment(self._db)
+        self.put_together(lease.Slot(self._conf.state_path), deployment)
+        self.lease.start()
         conf = self._conf.conductor
-        self._every(conf.poll_interval, self._sweep)
-        self._every(_WATCH_INTERVAL, self._watch)
-        self._every(min(1.0, conf.probe_interval),
-                    engines.Prober(self._engines, conf.probe_interval, self._sweep.wake))
+        self._every(conf.poll_interval, self.sweep)
+        self._every(_WATCH_INTERVAL, self.watch)
+        self._every(min(1.0, conf.probe_interval), self.prober)
         self._every(min(2.0, conf.reconcile_interval), self.reconciler)
-        self._every(_PURGE_INTERVAL, self._sweep.purge)
-        self._listen()
-        LOG.info('Conductor %s is up as %s', self._lease.server, self._lease.uuid)
+        self._every(_PURGE_INTERVAL, self.sweep.purge)
+        self._listen(endpoint.Wake(self.inflight),
+                     endpoint.Ask(self._db, self.engines, deployment))
+        LOG.info('Conductor %s is up as %s', self.lease.server, self.lease.uuid)
 
-    def _make_pools(self):
-        conf = self._conf.conductor
-        self._fair = fair.FairPick(self._db)
-        self._runner = runner.Runner(
-            self._db, self._conf, self._engines, self._lease, self._watch, self._deployment,
-            admit=lambda *which: self._inflight.admit(*which),
-            pull=lambda pull_uuid: self._pulling.wake(pull_uuid))
-        self._inflight = inflight.InFlight(
-            conf.executor, conf.workers, self._runner.work, self._pick,
-            bays=lambda: len(self._engines.served()), policy=conf.saturation_policy)
-        self._puller = puller.Puller(
-            self._db, self._conf, self._engines, self._lease, self._watch,
-            wake=self._inflight.wake)
-        self._pulling = inflight.InFlight(
-            conf.executor, conf.pull_workers, self._puller.work, self._puller.pick)
+    def put_together(self, slot, deployment, clock=time.monotonic):
+        """Make the parts; nothing runs yet, and nothing is written."""
+        whole, conf, db = self._conf, self._conf.conductor, self._db
+        self.slot = slot
+        self.lease = lease.Lease(db, whole, slot, self._report, clock)
+        self.engines = engines.Engines(db, whole.host, clock)
+        self.watch = attempts.Watch(db, self.lease)
+        self.fair = fair.FairPick(db, clock)
+        self.runner = runner.Runner(
+            db, whole, self.engines, self.lease, self.watch, deployment,
+            admit=lambda *which: self.inflight.admit(*which),
+            pull=lambda pull_uuid: self.pulling.wake(pull_uuid))
+        self.inflight = inflight.InFlight(
+            conf.executor, conf.workers, self.runner.work, self._pick,
+            bays=lambda: len(self.engines.served()), policy=conf.saturation_policy)
+        self.puller = puller.Puller(
+            db, whole, self.engines, self.lease, self.watch, wake=self.inflight.wake)
+        self.pulling = inflight.InFlight(
+            conf.executor, conf.pull_workers, self.puller.work, self.puller.pick)
+        self.sweep = sweep.Sweep(db, whole, self.engines, self.lease, self.inflight,
+                                 self.pulling, self._pick)
+        self.prober = engines.Prober(
+            self.engines, conf.probe_interval, self.sweep.wake, clock)
+        self.reconciler = reconcile.Reconciler(db, whole, self.engines, deployment)
 
     def _pick(self, leave_out):
         """The container whose turn it is among those that may run now, or None."""
-        if not self._lease.holds(self._lease.uuid):
+        if not self.lease.holds(self.lease.uuid):
             return None
         try:
-            urgent_only, sated = self._inflight.room()
-            bays = self._engines.available()
-            found = self._fair([bay for bay in bays if bay not in sated], leave_out, urgent_only)
+            urgent_only, sated = self.inflight.room()
+            bays = self.engines.available()
+            found = self.fair([bay for bay in bays if bay not in sated], leave_out, urgent_only)
             if found is None and sated:
-                found = self._fair(sated, leave_out, urgent_only=True)
+                found = self.fair(sated, leave_out, urgent_only=True)
             return found
         except exceptions.DatabaseUnavailable:
             return None             # the sweep looks again
 
     def _report(self):
-        return {'in_flight': len(self._inflight), 'pool_full': self._inflight.full,
-                'is_full': int(self._inflight.is_full),
+        return {'in_flight': len(self.inflight), 'pool_full': self.inflight.full,
+                'is_full': int(self.inflight.is_full),
                 'saturation_policy': self._conf.conductor.saturation_policy}
 
     def _every(self, seconds, task):
@@ -109,14 +110,12 @@ class Conductor:
         self._workers.append(worker)
         self._threads.append(thread)
 
-    def _listen(self):
+    def _listen(self, wake, ask):
         """Listen on both topics, in the background: a broker that is down stops nothing."""
 
         def start():
-            for topic, target in (
-                    (rpc.WAKE_TOPIC, endpoint.Wake(self._inflight)),
-                    (rpc.ASK_TOPIC, endpoint.Ask(self._db, self._engines, self._deployment))):
-                server = rpc.server(self._bus, topic, self._lease.server, target)
+            for topic, target in ((rpc.WAKE_TOPIC, wake), (rpc.ASK_TOPIC, ask)):
+                server = rpc.server(self._bus, topic, self.lease.server, target)
                 # Waits for a broker that is down, until it is up.
                 server.start()
                 # One that has not started cannot be stopped: it would wait for its start.
@@ -126,19 +125,19 @@ class Conductor:
 
     def stop(self):
         """Take nothing new, let what runs end, hand over what does not."""
-        LOG.info('Conductor %s stops; %d containers in flight', self._lease.server,
-                 len(self._inflight))
-        self._lease.drain()
+        LOG.info('Conductor %s stops; %d containers in flight', self.lease.server,
+                 len(self.inflight))
+        self.lease.drain()
         for server in self._servers:
             server.stop()
         for worker in self._workers:
             worker.stop()
         until = time.monotonic() + self._conf.conductor.shutdown_timeout
-        left = self._inflight.stop(self._conf.conductor.shutdown_timeout)
-        left |= self._pulling.stop(max(0, until - time.monotonic()))
+        left = self.inflight.stop(self._conf.conductor.shutdown_timeout)
+        left |= self.pulling.stop(max(0, until - time.monotonic()))
         if left:
             LOG.warning('Still in flight, to be taken over: %s', ', '.join(sorted(left)))
         for thread in self._threads:
             thread.join(5)
-        self._lease.stop()
-        self._slot.release()
+        self.lease.stop()
+        self.slot.release()

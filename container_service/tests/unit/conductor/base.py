@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A conductor on the bench: its parts without its threads, its clocks in the test's hand."""
 
-from container_service.conductor import engines
 from container_service.conductor import inflight
 from container_service.conductor import lease
-from container_service.conductor import reconcile
-from container_service.conductor import runner
-from container_service.conductor import sweep
+from container_service.conductor import service
 from container_service.db import conductors
 from container_service.db import containers
 from container_service.db import settings
@@ -18,22 +15,20 @@ from container_service.tests import fixtures
 WORKERS = 2
 
 
-class Bench:
+class Bench(service.Conductor):
     """One conductor; ``sweep()`` carries everything out in the calling thread."""
 
-    def __init__(self, case):
+    def __init__(self, case, **values):
         conf, db = case.conf, case.db
+        for name, value in {'executor': 'synchronous', 'workers': WORKERS, **values}.items():
+            conf.set_override(name, value, group='conductor')
+        super().__init__(conf, db, bus=None)
         self.clock = fixtures.Clock()
-        self.slot = lease.Slot(conf.state_path)
-        case.addCleanup(self.slot.release)
-        self.engines = engines.Engines(db, conf.host, self.clock)
-        self.lease = lease.Lease(db, conf, self.slot, clock=self.clock)
-        deployment = settings.deployment(db)
-        self.runner = runner.Runner(db, conf, self.engines, self.lease, deployment)
-        self.inflight = inflight.InFlight(
-            'synchronous', WORKERS, self.runner.work, self.runner.pick)
-        self.sweep = sweep.Sweep(db, self.engines, self.lease, self.inflight, WORKERS)
-        self.reconcile = reconcile.Reconciler(db, conf, self.engines, deployment)
+        slot = lease.Slot(conf.state_path)
+        case.addCleanup(slot.release)
+        self.put_together(slot, settings.deployment(db), self.clock)
+        self.prober._pool = inflight.futurist.SynchronousExecutor()
+        self.reconcile = self.reconciler
         self.lease.start()
         case.addCleanup(self.lease.stop)
 
