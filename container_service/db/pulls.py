@@ -30,7 +30,9 @@ def join(conn, bay_uuid, image, new_uuid):
         .with_for_update()).first()
     if found is not None:
         return found.uuid
-    conn.execute(table.update().where(table.c.live_key == key).values(live_key=None))
+    # Only of one that is being cancelled: somebody may have begun one since we looked.
+    conn.execute(table.update().where(
+        table.c.live_key == key, table.c.cancel_requested_at.is_not(None)).values(live_key=None))
     conn.execute(table.insert().values(
         uuid=new_uuid, bay_uuid=bay_uuid, image=image, live_key=key, status=states.QUEUED,
         runnable_at=now(), created_at=now()))

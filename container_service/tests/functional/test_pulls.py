@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pulls by Docker over a line so thin that one can watch them: cancelled, shared, taken over."""
 
+import threading
 import time
 
 import sqlalchemy as sa
 
+from container_service import lifecycle
 from container_service import states
 from container_service.db import models
+from container_service.tests import base
 from container_service.tests import deployed
 from container_service.tests import fixtures
 from container_service.tests import registries
@@ -19,7 +22,7 @@ class TestPulls(deployed.DeployedTestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.share(fixtures.Processes(cls.database))
+        cls.share(fixtures.Processes(cls.database, config='shutdown_timeout = 5'))
 
     def setUp(self):
         super().setUp()
@@ -167,3 +170,39 @@ class TestPulls(deployed.DeployedTestCase):
         self.assertEqual([0, 1, 1], [len(self.on_engine(web)) for web in webs])
         for web in webs:
             self.succeeded(self.caller.ask(web, 'delete'))
+
+
+class BegunAtOnce:
+    """Needs a DatabaseTestCase on a server."""
+
+    WAITERS = 8
+
+    def test_those_that_find_an_image_absent_at_once_share_one_pull(self):
+        self.make_bay()
+        for number in range(10):
+            claims = [self.claim(self.create(image=f'image:{number}'))
+                      for _ in range(self.WAITERS)]
+            start = threading.Barrier(self.WAITERS, timeout=30)
+
+            def join(claim, start=start):
+                start.wait()
+                return lifecycle.wait_for_pull(self.db, claim)
+
+            joined = deployed.together([lambda claim=claim: join(claim) for claim in claims])
+            with self.db.read() as conn:
+                begun = conn.execute(sa.select(models.pulls.c.uuid).where(
+                    models.pulls.c.image == f'image:{number}')).scalars().all()
+            self.assertEqual(1, len(begun))
+            self.assertEqual({begun[0]}, set(joined))
+
+
+class TestBegunAtOnceOnMariaDB(
+        BegunAtOnce, base.ServerDatabaseMixin, base.DatabaseTestCase):
+
+    kind = 'mysql'
+
+
+class TestBegunAtOnceOnPostgreSQL(
+        BegunAtOnce, base.ServerDatabaseMixin, base.DatabaseTestCase):
+
+    kind = 'postgresql'
