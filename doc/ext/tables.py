@@ -11,16 +11,14 @@ import re
 from container_service import exceptions
 from container_service import operations
 from container_service import policy
-from container_service import states
+from container_service.api import explain
 from container_service.api import versions
 from container_service.client import outcomes
 from container_service.client import words
-
-# In the order of states.py, which is that of a container's life.
-STATUSES = [value for value in vars(states).values()
-            if isinstance(value, str) and value in states.CONTAINER_STATUSES]
+import diagram
 
 _TAKEOVER = {operations.RERUN: 'runs again', operations.INTERRUPT: 'ends ``interrupted``'}
+_CANCEL = {operations.UNDO: 'stops, and is undone', operations.TOO_LATE: 'too late'}
 _TYPES = {operations.boolean: 'true or false', operations.integer: 'whole number',
           operations.text: 'text', operations.signal: 'signal name or number',
           operations.tail: 'number, or ``all``',
@@ -33,14 +31,18 @@ def operation_table():
     for op in operations.OPERATIONS.values():
         command = words.cli_name(op.name)
         name = f'``{op.name}``' + ('' if command == op.name else f', command ``{command}``')
-        row = [name, op.summary, f'``{op.http_method} {op.path}``']
-        if op.is_async:
-            row += [_leads_to(op), _TAKEOVER[op.on_takeover], f'{op.deadline_seconds} s']
-        else:
-            row += ['an answer', 'the request fails', 'not']
-        rows.append(row)
-    return _table(['Operation', 'What it does', 'Request', 'Leads to', 'If its conductor dies',
-                   'Tried again for'], rows, (11, 27, 27, 13, 12, 10))
+        rows.append([name, op.summary, f'``{op.http_method} {op.path}``',
+                     _leads_to(op) if op.is_async else 'an answer'])
+    return _table(['Operation', 'What it does', 'Request', 'Leads to'], rows, (15, 35, 33, 17))
+
+
+def rule_table():
+    """How the actions of each asynchronous operation are treated."""
+    rows = [[f'``{op.name}``', _TAKEOVER[op.on_takeover], _CANCEL[op.cancel],
+             'folded' if op.coalesce else 'each carried out', 'yes' if op.urgent else 'no',
+             f'{op.deadline_seconds} s'] for op in operations.of_kind(operations.ASYNC)]
+    return _table(['Operation', 'If its conductor dies', 'Cancelled while it runs',
+                   'Equal requests', 'Urgent', 'Deadline'], rows, (14, 20, 24, 18, 10, 14))
 
 
 def _leads_to(op):
@@ -52,11 +54,16 @@ def _leads_to(op):
     return f'{op.during}, then {target}' if op.during else target
 
 
+def state_diagram():
+    """The operation table as a picture."""
+    return ['.. raw:: html', '', *(f'   {line}' for line in diagram.svg()), '']
+
+
 def status_matrix():
-    """Which operation is accepted in which status."""
+    """Which operation is accepted in which status, and what it leads to."""
     rows_of_table = [op for op in operations.OPERATIONS.values() if not op.creates]
     rows = []
-    for status in STATUSES:
+    for status in diagram.STATUSES:
         cells = [_accepted(op, status) for op in rows_of_table]
         if any(cells):
             rows.append([status, *cells])
@@ -65,7 +72,9 @@ def status_matrix():
 
 def _accepted(op, status):
     if status in op.allowed:
-        return 'yes'
+        if not op.is_async:
+            return 'yes'
+        return op.target_for({param.name: param.default for param in op.params}, status)
     return ' or '.join(f'with ``{name}``' for name, more in op.allowed_with.items()
                        if status in more)
 
@@ -79,6 +88,13 @@ def parameter_table():
             rows.append([f'``{op.name}``', f'``{param.wire_name}``',
                          _TYPES[param.convert] + _range(param), default, param.help])
     return _table(['Operation', 'Parameter', 'Value', 'Default', 'Meaning'], rows)
+
+
+def option_table():
+    """What every asynchronous operation can be told besides its own parameters."""
+    return _table(['Option', 'Default', 'Meaning'], [
+        [f'``{param.wire_name}``', _value(param.default), param.help]
+        for param in operations.OPTIONS], (30, 12, 58))
 
 
 def _range(param):
@@ -123,7 +139,16 @@ def engine_errors():
 
 def action_errors():
     """Codes that only actions have, as far as they are classes."""
-    return _errors([exceptions.DeadlineExceeded])
+    return _table(['Code', 'Title', 'Detail, unless there is more to say'],
+                  [[f'``{kind.code}``', kind.title, _escaped(_blanks(kind.message))]
+                   for kind in _ON_ACTIONS])
+
+
+def waiting_codes():
+    """Why an action that has not ended is where it is."""
+    return _table(['Code', 'Meaning'],
+                  [[f'``{code}``', meaning] for code, meaning in explain.CODES.items()],
+                  (30, 70))
 
 
 def internal_errors():
@@ -131,7 +156,8 @@ def internal_errors():
     return _errors([exceptions.Fenced])
 
 
-_NOT_IN_ANSWERS = (exceptions.DriverError, exceptions.DeadlineExceeded, exceptions.Fenced)
+_ON_ACTIONS = (exceptions.Cancelled, exceptions.DeadlineExceeded)
+_NOT_IN_ANSWERS = (exceptions.DriverError, exceptions.Fenced, *_ON_ACTIONS)
 
 
 def error_classes():
@@ -221,9 +247,10 @@ def _table(headings, rows, widths=()):
 
 # What the directive may be asked for.
 TABLES = {
-    'operations': operation_table, 'statuses': status_matrix, 'parameters': parameter_table,
+    'operations': operation_table, 'rules': rule_table, 'state-diagram': state_diagram,
+    'statuses': status_matrix, 'parameters': parameter_table, 'options': option_table,
     'versions': version_table, 'endpoints': endpoint_table, 'request-errors': request_errors,
     'engine-errors': engine_errors, 'action-errors': action_errors,
-    'internal-errors': internal_errors, 'exit-codes': exit_code_table,
-    'commands': command_reference,
+    'internal-errors': internal_errors, 'waiting-codes': waiting_codes,
+    'exit-codes': exit_code_table, 'commands': command_reference,
 }

@@ -7,11 +7,15 @@ its tables is on a page is checked here.  That pages build is the business of ``
 
 import ast
 import configparser
+import datetime
 import importlib.metadata
 import importlib.util
 import pathlib
 import re
+import sys
 import types as pytypes
+from unittest import mock
+from xml.etree import ElementTree
 
 from oslo_config import cfg
 from oslo_policy import policy as oslo_policy
@@ -24,6 +28,7 @@ from container_service import exceptions
 from container_service import operations
 from container_service import policy
 from container_service import states
+from container_service.api import explain
 from container_service.api import types
 from container_service.api import versions
 from container_service.api import views
@@ -32,6 +37,7 @@ from container_service.client import outcomes
 from container_service.cmd import manage
 from container_service.db import actions
 from container_service.db import bays
+from container_service.db import conductors
 from container_service.db import containers
 from container_service.tests import base
 
@@ -48,11 +54,17 @@ def pages():
     return {path: path.read_text() for path in sorted(SOURCE.rglob('*.rst'))}
 
 
-def load_tables():
-    spec = importlib.util.spec_from_file_location('tables', DOC / 'ext' / 'tables.py')
+def load(name):
+    """A module of doc/ext, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, DOC / 'ext' / f'{name}.py')
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with mock.patch.object(sys, 'path', [str(DOC / 'ext'), *sys.path]):
+        spec.loader.exec_module(module)
     return module
+
+
+def load_tables():
+    return load('tables')
 
 
 def literals(text):
@@ -89,6 +101,19 @@ class TestTables(base.TestCase):
             for param in op.params:
                 self.assertIn(f'   * - ``{op.name}``\n     - ``{param.wire_name}``\n',
                               self.text('parameters'))
+
+    def test_every_rule_of_an_asynchronous_operation(self):
+        listed = re.findall(r'\* - ``(\w+)``', self.text('rules'))
+        self.assertEqual([op.name for op in operations.of_kind(operations.ASYNC)], listed)
+
+    def test_every_option(self):
+        for param in operations.OPTIONS:
+            self.assertIn(f'* - ``{param.wire_name}``\n', self.text('options'))
+            self.assertIn(param.help, self.text('options'))
+
+    def test_every_waiting_code(self):
+        for code, meaning in explain.CODES.items():
+            self.assertIn(f'* - ``{code}``\n     - {meaning}', self.text('waiting-codes'))
 
     def test_every_status_in_which_something_is_accepted(self):
         text = self.text('statuses')
@@ -135,6 +160,41 @@ class TestTables(base.TestCase):
                 self.assertNotIn('\n', line)
 
 
+class TestStateDiagram(base.TestCase):
+    """The picture of the operation table."""
+
+    def setUp(self):
+        super().setUp()
+        self.diagram = load('diagram')
+
+    def test_every_transition(self):
+        """Each status in which an operation is accepted, whatever its parameters, is drawn."""
+        drawn = {}
+        for line in self.diagram.lines():
+            name = line.name.split(',')[0]
+            drawn.setdefault(name, set()).update(line.sources)
+            op = operations.OPERATIONS[name]
+            self.assertEqual(op.during, line.during)
+            defaults = {param.name: param.default for param in op.params}
+            self.assertEqual(op.target_for(defaults, None), line.target)
+        for op in operations.of_kind(operations.ASYNC):
+            accepted = op.allowed.union(*op.allowed_with.values())
+            self.assertEqual(accepted or {self.diagram.NOTHING}, drawn.pop(op.name))
+        self.assertEqual({}, drawn)
+
+    def test_it_is_well_formed_and_has_a_word_for_everything(self):
+        svg = ElementTree.fromstring('\n'.join(self.diagram.svg()))
+        words = [node.text for node in svg.iter('{http://www.w3.org/2000/svg}text')]
+        for line in self.diagram.lines():
+            for word in (line.name, line.target, *line.sources):
+                self.assertIn(word, words)
+
+    def test_an_operation_that_leaves_the_status_as_it_is_can_be_drawn(self):
+        line = self.diagram.Line('rename', (states.CREATED, states.RUNNING), None, None)
+        drawn = '\n'.join(self.diagram._line(line, 5, {states.CREATED: 10, states.RUNNING: 20}))
+        self.assertEqual(2, drawn.count('r="7"'))
+
+
 class TestPages(base.TestCase):
     """What is written by hand."""
 
@@ -146,7 +206,7 @@ class TestPages(base.TestCase):
         for path in (ROOT / 'container_service').rglob('*.py'):
             if 'tests' not in path.parts:
                 found |= codes_in(ast.parse(path.read_text()))
-        self.assertIn('skipped', found)
+        self.assertLessEqual({'skipped', 'interrupted', 'cancelled'}, found)
         self.assertEqual(set(), found - known)
 
     def test_every_console_script(self):
@@ -193,16 +253,56 @@ class TestPages(base.TestCase):
 
     def test_every_key_of_an_answer(self):
         told = literals(page('reference/rest.rst'))
-        action = row(actions.table)
+        action = row(actions.table, operation='stop', status=states.QUEUED, attempts=0)
+        now = datetime.datetime(2026, 11, 20)
+        service = row(conductors.table, lease_until=now, heartbeat_at=now, db_now=now)
+        liveness = explain.liveness(row(
+            actions.table, status=states.QUEUED, health_status=None, db_now=now))
         for view in (views.container(row(containers.table, spec={}), '', True),
                      views.action(action, ''), views.container_action(action),
-                     views.bay(row(bays.table), '', True)):
+                     views.bay(row(bays.table), '', True), views.service(service), liveness):
             self.assertEqual(set(), set(view) - told)
+
+    def test_every_key_of_what_explains_an_action(self):
+        told = literals(page('user/why.rst')) | literals(page('user/history.rst'))
+        for key in ('position', 'code', 'detail', 'retry_at', 'owner', 'heartbeat_age_seconds',
+                    'progress_age_seconds', 'engine', 'alive', 'lost', 'none', 'log',
+                    'exit_code', 'oom_killed', 'image_digest', 'engine_error'):
+            self.assertIn(key, told)
+
+    def test_every_limit_is_told_with_its_option_and_default(self):
+        text = page('user/limits.rst')
+        conf = known_options()
+        for name in ('container_queue_limit', 'project_action_limit', 'action_limit',
+                     'wait_slots', 'call_slots'):
+            self.assertIn(f'``[api] {name}`` ({conf.api[name]})', text)
+        for kind in (exceptions.QueueFull, exceptions.TooManyActions, exceptions.SystemFull,
+                     exceptions.PoolFull, exceptions.TooManyWaiters, exceptions.CallsBusy):
+            self.assertIn(f'{kind.status} ``{kind.code}``', text)
+
+    def test_every_executor_and_saturation_policy(self):
+        told = literals(page('admin/pool.rst'))
+        for opt in options.CONDUCTOR_OPTS:
+            if opt.name in ('executor', 'saturation_policy'):
+                self.assertEqual(set(), {str(word) for word in opt.type.choices} - told)
+
+    def test_defaults_that_are_named_are_so(self):
+        conf = known_options()
+        for path, text in pages().items():
+            for group, name, value in re.findall(
+                    r'``(?:\[(\w+)\]\s+)?(\w+)``\s+(?:seconds\s+)?\(([\d.]+)\)', text):
+                for known in (group,) if group else ('api', 'conductor', 'DEFAULT'):
+                    if knows(conf, known, name):
+                        default = conf[name] if known == 'DEFAULT' else conf[known][name]
+                        self.assertEqual(float(value), float(default), f'{path}: {name}')
+                        break
+                else:
+                    self.fail(f'{path}: {name} ({value}) is no option')
 
     def test_every_policy_rule_that_is_named_exists(self):
         known = {rule.name for rule in policy.list_rules()}
         for path, text in pages().items():
-            for name in re.findall(r'``((?:container|action|bay):\w+)``', text):
+            for name in re.findall(r'``((?:container|action|bay|service|limits):\w+)``', text):
                 self.assertIn(name, known, path)
 
     def test_the_life_of_an_operation_names_files_and_functions_that_exist(self):
@@ -213,7 +313,7 @@ class TestPages(base.TestCase):
             self.assertTrue(found and found[0].exists(), name)
         lifecycle = (package / 'lifecycle.py').read_text()
         for name in ('create', 'submit', 'claim', 'succeed', 'fail', '_skip', 'requeue',
-                     'take_over'):
+                     'take_over', 'cancel', 'end_cancelled', 'expire', 'wait_for_pull'):
             self.assertIn(f'``{name}``', text)
             self.assertIn(f'def {name}(', lifecycle)
 
@@ -276,9 +376,6 @@ def codes_in(tree):
             code = entries.get('code')
             if 'title' in entries and isinstance(code, ast.Constant):
                 found.add(code.value)
-        if isinstance(node, ast.keyword) and node.arg == 'waiting_code' and isinstance(
-                node.value, ast.Constant) and node.value.value:
-            found.add(node.value.value)
     return found
 
 
