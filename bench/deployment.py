@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 
+import kombu
 from oslo_config import cfg
 import oslo_messaging
 import sqlalchemy as sa
@@ -79,6 +80,28 @@ def _children(pid):
     with contextlib.suppress(OSError):
         return pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text().split()
     return []
+
+
+class Queue:
+    """What lies in one queue of the broker."""
+
+    def __init__(self, channel, name):
+        self._channel, self._name = channel, name
+
+    def purge(self):
+        self._channel.queue_purge(self._name)
+
+    def wait_for(self, count):
+        """Wait until so many messages are there; returns the seconds that this took."""
+        start = time.perf_counter()
+        while True:
+            found = self._channel.queue_declare(self._name, passive=True).message_count
+            seconds = time.perf_counter() - start
+            if found >= count:
+                return seconds
+            if seconds > 60:
+                raise Broken(f'{count} requests were accepted, but only {found} messages came')
+            time.sleep(0.002)
 
 
 class Deployment:
@@ -218,6 +241,7 @@ class Deployment:
         """Make the queues of RPC servers (topic, server) that exist and never take a message.
 
         So a cast costs what it costs, and nobody competes for the processor to receive it.
+        Returns a Queue for each.
         """
         conf = cfg.ConfigOpts()
         oslo_messaging.set_transport_defaults(control_exchange=floor.EXCHANGE)
@@ -229,6 +253,9 @@ class Deployment:
             server.stop()
             server.wait()
         bus.cleanup()
+        broker = kombu.Connection(self.transport_url.replace('rabbit://', 'amqp://', 1))
+        self._stack.callback(broker.close)
+        return [Queue(broker.channel(), f'{topic}.{name}') for topic, name in names]
 
     def make_bay(self, **values):
         answer, = load.run(self.port, [load.request('POST', '/v1/bays', values)], 1,
