@@ -8,6 +8,8 @@ out of date.  Needs the package and nothing of Sphinx; ``from_code.py`` is the d
 import os
 import re
 
+import diagram
+
 from container_service import exceptions
 from container_service import operations
 from container_service import policy
@@ -15,7 +17,6 @@ from container_service.api import explain
 from container_service.api import versions
 from container_service.client import outcomes
 from container_service.client import words
-import diagram
 
 _TAKEOVER = {operations.RERUN: 'runs again', operations.INTERRUPT: 'ends ``interrupted``'}
 _CANCEL = {operations.UNDO: 'stops, and is undone', operations.TOO_LATE: 'too late'}
