@@ -37,7 +37,8 @@ class FairPick:
 
     def _rotated(self, waiting):
         """Those that wait now, in the order of the turns taken so far, new ones first."""
-        known = [project for project in self._projects if project in waiting]
+        # A copy: other slots take their turns meanwhile.
+        known = [project for project in list(self._projects) if project in waiting]
         return collections.deque([*sorted(waiting - set(known)), *known])
 
     def _first(self, conn, bays, leave_out, urgent_only):
