@@ -4,8 +4,12 @@
 import threading
 import time
 
+from oslo_log import log
+
 from container_service import exceptions
 from container_service.db import actions
+
+LOG = log.getLogger(__name__)
 
 _TICK = 0.1         # seconds between looks while anybody waits
 
@@ -56,6 +60,9 @@ class Waiting:
                     ended = actions.final(conn, set().union(*(w.missing for w in waiters)))
             except exceptions.DatabaseUnavailable:
                 ended = {}            # its waiters go on waiting
+            except Exception:         # whatever it is, the next look must come
+                LOG.exception('Looking for what is waited for')
+                ended = {}
             for waiter in waiters:
                 waiter.tell(ended)
             time.sleep(_TICK)
