@@ -78,12 +78,12 @@ def _seconds_to_wait():
 def operation(controller, op, ident, arguments, body, older_status=202):
     """Accept an operation on a container and answer it."""
     options, params = split(arguments)
-    terms = read_terms(controller, options, body)
+    terms, wait = read_terms(controller, options, body), _seconds_to_wait()
     accepted = _within_limits(controller, op, terms, lambda: lifecycle.submit(
         controller.context, controller.parts.db, op, ident, params, terms))
     if terms.dry_run:
         return _verdict(controller, op, params, accepted)
-    ended = _tell(controller, accepted)
+    ended = _tell(controller, accepted, wait)
     if controller.version < versions.OWN_SHAPES:
         return base.empty(older_status)
     pecan.response.status = 200 if ended else 202
@@ -94,13 +94,13 @@ def operation(controller, op, ident, arguments, body, older_status=202):
 
 def creation(controller, op, *, name, image, spec, bay, options, body):
     """Accept the creation of a container and answer it."""
-    terms = read_terms(controller, options, body)
+    terms, wait = read_terms(controller, options, body), _seconds_to_wait()
     context, parts = controller.context, controller.parts
     accepted = _within_limits(controller, op, terms, lambda: lifecycle.create(
         context, parts.db, op, name=name, image=image, spec=spec, bay=bay, terms=terms))
     if terms.dry_run:
         return _verdict(controller, op, {}, accepted)
-    ended = _tell(controller, accepted)
+    ended = _tell(controller, accepted, wait)
     row = accepted.container
     if ended or accepted.replayed:
         with parts.db.read() as conn:
@@ -120,7 +120,7 @@ def _within_limits(controller, op, terms, accept):
     counted = op.name != 'delete'         # what empties queues is never held up
     try:
         if counted:
-            limits.check(project)
+            limits.check(project, urgent=op.urgent)
     except (exceptions.TooManyActions, exceptions.Unavailable):
         earlier = lifecycle.replayed(controller.context, controller.parts.db, terms)
         if earlier is None:
@@ -156,8 +156,8 @@ def _verdict(controller, op, params, accepted):
     }
 
 
-def _tell(controller, accepted):
-    """After the commit: wake a conductor, wait if that is wanted.
+def _tell(controller, accepted, seconds):
+    """After the commit: wake a conductor, wait if that is wanted (``seconds`` is not None).
 
     Returns the action when it was waited for and has ended.
     """
@@ -166,7 +166,6 @@ def _tell(controller, accepted):
     headers['Link'] = f'<{controller.base}/v1/actions/{action.uuid}>; rel="monitor"'
     if accepted.replayed:
         headers['Idempotency-Replayed'] = 'true'
-    seconds = _seconds_to_wait()
     if seconds is not None:
         headers['Preference-Applied'] = 'wait'
     if parts.conf.api.async_enable:

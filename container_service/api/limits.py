@@ -45,15 +45,16 @@ class Limits:
             row.is_full and row.saturation_policy == 'reject' for row in live)
         self._read_at = self._clock()
 
-    def check(self, project_id):
+    def check(self, project_id, urgent=False):
         """Let one more action of a project through, before anything is written.
 
+        An urgent one has slots of every pool reserved, so that full pools do not matter to it.
         Raises TooManyActions, SystemFull or PoolFull, each with the seconds after which there
         should be room again.
         """
         with self._lock:
             self._refresh()
-            if self._all_full:
+            if self._all_full and not urgent:
                 raise self._later(exceptions.PoolFull(), 1)
             if self._total >= self._conf.action_limit:
                 raise self._later(exceptions.SystemFull(count=self._total),

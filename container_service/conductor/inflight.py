@@ -54,7 +54,7 @@ class Lanes:
 
     def has_room(self, slots, bay, urgent, bays):
         """Whether one more action on that bay may run beside those in ``slots``."""
-        running = [slot for slot in slots if slot.bay is not None]
+        running = [slot for slot in slots if slot.bay is not None and not slot.extra]
         if urgent:
             return True               # it has a slot already, or it would not ask
         if len(running) >= self._workers - self._reserved:
@@ -95,8 +95,13 @@ class InFlight:
 
     @property
     def is_full(self):
-        """Whether a wake would find no slot now."""
-        return len(self._slots) >= self._workers
+        """Whether a wake for anything but an urgent action would find no slot now."""
+        with self._condition:
+            return self._has_no_slot() or not self._lanes.has_room(
+                self._slots.values(), None, False, 1)
+
+    def _has_no_slot(self):
+        return sum(1 for slot in self._slots.values() if not slot.extra) >= self._workers
 
     def snapshot(self):
         """The containers in flight now."""
@@ -130,13 +135,14 @@ class InFlight:
             if container_uuid in self._slots:
                 self._slots[container_uuid].again = True
                 return FOLDED
-            extra = False
-            if len(self._slots) >= self._workers:
-                self.full += 1
-                extra = self._policy == CALLER_RUNS and caller_may_run
-                if not extra:
-                    self._missed = True
-                    return FULL
+            full = self._has_no_slot()
+            extra = self._policy == CALLER_RUNS and caller_may_run and (
+                # What is left is kept for urgent actions.
+                full or not self._lanes.has_room(self._slots.values(), None, False, 1))
+            self.full += full or extra
+            if full and not extra:
+                self._missed = True
+                return FULL
             self._slots[container_uuid] = _Slot(extra=extra)
         if extra:
             self._run_extra(container_uuid)
@@ -149,9 +155,16 @@ class InFlight:
         return ACCEPTED
 
     def _run_extra(self, container_uuid):
+        """In the calling thread: drain one container; what is next is for the pool."""
         try:
-            self._drain(container_uuid)
-        finally:
+            while True:
+                self._drain(container_uuid)
+                with self._condition:
+                    if self._stopping or not self._slots[container_uuid].again:
+                        self._release(container_uuid)
+                        return
+        except BaseException:
+            LOG.exception('Working on container %s', container_uuid)
             self._leave(container_uuid)
 
     def _slot(self, container_uuid):

@@ -76,7 +76,7 @@ class InFlightCase(base.TestCase):
     def drained(self, made):
         """Wait until nothing is in flight."""
         with made._condition:
-            self.assertTrue(made._condition.wait_for(lambda: not made._again, WAIT))
+            self.assertTrue(made._condition.wait_for(lambda: not made._slots, WAIT))
 
 
 class TestOrder(InFlightCase):
@@ -256,7 +256,8 @@ class TestFullPool(InFlightCase):
         self.assertTrue(store.wait_done(1))
         with made._condition:
             self.assertTrue(made._condition.wait_for(lambda: len(made) == 1, WAIT))
-        self.assertEqual([{'a', 'b'}], left_out)
+        # Its own container may have something that there was no room for a moment ago.
+        self.assertEqual([{'a'}], left_out)
         held['a'][1].set()
         self.drained(made)
         self.assertEqual([('b', 1), ('a', 1)], store.done)
