@@ -101,7 +101,7 @@ def create(context, db, op, *, name, image, spec, bay=None, terms=Terms()):  # n
         return _unless_dry(terms, Accepted(row, action))
 
     try:
-        return _accept(db, terms, unit, action_uuid)
+        return _accept(context, db, unit, action_uuid)
     except db_exc.DBDuplicateEntry:
         earlier = replayed(context, db, terms)
         if earlier is None:
@@ -149,7 +149,7 @@ def submit(context, db, op, ident, params, terms=Terms()):  # noqa: B008
             row, action, waits_for=tuple(waiting), cancelled=cancelled))
 
     try:
-        return _accept(db, terms, unit, action_uuid)
+        return _accept(context, db, unit, action_uuid)
     except (db_exc.DBDuplicateEntry, exceptions.Conflict, exceptions.NotFound):
         # What was accepted before may have changed what stands against it now.
         earlier = replayed(context, db, terms)
@@ -158,10 +158,13 @@ def submit(context, db, op, ident, params, terms=Terms()):  # noqa: B008
         return earlier
 
 
-def _accept(db, terms, unit, action_uuid):
+def _accept(context, db, unit, action_uuid):
     def landed(conn):
-        action = actions.find(conn, _a.uuid == action_uuid)
-        return action and Accepted(containers.by_uuid(conn, action.resource_uuid), action)
+        # Under its own uuid, or folded into another one.
+        action = (actions.find(conn, _a.uuid == action_uuid)
+                  or actions.find(conn, actions.folded(context.request_id)))
+        return action and Accepted(containers.by_uuid(conn, action.resource_uuid), action,
+                                   folded=action.uuid != action_uuid)
 
     try:
         return db.transact(unit, landed)
@@ -229,12 +232,13 @@ def _clear_the_way(conn, row, waiting):
 
     Returns the container as it is then, what is still unfinished, and what was cancelled.
     """
-    cancelled = []
+    cancelled, values = [], {}
     for action in waiting:
         if action.operation == 'delete':
             continue
         if action.status == states.QUEUED and not _may_have_acted(action):
             cancelled.append(action.uuid)
+            values.update(_never_made(action))
             actions.update(conn, action.uuid, _cancelled_values(
                 'Cancelled by a forced delete of the container.'))
             if action.pull_uuid:
@@ -242,9 +246,10 @@ def _clear_the_way(conn, row, waiting):
         else:
             _request_cancel(conn, row, action)
     waiting = [action for action in waiting if action.uuid not in cancelled]
-    projected = _projected(row.status, waiting)
-    row = _as_row(containers.table, {
-        **row._mapping, 'projected_status': projected, 'db_now': row.db_now})
+    if values:
+        containers.update(conn, row.uuid, values)
+    projected = _projected(values.get('status', row.status), waiting)
+    row = _as_row(containers.table, {**row._mapping, **values, 'projected_status': projected})
     return row, waiting, tuple(cancelled)
 
 
@@ -294,7 +299,8 @@ def cancel(context, db, uuid):
             _request_cancel(conn, row, action)
         return actions.find(conn, _a.uuid == uuid)
 
-    return db.transact(unit)
+    return db.transact(unit, landed=lambda conn: actions.find(
+        conn, _a.uuid == uuid, _a.cancel_requested_at.is_not(None)))
 
 
 def too_late(action):
@@ -302,7 +308,8 @@ def too_late(action):
     if action.status in states.FINAL:
         return f'has ended already: {action.status}'
     op = operations.OPERATIONS[action.operation]
-    if action.status in states.CLAIMED and op.cancel != operations.UNDO:
+    if (action.status in states.CLAIMED and op.cancel != operations.UNDO
+            and action.cancel_requested_at is None):
         return 'is being carried out, and its one step cannot be taken back'
     return None
 
@@ -322,15 +329,19 @@ def _cancel_queued(conn, row, action):
     actions.update(conn, action.uuid, {
         **_cancelled_values('Cancelled before it ran; it had no effect.'),
         'cancel_requested_at': now()})
-    values = {}
-    if operations.OPERATIONS[action.operation].creates:
-        values = {'status': states.ERROR, 'status_reason': f'{action.operation} cancelled'}
-    _settle(conn, row, values, states.CANCELLED, action)
+    _settle(conn, row, _never_made(action), states.CANCELLED, action)
     if action.pull_uuid and action.waiting_code == pulls.WAITING:
         ended = pulls.cancel_unless_waited_for(conn, action.pull_uuid)
         actions.update(conn, action.uuid, _cancelled_values(
             'Cancelled while it waited for its image; nothing had been made. ' +
             ('The pull was ended.' if ended else 'The pull goes on for others.')))
+
+
+def _never_made(action):
+    """What the container is when the action that ended without an effect was to make it."""
+    if not operations.OPERATIONS[action.operation].creates:
+        return {}
+    return {'status': states.ERROR, 'status_reason': f'{action.operation} cancelled'}
 
 
 def _request_cancel(conn, row, action):
@@ -354,6 +365,7 @@ class Claim:
     container: object        # the row as it was before
     seconds_left: float      # until its deadline
     first: bool              # nothing of the action has been tried before
+    last: str                # why it was not done before, if it was tried
 
     @property
     def operation(self):
@@ -378,6 +390,8 @@ def claim(db, container_uuid, conductor, admit, limit_of):
             return None
         head = next(iter(actions.unfinished(conn, CONTAINER, container_uuid, limit=1)), None)
         if head is None or head.status != states.QUEUED:
+            # Else it would be found, and refused, again and again.
+            containers.update(conn, row.uuid, {'runnable_at': None})
             return None
         op = operations.OPERATIONS[head.operation]
         fence, deadline = row.fence + 1, _deadline(head, row.db_now, limit_of(op))
@@ -396,7 +410,8 @@ def claim(db, container_uuid, conductor, admit, limit_of):
         # Kept as it is made: of the rows as they were before, nothing can be read any more.
         claimed[:] = [Claim(
             claim_uuid, fence, _as_row(actions.table, {**head._mapping, **changes}), row,
-            (deadline - row.db_now).total_seconds(), not _may_have_acted(head))]
+            (deadline - row.db_now).total_seconds(), not _may_have_acted(head),
+            head.waiting_detail)]
         return claimed[0]
 
     def landed(conn):
@@ -558,11 +573,14 @@ def requeue(db, claim, code, detail, delay, *, parked=False):
     ``code`` and ``detail`` say why it waits.  ``parked``: it could not even be tried, so
     neither the attempt nor the time counts.  Raises Fenced.
     """
+    values = {'waiting_code': code, 'waiting_detail': detail}
+    if parked:
+        values.update(attempts=claim.action.attempts - 1, parked_at=now())
+    else:
+        values['pull_uuid'] = None      # one that failed would fail the next attempt too
+
     def unit(conn):
-        _back_to_queue(conn, claim, now(delay), {
-            'waiting_code': code, 'waiting_detail': detail,
-            'attempts': claim.action.attempts - (1 if parked else 0),
-            'parked_at': now() if parked else None})
+        _back_to_queue(conn, claim, now(delay), values)
         return True
 
     db.transact(unit)
@@ -571,14 +589,17 @@ def requeue(db, claim, code, detail, delay, *, parked=False):
 def wait_for_pull(db, claim):
     """Hand an action back until its image has been pulled, by one pull for all that want it.
 
-    Returns the uuid of the pull.  Raises Fenced.
+    The time does not count: a pull is judged by its progress.  Returns the uuid of the pull.
+    Raises Fenced, and Cancelled when it was asked to stop meanwhile.
     """
     def unit(conn):
-        row = claim.container
+        row = containers.lock_uuid(conn, claim.container.uuid)
+        if actions.find(conn, actions.of_claim(claim.uuid), _a.status == states.CANCELLING):
+            raise exceptions.Cancelled()
         pull = pulls.join(conn, row.bay_uuid, row.image, new_uuid())
         _back_to_queue(conn, claim, None, {
             'waiting_code': pulls.WAITING, 'waiting_detail': f'Image {row.image} is pulled.',
-            'attempts': claim.action.attempts - 1, 'pull_uuid': pull})
+            'attempts': claim.action.attempts - 1, 'parked_at': now(), 'pull_uuid': pull})
         return pull
 
     try:
@@ -594,7 +615,8 @@ def _back_to_queue(conn, claim, runnable_at, values):
             conn, claim.action.uuid, {**_QUEUED_AGAIN, **values},
             actions.of_claim(claim.uuid)):
         raise exceptions.Fenced(container=uuid)
-    if actions.find(conn, _a.uuid == claim.action.uuid).cancel_requested_at is not None:
+    asked = actions.find(conn, _a.uuid == claim.action.uuid).cancel_requested_at
+    if asked is not None and claim.action.cancel_requested_at is None:
         runnable_at = now()           # there is something to undo, or nothing to wait for
     containers.update(conn, uuid, {
         'running_action_uuid': None, 'runnable_at': runnable_at,
@@ -656,9 +678,7 @@ def expire(db, action):
                 'status': states.FAILED, 'finished_at': now(), 'error': as_error(error)},
                 _a.status == states.QUEUED, _a.deadline_at <= now()):
             return False
-        values = {'status_reason': error.detail}
-        if row.status == states.CREATING:
-            values['status'] = states.ERROR
+        values = {**_never_made(action), 'status_reason': error.detail}
         _settle(conn, row, values, states.FAILED, action)
         if action.pull_uuid:
             pulls.cancel_unless_waited_for(conn, action.pull_uuid)

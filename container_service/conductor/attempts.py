@@ -28,7 +28,7 @@ class Attempt(base.Attempt):
     """One attempt, watched.  ``write(stage, progress)`` stores what it tells."""
 
     def __init__(self, claim_uuid, may_act, write, *, remembered=None, store=None,
-                 seconds_left=None, limit=None, clock=time.monotonic):
+                 seconds_left=None, limit=None, last=None, clock=time.monotonic):
         super().__init__(remembered)
         self.claim_uuid = claim_uuid
         self.aborted = None               # the exception that it was ended with
@@ -37,7 +37,7 @@ class Attempt(base.Attempt):
         self._lock = threading.Lock()
         self._closers = []
         self._told = False                # whether something is to be written
-        self._limit = limit
+        self._limit, self._last = limit, last
         self._ends_at = None if seconds_left is None else clock() + seconds_left
         self._moved_at = clock()
         self.stall_seconds, self.stalled = None, None
@@ -96,8 +96,9 @@ class Attempt(base.Attempt):
         """What the watch does with it on each round."""
         now = self._clock()
         if self._ends_at is not None and now > self._ends_at:
+            last = f'it was {self.stage}.' if self.stage else self._last
             self.abort(exceptions.DeadlineExceeded(
-                seconds=self._limit, last=f'it was {self.stage or "beginning"}.'))
+                seconds=self._limit, last=last or 'it was beginning.'))
         if self.stall_seconds is not None and now - self._moved_at > self.stall_seconds:
             self.abort(self.stalled())
         if self._told:
@@ -145,7 +146,7 @@ def of_action(db, claim, may_act, limit):
         lambda stage, progress: lifecycle.progress(db, claim, stage=stage, progress=progress),
         remembered=claim.action.remembered,
         store=lambda remembered: lifecycle.remember(db, claim, remembered),
-        seconds_left=claim.seconds_left, limit=limit)
+        seconds_left=claim.seconds_left, limit=limit, last=claim.last)
     attempt.first = claim.first
     return attempt
 

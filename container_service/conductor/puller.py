@@ -66,6 +66,9 @@ class Puller:
         except exceptions.Error as exc:
             self._not_done(claim, attempt.aborted or exc)
         except Exception as exc:
+            if attempt.aborted is not None:
+                # What a driver stumbles over when its connection is shut is not news.
+                return self._not_done(claim, attempt.aborted)
             LOG.exception('Pulling %s', pull.image)
             self._ended(claim, states.FAILED, exceptions.PullFailed(
                 f'Pulling {pull.image} failed in a way that was not foreseen: '

@@ -90,14 +90,14 @@ class Runner:
         except exceptions.Fenced:
             raise
         except exceptions.ImageAbsent:
-            self._pull(self._end(claim, lambda: lifecycle.wait_for_pull(self._db, claim)))
-            return False
+            return self._wait_for_pull(claim, attempt, container)
         except exceptions.Error as exc:
             # A driver whose connection was shut says that the engine is gone; we know better.
             return self._not_done(claim, attempt, container, attempt.aborted or exc)
         except Exception as exc:
-            LOG.exception('Action %s', action.uuid)
-            return self._failed(claim, attempt, container, exceptions.Error(
+            if attempt.aborted is None:
+                LOG.exception('Action %s', action.uuid)
+            return self._not_done(claim, attempt, container, attempt.aborted or exceptions.Error(
                 f'The {action.operation} failed in a way that was not foreseen: '
                 f'{type(exc).__name__}. The log of conductor {self._lease.server} has more.'))
         self._engines.worked(row.bay_uuid)
@@ -117,6 +117,14 @@ class Runner:
         method = getattr(driver, claim.operation.name)
         return method(attempt, container, **claim.action.params)
 
+    def _wait_for_pull(self, claim, attempt, container):
+        try:
+            pull = self._end(claim, lambda: lifecycle.wait_for_pull(self._db, claim))
+        except exceptions.Cancelled:
+            return self._cancelled(claim, attempt, container)
+        self._pull(pull)
+        return False
+
     def _not_done(self, claim, attempt, container, exc):
         """Undo what was cancelled, try again later what may pass; else it has failed."""
         if isinstance(exc, exceptions.Fenced):
@@ -125,31 +133,39 @@ class Runner:
             return self._cancelled(claim, attempt, container)
         if isinstance(exc, (exceptions.EngineUnreachable, exceptions.Unavailable)):
             return self._park(claim, exc)
-        attempts = claim.action.attempts
         if getattr(exc, 'retriable', False) and (
-                attempts < self._conf.max_attempts or claim.operation.name == 'delete'):
-            delay = min(60, self._conf.retry_interval * 2 ** (attempts - 1))
-            delay *= random.uniform(0.8, 1.2)  # noqa: S311 - jitter
-            LOG.info('Action %s is tried again in %.0f s: %s', claim.action.uuid, delay,
-                     exc.detail)
-            self._end(claim, lambda: lifecycle.requeue(
-                self._db, claim, 'retrying', f'Attempt {attempts} failed: {exc.detail}', delay))
-            return False
+                claim.action.attempts < self._conf.max_attempts
+                or claim.operation.name == 'delete'):
+            return self._retry(claim, exc)
         return self._failed(claim, attempt, container, exc)
 
-    def _park(self, claim, exc):
-        """The engine does not answer: wait for it without holding a thread."""
-        LOG.info('Action %s waits for its bay: %s', claim.action.uuid, exc.detail)
-        self._engines.failed(claim.container.bay_uuid, exc.detail)
+    def _retry(self, claim, exc):
+        """Try again later, each time after a longer pause."""
+        attempts = claim.action.attempts
+        delay = min(60, self._conf.retry_interval * 2 ** min(attempts - 1, 10))
+        delay *= random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        LOG.info('Action %s is tried again in %.0f s: %s', claim.action.uuid, delay, exc.detail)
         self._end(claim, lambda: lifecycle.requeue(
-            self._db, claim, exc.code, exc.detail, self._conf.parked_interval, parked=True))
+            self._db, claim, 'retrying', f'Attempt {attempts} failed: {exc.detail}', delay))
+        return False
+
+    def _park(self, claim, exc):
+        """It cannot be tried now: wait without holding a thread."""
+        LOG.info('Action %s waits: %s', claim.action.uuid, exc.detail)
+        code = 'retrying'
+        if isinstance(exc, (exceptions.EngineUnreachable, exceptions.NoConductor)):
+            code = exc.code
+        if isinstance(exc, exceptions.EngineUnreachable):
+            self._engines.failed(claim.container.bay_uuid, exc.detail)
+        self._end(claim, lambda: lifecycle.requeue(
+            self._db, claim, code, exc.detail, self._conf.parked_interval, parked=True))
         return False
 
     def _cancelled(self, claim, attempt, container):
         """Undo what a cancelled action has half made, then end it as cancelled."""
-        driver = self._engines.driver(claim.container.bay_uuid)
         stage = attempt.stage
         try:
+            driver = self._engines.driver(claim.container.bay_uuid)
             if claim.operation.cancel == operations.UNDO:
                 made = driver.observe(container) is not None
                 driver.delete(self._plain(attempt), container, force=True)
@@ -159,8 +175,11 @@ class Runner:
             else:
                 observed = driver.observe(container)
                 detail = 'Cancelled before it was tried again.'
-        except exceptions.EngineUnreachable as exc:
-            return self._park(claim, exc)      # the request to cancel stays
+        # Whatever it is, the request to cancel stays, and it is undone the next time.
+        except (exceptions.EngineUnreachable, exceptions.Unavailable) as exc:
+            return self._park(claim, exc)
+        except exceptions.DriverError as exc:
+            return self._retry(claim, exc)
         target = claim.operation.target_for(claim.action.params, None)
         if observed is not None and observed.status == target:
             return self._end(claim, lambda: lifecycle.succeed(self._db, claim, observed))
@@ -187,6 +206,8 @@ class Runner:
             post_mortem = driver.post_mortem(container)
         except exceptions.Error as again:
             LOG.warning('Cannot observe container %s: %s', container.uuid, again)
+        except Exception:
+            LOG.exception('Observing container %s', container.uuid)
         error = lifecycle.as_error(exc, attempt.stage)
         LOG.info('Action %s failed: %s', claim.action.uuid, exc.detail)
         return self._end(claim, lambda: lifecycle.fail(

@@ -119,9 +119,13 @@ def requests_of(conn, action):
 
 def asked_by(request_id):
     """Where clause: the action that a request was answered with."""
-    return sa.or_(table.c.request_id == request_id, table.c.uuid.in_(
-        sa.select(action_requests.c.action_uuid)
-        .where(action_requests.c.request_id == request_id)))
+    return sa.or_(table.c.request_id == request_id, folded(request_id))
+
+
+def folded(request_id):
+    """Where clause: the action of an earlier request that a request was answered with."""
+    return table.c.uuid.in_(sa.select(action_requests.c.action_uuid)
+                            .where(action_requests.c.request_id == request_id))
 
 
 def of_claim(claim_uuid):

@@ -26,7 +26,7 @@ def earlier(conn, project_id, terms):
 
     Raises IdempotencyMismatch when that was another request.
     """
-    if terms.key is None:
+    if terms.key is None or terms.dry_run:
         return None
     row = conn.execute(sa.select(table).where(
         table.c.project_id == project_id, table.c.key == terms.key)).first()

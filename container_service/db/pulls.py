@@ -72,14 +72,21 @@ def runnable(conn, bay_uuids, limit, leave_out=()):
 
 def free_waiters(conn, uuid):
     """Let the actions that waited for an ended pull go on; returns their containers."""
-    a, c = actions.table.c, containers.table.c
-    waiting = conn.execute(sa.select(a.resource_uuid, a.bay_uuid).where(
-        a.pull_uuid == uuid, a.status == states.QUEUED, a.waiting_code == WAITING)).all()
-    for row in waiting:
-        conn.execute(containers.table.update()
-                     .where(c.uuid == row.resource_uuid, c.running_action_uuid.is_(None))
-                     .values(runnable_at=now()))
-    return [row.resource_uuid for row in waiting]
+    c = containers.table.c
+    # Locked, in one order for all who do this, before it is asked again whether it waits: a
+    # container whose action was cancelled meanwhile has nothing that could be claimed.
+    waiting = _waiting_for(conn, uuid)
+    conn.execute(sa.select(c.id).where(c.uuid.in_(waiting)).order_by(c.id).with_for_update())
+    freed = _waiting_for(conn, uuid)
+    conn.execute(containers.table.update().where(c.uuid.in_(freed)).values(runnable_at=now()))
+    return freed
+
+
+def _waiting_for(conn, uuid):
+    a = actions.table.c
+    return conn.execute(sa.select(a.resource_uuid).where(
+        a.pull_uuid == uuid, a.status == states.QUEUED, a.waiting_code == WAITING)
+    ).scalars().all()
 
 
 def ended_but_waited_for(conn):

@@ -37,8 +37,9 @@ class SchemaMixin:
     def reflected(self):
         inspector = sa.inspect(self.db.engine)
         return {table: {
-            'columns': [{key: str(value) for key, value in column.items()}
-                        for column in inspector.get_columns(table)],
+            # By name: what a migration adds to a table stands at its end.
+            'columns': {column['name']: {key: str(value) for key, value in column.items()}
+                        for column in inspector.get_columns(table)},
             'indexes': sorted(map(str, inspector.get_indexes(table))),
             'unique': sorted(map(str, inspector.get_unique_constraints(table))),
             'primary key': str(inspector.get_pk_constraint(table)),

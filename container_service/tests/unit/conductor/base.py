@@ -43,6 +43,7 @@ class BenchCase(base.DatabaseTestCase):
         self.engine = fake.FakeEngine.get(self.conf.host)
         self.addCleanup(fake.FakeEngine.forget, self.conf.host)
         self.engine.sleep = lambda seconds: None
+        self.engine.images.add(base.IMAGE)      # tests of pulls take another one
         self.place = self.make_bay()
         self.here = Bench(self)
 

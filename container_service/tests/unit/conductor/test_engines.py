@@ -26,7 +26,7 @@ class TestEngines(base.BenchCase):
     def test_new_bays_are_seen_at_once_where_they_are_asked_for(self):
         self.here.engines.served()
         other = self.make_bay('other')
-        self.assertTrue(self.here.engines.serves(other.uuid))
+        self.assertTrue(self.here.engines.is_available(other.uuid))
 
     def test_deleted_bays_are_forgotten(self):
         self.here.engines.driver(self.place.uuid)
@@ -39,9 +39,9 @@ class TestEngines(base.BenchCase):
         for hosts, expected in ((None, True), ([self.conf.host], True), (['elsewhere'], False),
                                 (['elsewhere', self.conf.host], True)):
             bay = self.make_bay(lifecycle.new_uuid()[:8], hosts=hosts)
-            self.assertIs(expected, self.here.engines.serves(bay.uuid))
+            self.assertIs(expected, self.here.engines.is_available(bay.uuid))
             if not expected:
                 self.assertRaises(exceptions.NoConductor, self.here.engines.driver, bay.uuid)
 
     def test_a_bay_that_is_not_there(self):
-        self.assertFalse(self.here.engines.serves(lifecycle.new_uuid()))
+        self.assertFalse(self.here.engines.is_available(lifecycle.new_uuid()))

@@ -3,6 +3,7 @@
 
 import datetime
 
+from container_service import exceptions
 from container_service import states
 from container_service.db import bays
 from container_service.drivers import fake
@@ -68,12 +69,13 @@ class TestContainers(ReconcileCase):
 
     def test_unknown_and_never_made_is_error(self):
         """A create that ended while its engine was gone: now it can be asked."""
-        self.engine.unreachable = True
+        def create(*args):
+            self.engine.unreachable = True
+            raise exceptions.DriverError('no space left on device')
+
+        self.patch(fake.FakeDriver, 'create', create)
         uuid = self.create()
         self.here.sweep()
-        self.let_pass(3601)
-        self.here.lease.renew()
-        self.retry()
         self.assert_at_rest(uuid, states.UNKNOWN)
         reason = self.container(uuid).status_reason
         self.engine.unreachable = False

@@ -1,15 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """One action from claim to final status, on the fake engine."""
 
-import functools
-
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import states
 from container_service.conductor import runner
-from container_service.db import bays
 from container_service.drivers import fake
-from container_service.tests import base as tests
 from container_service.tests.unit.conductor import base
 
 
@@ -58,15 +54,16 @@ class TestCarryOut(base.BenchCase):
         def sleep(seconds):
             self.here.clock.advance(seconds)
             self.here.lease.renew()
-            row, = self.actions_of(uuid)
-            seen.append((row.stage, row.progress and row.progress['bytes']))
+            self.here.watch()
+            row = self.action(self.actions_of(uuid)[0].uuid)
+            seen.append((row.status, row.waiting_code, row.pull_status, row.pull_progress))
 
         self.engine.sleep = sleep
-        self.patch(runner, 'Attempt', functools.partial(runner.Attempt, clock=self.here.clock))
         self.here.sweep()
         self.assert_at_rest(uuid, states.CREATED)
-        self.assertEqual({'pulling image'}, {stage for stage, _ in seen})
-        done = [bytes_ for _, bytes_ in seen[1:]]       # the first report comes at once
+        self.assertEqual({(states.QUEUED, 'shared_pull', states.ACTION_RUNNING)},
+                         {known[:3] for known in seen})
+        done = [progress['bytes'] for *_, progress in seen]
         self.assertEqual(sorted(done), done)
         self.assertGreater(len(set(done)), 5)
         self.assertIsNone(self.actions_of(uuid)[0].progress)        # ended: nothing goes on
@@ -186,23 +183,48 @@ class TestRetries(base.BenchCase):
             self.retry()
         self.assertEqual([('create', 'queued')], self.outcomes(uuid))
 
-    def test_the_deadline(self):
+    def wait(self, seconds):
+        """Let time pass, and look for work."""
+        self.let_pass(seconds)
+        self.here.lease.renew()      # its lease has grown old too
+        self.retry()
+
+    def test_time_without_an_engine_does_not_count(self):
         self.engine.unreachable = True
         uuid = self.create()
         self.here.sweep()
-        self.let_pass(3599)
-        self.here.lease.renew()      # its lease has grown old too
-        self.retry()
+        for _ in range(3):
+            self.wait(3500)
         self.assertEqual([('create', 'queued')], self.outcomes(uuid))
-        self.let_pass(2)
-        self.here.lease.renew()
-        self.retry()
+        self.engine.unreachable = False
+        self.here.prober()
+        self.wait(3500)
+        self.assert_at_rest(uuid, states.CREATED)
+
+    def test_the_deadline(self):
+        """Time between attempts at what the engine refuses does count."""
+        self.conf.set_override('max_attempts', 100, group='conductor')
+        self.engine.fail('create', self.passing('no space left'))
+        uuid = self.create()
+        self.here.sweep()
+        self.wait(3595)
+        self.assertEqual([('create', 'queued')], self.outcomes(uuid))
+        self.wait(10)
         action, = self.actions_of(uuid)
         self.assertEqual((states.FAILED, 'deadline_exceeded'),
                          (action.status, action.error['code']))
         self.assertIn('3600 seconds', action.error['detail'])
-        self.assertIn('connection refused', action.error['detail'])
-        self.assert_at_rest(uuid, states.UNKNOWN)
+        self.assertIn('no space left', action.error['detail'])
+        self.assert_at_rest(uuid, states.ERROR)
+        self.assertEqual(2, self.engine.calls['create'])        # not tried once more
+
+    def test_a_deadline_of_the_operators(self):
+        self.conf.set_override('operation_timeouts', {'create': '7'}, group='conductor')
+        self.engine.fail('create', self.passing())
+        uuid = self.create()
+        self.here.sweep()
+        self.wait(8)
+        self.assertIn('7 seconds', self.actions_of(uuid)[0].error['detail'])
 
     def passing(self, words='try again'):
         error = exceptions.DriverError(words)
@@ -259,7 +281,7 @@ class TestFenced(base.BenchCase):
         uuid = self.create()
         self.here.clock.advance(self.conf.conductor.lease)
         self.assertFalse(self.here.runner.work(uuid))
-        self.assertIsNone(self.here.runner.pick(()))
+        self.assertIsNone(self.here._pick(()))
         self.assertEqual([('create', 'queued')], self.outcomes(uuid))
 
     def test_the_outcome_of_what_was_taken_over_is_dropped(self):
@@ -333,68 +355,3 @@ class TestDatabaseDown(base.BenchCase):
         uuid = self.create()
         self.here.sweep()
         self.assert_at_rest(uuid, states.CREATED)
-
-
-class TestAttempt(base.BenchCase):
-
-    def test_progress_is_written_at_most_once_a_second(self):
-        uuid = self.create()
-        claim = self.claim(uuid, self.here.lease)
-        clock = base.fixtures.Clock()
-        attempt = runner.Attempt(self.db, claim, lambda: True, clock)
-        attempt.enter('pulling image')
-        for done in range(5):
-            attempt.report({'bytes': done})
-        self.assertIsNone(self.actions_of(uuid)[0].progress)
-        clock.advance(1)
-        attempt.report({'bytes': 5})
-        self.assertEqual({'bytes': 5}, self.actions_of(uuid)[0].progress)
-        attempt.report({'bytes': 6})
-        attempt.enter('creating')
-        action, = self.actions_of(uuid)
-        self.assertEqual(('creating', None), (action.stage, action.progress))
-
-    def test_what_is_remembered_adds_up_and_is_stored_before_it_returns(self):
-        uuid = self.create()
-        claim = self.claim(uuid, self.here.lease)
-        attempt = runner.Attempt(self.db, claim, lambda: True)
-        attempt.remember(engine_id='e1')
-        attempt.remember(started_at=3)
-        self.assertEqual({'engine_id': 'e1', 'started_at': 3},
-                         self.actions_of(uuid)[0].remembered)
-        lifecycle.take_over(self.db, self.actions_of(uuid)[0])
-        again = runner.Attempt(self.db, self.claim(uuid), lambda: True)
-        self.assertEqual({'engine_id': 'e1', 'started_at': 3}, again.remembered)
-
-    def test_the_words_of_a_fenced_attempt_stop_it(self):
-        uuid = self.create()
-        attempt = runner.Attempt(self.db, self.claim(uuid), lambda: True)
-        lifecycle.take_over(self.db, self.actions_of(uuid)[0])
-        for call in (lambda: attempt.enter('creating'), lambda: attempt.remember(a=1)):
-            self.assertRaises(exceptions.Fenced, call)
-
-
-class TestPick(base.BenchCase):
-
-    def test_who_has_waited_longest_comes_first(self):
-        first, second = self.create(), self.create()
-        self.change(tests.containers.table, second,
-                    runnable_at=self.container(first).created_at.replace(year=2020))
-        self.assertEqual(second, self.here.runner.pick(()))
-        self.assertEqual(first, self.here.runner.pick({second}))
-        self.assertIsNone(self.here.runner.pick({first, second}))
-
-    def test_bays_of_other_hosts_are_left_out(self):
-        self.create()
-        self.change(bays.table, self.place.uuid, hosts=['elsewhere'])
-        self.here.clock.advance(2)
-        self.assertIsNone(self.here.runner.pick(()))
-
-    def test_a_database_that_is_down_means_nothing(self):
-        self.create()
-
-        def down():
-            raise exceptions.DatabaseUnavailable()
-
-        self.patch(self.here.engines, 'served', down)
-        self.assertIsNone(self.here.runner.pick(()))

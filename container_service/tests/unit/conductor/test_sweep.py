@@ -73,9 +73,10 @@ class TestTakeOver(base.BenchCase):
         real = getattr(fake.FakeDriver, operation)
         setattr(fake.FakeDriver, operation, die)
         try:
-            self.assertRaises(KillMinusNine, self.here.runner.work, uuid)
+            self.here.inflight.wake(uuid)
         finally:
             setattr(fake.FakeDriver, operation, real)
+        self.assertIn('KillMinusNine', self.log.output)
         self.assertEqual((operation, 'running'), [
             outcome for outcome in self.outcomes(uuid) if outcome[1] != 'succeeded'][0])
         return other
