@@ -4,7 +4,7 @@
 A test class mixes this in and gives ``driver``, ``deployment``, ``image`` (with ``sh``, ``echo``,
 ``sleep`` and ``true``), ``absent_image`` (in no registry), ``add_foreign(name, labels)`` that
 starts a container that is not ours and returns its engine id, and
-``foreign_is_running(engine id)``.
+``foreign_is_running(engine id)``.  The image is on the engine when a test begins.
 """
 
 import datetime
@@ -125,12 +125,71 @@ class DriverConformance:
         self.assertIn(self.absent_image, error.detail)
         self.assertIn('never', error.detail)
 
-    def test_create_of_an_image_that_no_registry_has(self):
+    def test_create_of_an_image_that_is_absent(self):
+        """To pull is another's business: many containers may wait for one pull."""
+        for policy in ({}, {'image_pull_policy': 'always'}, {'image_pull_policy': 'ifnotpresent'}):
+            container = self.container(image=self.absent_image, spec=policy)
+            for act in (self.driver.create, self.driver.run):
+                error = self.assertRaises(exceptions.ImageAbsent, act, base.Attempt(), container)
+                self.assertIn(self.absent_image, error.detail)
+            self.assertIsNone(self.driver.observe(container))
+
+    def test_create_that_wants_the_newest_image(self):
+        container = self.container(spec={'image_pull_policy': 'always'})
         attempt = base.Attempt()
-        error = self.assertRaises(exceptions.ImageNotFound, self.driver.create, attempt,
-                                  self.container(image=self.absent_image))
+        self.assertRaises(exceptions.ImageAbsent, self.driver.create, attempt, container)
+        attempt.pulled = True
+        self.assertEqual(CREATED, self.driver.create(attempt, container).status)
+        # It is there: no newer image is wanted for it.
+        self.assertEqual(CREATED, self.driver.create(base.Attempt(), container).status)
+
+    def test_a_first_attempt_that_finds_its_container_adopts_it(self):
+        """It does not look first, so the engine must tell."""
+        container = self.container()
+        made = self.driver.create(base.Attempt(), container)
+        attempt = base.Attempt()
+        attempt.first = True
+        self.assertEqual(made.engine_id, self.driver.create(attempt, container).engine_id)
+
+    # pull
+
+    def test_pull_of_what_is_there(self):
+        attempt = base.Attempt()
+        self.driver.pull(attempt, self.image)
+        self.assertEqual('pulling image', attempt.stage)
+        self.assertEqual({'image', 'layers', 'layers_done', 'bytes', 'bytes_total'},
+                         set(attempt.progress))
+
+    def test_pull_of_an_image_that_no_registry_has(self):
+        attempt = base.Attempt()
+        error = self.assertRaises(exceptions.ImageNotFound, self.driver.pull, attempt,
+                                  self.absent_image)
         self.assertIn('not found', error.detail)
         self.assertEqual('pulling image', attempt.stage)
+
+    def test_a_fenced_pull_begins_nothing(self):
+        self.assertRaises(exceptions.Fenced, self.driver.pull, FencedAfter(0), self.image)
+
+    # probe, post_mortem
+
+    def test_probe(self):
+        self.assertIsNone(self.driver.probe())
+
+    def test_post_mortem(self):
+        container = self.ended(('sh', '-c', 'echo one; echo two; exit 3'))
+        found = self.driver.post_mortem(container)
+        self.assertEqual(
+            {'log', 'exit_code', 'oom_killed', 'image_digest', 'engine_error'}, set(found))
+        self.assertEqual((['one', 'two'], 3, False),
+                         (found['log'], found['exit_code'], found['oom_killed']))
+        self.assertTrue(found['image_digest'])
+        self.assertIsNone(self.driver.post_mortem(self.container()))
+
+    def test_post_mortem_of_what_did_not_start(self):
+        container = self.container(['no-such-command'])
+        self.driver.create(base.Attempt(), container)
+        self.assertRaises(exceptions.StartFailed, self.driver.start, base.Attempt(), container)
+        self.assertIn('no-such-command', self.driver.post_mortem(container)['engine_error'])
 
     # start, run
 

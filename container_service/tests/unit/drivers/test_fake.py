@@ -17,7 +17,7 @@ class FakeCase(testtools.TestCase):
     deployment = 'tests'
     image = 'busybox:latest'
     absent_image = 'registry.test/absent:1'
-    options = 'missing_image=*/absent:*'
+    options = 'missing_image=*/absent:*&present_image=busybox:latest'
 
     def setUp(self):
         super().setUp()
@@ -72,7 +72,7 @@ class TestEngine(FakeCase):
         self.driver.create(base.Attempt(), container)
         self.assertEqual(CREATED, self.connect('').observe(container).status)
 
-    def test_an_absent_image_is_pulled_once_with_progress(self):
+    def test_a_pull_tells_its_progress(self):
         self.connect('pull_seconds=6')
         reports = []
 
@@ -80,19 +80,28 @@ class TestEngine(FakeCase):
             def report(self, progress):
                 reports.append(progress)
 
-        self.driver.create(Reporting(), self.container())
-        self.driver.create(Reporting(), self.container(image='busybox'))
-        self.assertEqual([self.image], self.engine.pulls)
+        container = self.container(image='far/away')
+        self.assertRaises(exceptions.ImageAbsent, self.driver.create, base.Attempt(), container)
+        self.driver.pull(Reporting(), 'far/away')
+        self.driver.create(base.Attempt(), container)
+        self.driver.create(base.Attempt(), self.container(image='far/away:latest'))
+        self.assertEqual(['far/away'], self.engine.pulls)
         self.assertAlmostEqual(6, sum(self.slept))
         self.assertEqual(fake.PULL_STEPS + 1, len(reports))
         self.assertEqual((0, 0), (reports[0]['layers_done'], reports[0]['bytes']))
-        self.assertEqual({'image': self.image, 'layers': 3, 'layers_done': 3,
+        self.assertEqual({'image': 'far/away', 'layers': 3, 'layers_done': 3,
                           'bytes': 12_000_000, 'bytes_total': 12_000_000}, reports[-1])
 
     def test_a_fenced_pull_stops(self):
-        self.assertRaises(exceptions.Fenced, self.driver.create,
-                          driver_conformance.FencedAfter(4), self.container())
-        self.assertEqual(([], []), (self.engine.pulls, self.engine.effects))
+        self.assertRaises(exceptions.Fenced, self.driver.pull,
+                          driver_conformance.FencedAfter(4), 'far/away')
+        self.assertEqual([], self.engine.pulls)
+        self.assertFalse(self.engine.has_image('far/away'))
+
+    def test_an_engine_that_is_gone_answers_no_probe(self):
+        self.engine.unreachable = True
+        self.assertRaises(exceptions.EngineUnreachable, self.driver.probe)
+        self.assertRaises(exceptions.EngineUnreachable, self.driver.pull, base.Attempt(), 'i')
 
     def test_delays(self):
         self.connect('delay=0.25&stop_delay=2')
