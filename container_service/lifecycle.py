@@ -452,10 +452,12 @@ def _write(db, claim, values):
 def succeed(db, claim, observed):
     """End an action as succeeded, with what the driver observed.
 
-    Returns whether another action of the container is next.  Raises Fenced.
+    Returns whether another action of the container is next.  Raises Fenced, and Cancelled when
+    it was asked to stop before and can be undone: who asked was told that it will be.
     """
     return _finish(db, claim, states.SUCCEEDED,
-                   {**observation(observed), 'status_reason': None})
+                   {**observation(observed), 'status_reason': None},
+                   undo=claim.operation.cancel == operations.UNDO)
 
 
 def fail(db, claim, error, observed=None, status=states.UNKNOWN, post_mortem=None):
@@ -492,15 +494,21 @@ def observation(observed):
         'finished_at': observed.finished_at}
 
 
-def _finish(db, claim, status, values, **about):
+def _finish(db, claim, status, values, undo=False, **about):
     action, uuid = claim.action, claim.container.uuid
+    ours = [actions.of_claim(claim.uuid)]
+    if undo:
+        ours.append(_a.status != states.CANCELLING)
 
     def unit(conn):
         row = containers.lock_uuid(conn, uuid)
-        if row.fence != claim.fence or not actions.update(
+        if row.fence != claim.fence:
+            raise exceptions.Fenced(container=uuid)
+        if not actions.update(
                 conn, action.uuid,
-                {'status': status, 'finished_at': now(), 'progress': None, **about},
-                actions.of_claim(claim.uuid)):
+                {'status': status, 'finished_at': now(), 'progress': None, **about}, *ours):
+            if undo and actions.find(conn, actions.of_claim(claim.uuid)):
+                raise exceptions.Cancelled()
             raise exceptions.Fenced(container=uuid)
         return _settle(conn, row, values, status, action)
 

@@ -101,7 +101,10 @@ class Runner:
                 f'The {action.operation} failed in a way that was not foreseen: '
                 f'{type(exc).__name__}. The log of conductor {self._lease.server} has more.'))
         self._engines.worked(row.bay_uuid)
-        more = self._end(claim, lambda: lifecycle.succeed(self._db, claim, observed))
+        try:
+            more = self._end(claim, lambda: lifecycle.succeed(self._db, claim, observed))
+        except exceptions.Cancelled:
+            return self._cancelled(claim, attempt, container)
         LOG.info('Action %s succeeded', action.uuid)
         return more
 
@@ -111,7 +114,9 @@ class Runner:
                 pull = pulls.find(conn, claim.action.pull_uuid)
             if pull is not None and pull.status == states.FAILED:
                 attempt.enter('pulling image')
-                raise exceptions.Error.from_dict(pull.error)
+                error = exceptions.Error.from_dict(pull.error)
+                error.retriable = pull.error['retriable']
+                raise error
             attempt.pulled = pull is not None and pull.status == states.SUCCEEDED
         driver = self._engines.driver(claim.container.bay_uuid)
         method = getattr(driver, claim.operation.name)

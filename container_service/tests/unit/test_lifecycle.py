@@ -342,7 +342,27 @@ class TestClaim(LifecycleCase):
         self.change(actions.table, claim.action.uuid, status=states.CANCELLING)
         self.assertIsNone(self.claim(uuid))
         lifecycle.progress(self.db, claim, stage='creating')
-        lifecycle.succeed(self.db, claim, Observed(states.CREATED))
+        lifecycle.end_cancelled(self.db, claim, None, ERROR)
+
+    def test_what_can_be_undone_does_not_succeed_after_it_was_cancelled(self):
+        uuid = self.create()
+        claim = self.claim(uuid)
+        lifecycle.cancel(self.context, self.db, claim.action.uuid)
+        before = self.rows(uuid)
+        self.assertRaises(exceptions.Cancelled, lifecycle.succeed, self.db, claim,
+                          Observed(states.CREATED))
+        self.assertEqual(before, self.rows(uuid))
+        lifecycle.end_cancelled(self.db, claim, None, ERROR)
+        self.assertEqual([('create', states.CANCELLED)], self.outcomes(uuid))
+
+    def test_what_cannot_be_undone_succeeds_all_the_same(self):
+        uuid = self.running()
+        self.submit('stop', uuid)
+        claim = self.claim(uuid)
+        self.submit('delete', uuid, force=True)       # asks it to stop
+        self.assertEqual(states.CANCELLING, self.action(claim.action.uuid).status)
+        lifecycle.succeed(self.db, claim, Observed(states.STOPPED))
+        self.assertEqual(('stop', states.SUCCEEDED), self.outcomes(uuid)[-2])
 
 
 class TestFinish(LifecycleCase):
