@@ -99,6 +99,20 @@ class ApiTestCase(base.DatabaseTestCase):
     def delete(self, path, **values):
         return self.call('DELETE', path, **values)
 
+    def assert_shown(self, accepted):
+        """An action that was just accepted is shown as it was answered.
+
+        Beyond that, showing it looks at conductors and bays, and at who else asked for it.
+        """
+        shown = self.get(f'/v1/actions/{accepted["uuid"]}').json
+        self.assertEqual([accepted['request_id']], shown.pop('request_ids'))
+        self.assertEqual(set(accepted), set(shown))
+        self.assertEqual(
+            {'code', 'detail', 'retry_at'}, set(accepted['waiting']) & set(shown['waiting']))
+        for key in ('waiting', 'liveness'):
+            del shown[key]
+        self.assertEqual(shown, {key: accepted[key] for key in shown})
+
     def assert_headers(self, answer):
         """What every answer has, whatever it is."""
         self.assertRegex(answer.headers['OpenStack-API-Version'], r'^container 1\.[0-9]+$')
