@@ -5,6 +5,7 @@ import contextlib
 import json
 import resource
 import socket
+import time
 
 from container_service import exceptions
 from container_service.api import server
@@ -200,8 +201,11 @@ class TestServer(api.ApiTestCase):
                 slow = [stack.enter_context(self.connect()) for _ in range(4)]
                 for connection in slow:
                     connection.send(whole[:sent])
+                began = time.monotonic()
                 answer = self.request(b'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
                 self.assertEqual(200, answer[0])
+                # Each byte would be waited for longer than that.
+                self.assertLess(time.monotonic() - began, 10)
                 for connection in slow:
                     self.assertIn(connection.answer()[0], (400, 408))
                     self.assertIsNone(connection.answer())
