@@ -123,9 +123,12 @@ class TestServer(api.ApiTestCase):
     def test_who_sends_all_the_same_hears_the_answer(self):
         limit = self.conf.api.max_body_bytes
         for path in ('/v1/containers', '/nothing'):
-            for length in (limit + 1, 2 * limit - 1):
+            for length in (limit + 1, 2 * limit - 1, 30 * limit):
                 answer = self.post(b' ' * length, f'Content-Length: {length}', path=path)
                 self.assert_error_answer(answer, 413, 'body_too_large')
+            chunk = b'100000\r\n' + b' ' * 2 ** 20 + b'\r\n'
+            answer = self.post(30 * chunk, 'Transfer-Encoding: chunked', path=path)
+            self.assert_error_answer(answer, 413, 'body_too_large')
 
     def test_a_huge_body_does_not_fill_the_memory(self):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
