@@ -15,6 +15,7 @@ from oslo_log import log
 
 from container_service import exceptions
 from container_service.api import errors
+from container_service.api import versions
 
 LOG = log.getLogger(__name__)
 
@@ -45,7 +46,8 @@ class _Request(cheroot.HTTPRequest):
                  else errors.foreign(code, msg or None))
         request_id = context.generate_request_id()
         line, headers, body = errors.render(error, request_id)
-        headers += [('x-openstack-request-id', request_id), ('Connection', 'close')]
+        headers += [*versions.headers(), ('x-openstack-request-id', request_id),
+                    ('Connection', 'close')]
         self.close_connection = self.sent_headers = True
         head = [f'{self.server.protocol} {line}', *(': '.join(pair) for pair in headers), '', '']
         try:

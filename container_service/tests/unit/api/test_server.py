@@ -79,6 +79,7 @@ class TestServer(api.ApiTestCase):
         self.assertEqual((status, code), (error['status'], error['code']))
         self.assertEqual(answer[1]['x-openstack-request-id'], error['request_id'])
         self.assertNotEqual('', error['detail'])
+        self.assertEqual('container 1.41', answer[1]['openstack-api-maximum-version'])
 
     def test_a_request(self):
         status, headers, _ = self.post(CREATE, f'Content-Length: {len(CREATE)}')
