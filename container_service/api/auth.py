@@ -52,10 +52,11 @@ class NoAuthentication:
     def __call__(self, environ, start_response):
         if not self._open:
             self._guard(environ)
+        # It becomes the context of the thread, by which the log names the request.
         environ[_ENVIRON] = context.RequestContext(
             user_id=LOCAL, project_id=LOCAL, roles=['admin', 'member', 'reader'], is_admin=True,
             request_id=environ.get('openstack.request_id'),
-            global_request_id=environ.get('openstack.global_request_id'), overwrite=False)
+            global_request_id=environ.get('openstack.global_request_id'))
         return self._app(environ, start_response)
 
     def _guard(self, environ):

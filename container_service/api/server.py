@@ -15,6 +15,7 @@ from oslo_log import log
 
 from container_service import exceptions
 from container_service.api import errors
+from container_service.api import versions
 
 LOG = log.getLogger(__name__)
 
@@ -22,7 +23,7 @@ LOG = log.getLogger(__name__)
 ARRIVAL = 30
 
 # Of a body that nobody wanted, so many bytes are read, for so many seconds, after the answer.
-_DRAIN, _LINGER = 2 ** 22, 2
+_DRAIN, _LINGER = 2 ** 26, 2
 
 
 class _HeaderReader(cheroot.HeaderReader):
@@ -45,13 +46,16 @@ class _Request(cheroot.HTTPRequest):
                  else errors.foreign(code, msg or None))
         request_id = context.generate_request_id()
         line, headers, body = errors.render(error, request_id)
-        headers += [('x-openstack-request-id', request_id), ('Connection', 'close')]
+        headers += [*versions.headers(), ('x-openstack-request-id', request_id),
+                    ('Connection', 'close')]
         self.close_connection = self.sent_headers = True
         head = [f'{self.server.protocol} {line}', *(': '.join(pair) for pair in headers), '', '']
         try:
             self.conn.wfile.write('\r\n'.join(head).encode('latin-1') + body)
         except OSError:
-            pass                      # nobody is there to hear it
+            return                    # nobody is there to hear it
+        if code in (413, 414, 431):
+            self._linger()
 
     def send_headers(self):
         # What is left unread would be taken for the next request.  Behind the last chunk there
@@ -62,14 +66,18 @@ class _Request(cheroot.HTTPRequest):
 
     def respond(self):
         super().respond()
-        if self.close_connection and not self.chunked_read and self.rfile.remaining:
-            # Closed while the client still sends, the connection would be reset, and the answer
-            # lost.
-            self.conn.incoming.start(_LINGER)
-            with contextlib.suppress(OSError):
-                for _ in range(0, _DRAIN, 65536):
-                    if not self.rfile.read(65536):
-                        break
+        if not self.rfile.closed if self.chunked_read else self.rfile.remaining:
+            self._linger()
+
+    def _linger(self):
+        """After the answer, let the client finish sending: closed now, the connection would be
+        reset, and the answer lost.
+        """
+        self.conn.incoming.start(_LINGER)
+        with contextlib.suppress(OSError):
+            for _ in range(0, _DRAIN, 65536):
+                if not self.conn.rfile.read(65536):
+                    break
 
 
 class _Incoming:

@@ -215,7 +215,8 @@ class ContainerCreate(wtypes.Base):
     command = Command()
     entrypoint = Command()
     environment = TextMap(key_pattern=r'[^=\s]+', control=True)
-    labels = TextMap(maximum=255, reserved=RESERVED_LABEL_PREFIX)
+    # Some databases take no notice of blanks at the end.
+    labels = TextMap(maximum=255, reserved=RESERVED_LABEL_PREFIX, key_pattern=r'\S(.*\S)?')
     workdir = Text(255, 1, r'/.*', 'must be an absolute path')
     hostname = Text(64, 1, r'[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?', 'is not a host name')
     user = Text(64, 1, r'[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?',

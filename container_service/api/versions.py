@@ -60,6 +60,14 @@ def header_given(request):
     return bool(request.environ.get('HTTP_OPENSTACK_API_VERSION'))
 
 
+def headers(version=MINIMUM):
+    """What every answer says about versions."""
+    return [(HEADER, f'{SERVICE} {text(version)}'),
+            ('OpenStack-API-Minimum-Version', f'{SERVICE} {text(MINIMUM)}'),
+            ('OpenStack-API-Maximum-Version', f'{SERVICE} {text(MAXIMUM)}'),
+            ('Vary', HEADER)]
+
+
 class Middleware:
     """Reads the version of each request and names ours on each answer."""
 
@@ -71,12 +79,9 @@ class Middleware:
             environ[_ENVIRON] = parse(environ.get('HTTP_OPENSTACK_API_VERSION'))
         except exceptions.UnsupportedVersion as exc:
             environ[_ENVIRON], environ[_ERROR] = MINIMUM, exc
-        ours = [(HEADER, f'{SERVICE} {text(environ[_ENVIRON])}'),
-                ('OpenStack-API-Minimum-Version', f'{SERVICE} {text(MINIMUM)}'),
-                ('OpenStack-API-Maximum-Version', f'{SERVICE} {text(MAXIMUM)}'),
-                ('Vary', HEADER)]
+        ours = headers(environ[_ENVIRON])
 
-        def start(status, headers, exc_info=None):
-            return start_response(status, list(headers) + ours, exc_info)
+        def start(status, theirs, exc_info=None):
+            return start_response(status, list(theirs) + ours, exc_info)
 
         return self._app(environ, start)

@@ -118,7 +118,7 @@ class Lease:
         margin, ago.
         """
         margin = self._seconds / 5
-        return (incarnation == self.uuid
+        return (incarnation == self.uuid and not self._stop.is_set()
                 and self._clock() - self._renewed_at < self._seconds - margin)
 
     def drain(self):

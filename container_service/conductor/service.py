@@ -26,6 +26,9 @@ LOG = log.getLogger(__name__)
 _PURGE_INTERVAL = 3600
 _WATCH_INTERVAL = 0.5
 
+# Most seconds that leaving the message bus may take.
+_UNLISTEN = 5
+
 
 class Conductor:
     """One conductor.  ``start`` returns when it takes work; ``stop`` when it has let go of it."""
@@ -123,13 +126,23 @@ class Conductor:
 
         threading.Thread(target=start, name='listen', daemon=True).start()
 
+    def _stop_listening(self):
+        # With a broker that is down it lasts as long as that is down, and nothing depends on it:
+        # the in-flight map takes nothing new, and a wake is only a doorbell.
+        threads = [threading.Thread(target=server.stop, name='unlisten', daemon=True)
+                   for server in self._servers]
+        for thread in threads:
+            thread.start()
+        until = time.monotonic() + _UNLISTEN
+        for thread in threads:
+            thread.join(max(0, until - time.monotonic()))
+
     def stop(self):
         """Take nothing new, let what runs end, hand over what does not."""
         LOG.info('Conductor %s stops; %d containers in flight', self.lease.server,
                  len(self.inflight))
         self.lease.drain()
-        for server in self._servers:
-            server.stop()
+        self._stop_listening()
         for worker in self._workers:
             worker.stop()
         until = time.monotonic() + self._conf.conductor.shutdown_timeout

@@ -301,7 +301,7 @@ class Processes(fixtures.Fixture):
         self.host = f'host-{uuid.uuid4().hex[:12]}'
         self._conf = self.useFixture(Conf()).conf
         database = self.useFixture(Database(self._conf, self._kind))
-        self.db, self.url = database.db, f'http://127.0.0.1:{_free_port()}'
+        self.db, self.url = database.db, f'http://127.0.0.1:{free_port()}'
         self._write_config(database.url)
         self.manage('db', 'sync')
         self.deployment = settings.deployment(self.db)
@@ -432,7 +432,8 @@ class Broker(fixtures.Fixture):
         return done.stdout
 
 
-def _free_port():
+def free_port():
+    """A port that nobody listens on now."""
     with socket.socket() as sock:
         sock.bind(('127.0.0.1', 0))
         return sock.getsockname()[1]

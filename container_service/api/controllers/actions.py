@@ -62,7 +62,8 @@ class ActionsController(base.Controller):
             if bay is not None:
                 wanted['bay_uuid'] = bays.get(conn, bay, scope).uuid
             rows, more = actions.listing(conn, project_id=scope, filters=wanted, page=page)
-        return {'actions': [views.action(row, self.base, self.parts.pool) for row in rows],
+        where = self.base
+        return {'actions': [views.action(row, where, self.parts.pool) for row in rows],
                 'next': self.next_link(rows, more)}
 
     def child(self, name):

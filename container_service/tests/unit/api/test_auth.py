@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import fixtures
+from oslo_context import context
 from oslo_policy import policy as oslo_policy
 
 from container_service import operations
@@ -220,14 +222,27 @@ class TestNoAuthentication(base.ApiTestCase):
         self.assertEqual(('local', 'local'), (created['project_id'], created['user_id']))
         self.assertIn('endpoint', self.get('/v1/bays/bay').json)
 
+    def contexts(self):
+        """Those of the requests that follow, as they go through policy."""
+        seen = []
+
+        def authorize(enforcer, caller, rule):
+            self.assertIs(caller, context.get_current())
+            seen.append(caller)
+
+        self.useFixture(fixtures.MonkeyPatch('container_service.policy.authorize', authorize))
+        return seen
+
+    def test_the_log_names_each_request(self):
+        seen = self.contexts()
+        ids = [self.get('/v1/containers').headers['X-Openstack-Request-Id'] for _ in range(2)]
+        self.assertEqual(ids, [caller.request_id for caller in seen])
+
     def test_the_caller_s_request_id_is_the_global_one(self):
         theirs = 'req-12345678-1234-1234-1234-123456789012'
-        seen = []
-        self.useFixture(base.base.pyfixtures.MonkeyPatch(
-            'container_service.policy.authorize',
-            lambda enforcer, context, rule: seen.append(context)))
+        seen = self.contexts()
         for sent in (theirs, 'junk', theirs + 'x', ''):
             self.get('/v1/containers', environ={'HTTP_X_OPENSTACK_REQUEST_ID': sent})
         self.assertEqual([theirs, None, None, None],
-                         [context.global_request_id for context in seen])
-        self.assertNotIn(theirs, [context.request_id for context in seen])
+                         [caller.global_request_id for caller in seen])
+        self.assertNotIn(theirs, [caller.request_id for caller in seen])

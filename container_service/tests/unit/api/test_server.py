@@ -5,6 +5,7 @@ import contextlib
 import json
 import resource
 import socket
+import time
 
 from container_service import exceptions
 from container_service.api import server
@@ -78,6 +79,7 @@ class TestServer(api.ApiTestCase):
         self.assertEqual((status, code), (error['status'], error['code']))
         self.assertEqual(answer[1]['x-openstack-request-id'], error['request_id'])
         self.assertNotEqual('', error['detail'])
+        self.assertEqual('container 1.41', answer[1]['openstack-api-maximum-version'])
 
     def test_a_request(self):
         status, headers, _ = self.post(CREATE, f'Content-Length: {len(CREATE)}')
@@ -122,9 +124,12 @@ class TestServer(api.ApiTestCase):
     def test_who_sends_all_the_same_hears_the_answer(self):
         limit = self.conf.api.max_body_bytes
         for path in ('/v1/containers', '/nothing'):
-            for length in (limit + 1, 2 * limit - 1):
+            for length in (limit + 1, 2 * limit - 1, 30 * limit):
                 answer = self.post(b' ' * length, f'Content-Length: {length}', path=path)
                 self.assert_error_answer(answer, 413, 'body_too_large')
+            chunk = b'100000\r\n' + b' ' * 2 ** 20 + b'\r\n'
+            answer = self.post(30 * chunk, 'Transfer-Encoding: chunked', path=path)
+            self.assert_error_answer(answer, 413, 'body_too_large')
 
     def test_a_huge_body_does_not_fill_the_memory(self):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -200,8 +205,11 @@ class TestServer(api.ApiTestCase):
                 slow = [stack.enter_context(self.connect()) for _ in range(4)]
                 for connection in slow:
                     connection.send(whole[:sent])
+                began = time.monotonic()
                 answer = self.request(b'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
                 self.assertEqual(200, answer[0])
+                # Each byte would be waited for longer than that.
+                self.assertLess(time.monotonic() - began, 10)
                 for connection in slow:
                     self.assertIn(connection.answer()[0], (400, 408))
                     self.assertIsNone(connection.answer())

@@ -130,6 +130,11 @@ class TestLease(LeaseCase):
         self.here.lease.stop()
         self.assertEqual('gone', self.row().state)
 
+    def test_what_still_runs_when_it_stops_may_not_act_any_more(self):
+        """Others take it over at once."""
+        self.here.lease.stop()
+        self.assertFalse(self.here.lease.holds(self.here.lease.uuid))
+
     def test_a_heartbeat_comes_by_itself(self):
         self.conf.set_override('heartbeat_interval', 0.1, group='conductor')
         other = self.another()
