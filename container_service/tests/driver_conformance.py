@@ -153,13 +153,6 @@ class DriverConformance:
 
     # pull
 
-    def test_pull_of_what_is_there(self):
-        attempt = base.Attempt()
-        self.driver.pull(attempt, self.image)
-        self.assertEqual('pulling image', attempt.stage)
-        self.assertEqual({'image', 'layers', 'layers_done', 'bytes', 'bytes_total'},
-                         set(attempt.progress))
-
     def test_pull_of_an_image_that_no_registry_has(self):
         attempt = base.Attempt()
         error = self.assertRaises(exceptions.ImageNotFound, self.driver.pull, attempt,

@@ -577,12 +577,23 @@ class TestPull(DockerCase):
                 self.reports.append(progress)
         return Reporting()
 
+    def pull_and_create(self, container):
+        """As the runner does it."""
+        self.assertRaises(exceptions.ImageAbsent, self.driver.create, base.Attempt(), container)
+        attempt = base.Attempt()
+        self.driver.pull(attempt, container.image)
+        attempt.pulled = True
+        return self.driver.create(attempt, container)
+
     def test_pull_of_latest_only_with_progress(self):
         self.publish('latest', 'other', layer_bytes=3_000_000)
+        container = self.container(image=self.name)
         attempt = self.reporting()
-        observed = self.driver.create(attempt, self.container(image=self.name))
-        self.assertEqual(CREATED, observed.status)
-        self.assertEqual(['pulling image', 'creating'], attempt.stages)
+        self.assertRaises(exceptions.ImageAbsent, self.driver.create, attempt, container)
+        self.assertEqual(set(), self.tags_on_engine())
+        self.driver.pull(attempt, self.name)
+        self.assertEqual(CREATED, self.driver.create(attempt, container).status)
+        self.assertEqual(['creating', 'pulling image', 'creating'], attempt.stages)
         self.assertEqual({f'{self.name}:latest'}, self.tags_on_engine())
         last = attempt.reports[-1]
         self.assertEqual((self.name, last['layers'], last['bytes_total']),
@@ -602,34 +613,36 @@ class TestPull(DockerCase):
         self.driver.create(base.Attempt(), self.container(
             image=f'{self.name}:1', spec={'image_pull_policy': 'never'}))
         self.assertEqual(old, self.engine.inspect_image(f'{self.name}:1')['Id'])
-        self.driver.create(base.Attempt(), self.container(
+        self.pull_and_create(self.container(
             image=f'{self.name}:1', spec={'image_pull_policy': 'Always'}))
         self.assertNotEqual(old, self.engine.inspect_image(f'{self.name}:1')['Id'])
         self.engine.remove_image(old, force=True)
 
     def test_by_digest(self):
         digest = self.publish('1')
-        for reference in (f'{self.name}@{digest}', f'{self.name}:1@{digest}'):
+        for number, reference in enumerate((f'{self.name}@{digest}', f'{self.name}:1@{digest}')):
             container = self.container(image=reference)
+            if number == 0:
+                self.pull_and_create(container)
             self.driver.run(base.Attempt(), container)
             self.assertEqual(f'{self.name}@{digest}', self.inspect(container)['Config']['Image'])
         absent = f'{self.name}@sha256:{hashlib.sha256(b"absent").hexdigest()}'
-        self.assertRaises(exceptions.ImageNotFound, self.driver.create, base.Attempt(),
+        self.assertRaises(exceptions.ImageAbsent, self.driver.create, base.Attempt(),
                           self.container(image=absent))
+        self.assertRaises(exceptions.ImageNotFound, self.driver.pull, base.Attempt(), absent)
 
     def test_a_fenced_pull_stops(self):
         self.publish('1', layer_bytes=3_000_000)
-        self.assertRaises(exceptions.Fenced, self.driver.create,
-                          driver_conformance.FencedAfter(3),
-                          self.container(image=f'{self.name}:1'))
+        self.assertRaises(exceptions.Fenced, self.driver.pull,
+                          driver_conformance.FencedAfter(3), f'{self.name}:1')
         self.assertEqual(set(), self.tags_on_engine())
 
     def test_no_registry_there(self):
         with socket.create_server(('127.0.0.1', 0)) as server:
             port = server.getsockname()[1]
         error = self.assertRaises(
-            exceptions.PullFailed, self.driver.create, base.Attempt(),
-            self.container(image=f'127.0.0.1:{port}/cs-test/x:1'))
+            exceptions.PullFailed, self.driver.pull, base.Attempt(),
+            f'127.0.0.1:{port}/cs-test/x:1')
         self.assertIn('connection refused', error.detail)
         self.assertTrue(error.retriable)
 
@@ -638,8 +651,8 @@ class TestPull(DockerCase):
             port = server.getsockname()[1]
             with mock.patch.object(driver_module, 'PULL_STALL_SECONDS', 1):
                 error = self.assertRaises(
-                    exceptions.PullFailed, self.driver.create, base.Attempt(),
-                    self.container(image=f'127.0.0.1:{port}/cs-test/x:1'))
+                    exceptions.PullFailed, self.driver.pull, base.Attempt(),
+                    f'127.0.0.1:{port}/cs-test/x:1')
         self.assertIn('no progress for 1 seconds', error.detail)
         self.assertTrue(error.retriable)
 
