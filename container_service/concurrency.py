@@ -51,17 +51,30 @@ def configured(arguments):
 
 
 def _files(arguments):
-    """The configuration files that a command line names, or those in oslo's usual places."""
-    files, directories = _values(arguments, '--config-file'), _values(arguments, '--config-dir')
-    if not files:
-        files = [os.path.join(place, 'container-service.conf') for place in (
-            '/etc', '/etc/container-service', os.path.expanduser('~'),
-            os.path.expanduser('~/.container-service'))]
+    """The configuration files that a command line names, or those in oslo's usual places.
+
+    As oslo.config searches: of each name the first place that has it.
+    """
+    program = os.path.basename(sys.argv[0])
+    files = (_values(arguments, '--config-file')
+             or _first_places(f'{name}.conf' for name in ('container-service', program)))
+    directories = (_values(arguments, '--config-dir')
+                   or _first_places(f'{name}.conf.d' for name in ('container-service', program)))
     for directory in directories:
         if os.path.isdir(directory):
             files += sorted(os.path.join(directory, name) for name in os.listdir(directory)
                             if name.endswith('.conf'))
     return files
+
+
+def _first_places(names):
+    places = [os.path.expanduser(place) for place in (
+        '~/.container-service', '~', '/etc/container-service', '/etc')]
+    found = []
+    for name in names:
+        paths = (os.path.join(place, name) for place in places)
+        found += [path for path in paths if os.path.exists(path)][:1]
+    return found
 
 
 def _values(arguments, option):

@@ -209,6 +209,8 @@ def _cancel(action, now):
 def _error_code(error):
     if not error.get('code'):
         return None
+    if error['code'] in ('cancelled', 'skipped'):
+        return error['code']
     return error['code'] + ('; it may pass by itself' if error.get('retriable') else '')
 
 

@@ -51,6 +51,12 @@ class Engines:
             return {uuid: row for uuid, row in self._bays.items()
                     if ring.serves(row.hosts, self._host)}
 
+    @property
+    def count(self):
+        """How many bays this conductor may work on, as was last read."""
+        return sum(1 for row in list(self._bays.values())
+                   if ring.serves(row.hosts, self._host))
+
     def available(self):
         """Uuids of the served bays whose engine answers, as far as is known."""
         served = self.served()

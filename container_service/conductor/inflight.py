@@ -85,7 +85,7 @@ class InFlight:
         self._slots = {}              # container in flight: _Slot
         self._missed = False          # a wake was dropped since the last pick
         self._stopping = False
-        self.full = 0                 # how often a wake found no free slot
+        self.full = 0                 # how often a wake or an action found no room
 
     def __len__(self):
         return len(self._slots)

@@ -56,7 +56,7 @@ class Slot:
 class Lease:
     """The registration of this process, renewed by a thread of its own.
 
-    ``report()`` returns the columns that each renewal writes along: in_flight, pool_full.
+    ``report()`` returns the columns that each renewal writes along.
     """
 
     def __init__(self, db, conf, slot, report=dict, clock=time.monotonic):

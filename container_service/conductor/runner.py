@@ -56,6 +56,7 @@ class Runner:
                     and self._admit(container_uuid, bay_uuid, urgent))
 
         try:
+            self._engines.served()  # read here if need be, not inside the transaction of a claim
             claim = lifecycle.claim(self._db, container_uuid, self._lease, admit, self._limit)
         except exceptions.DatabaseUnavailable:
             return False            # the sweep comes back to it

@@ -66,7 +66,7 @@ class Conductor:
             pull=lambda pull_uuid: self.pulling.wake(pull_uuid))
         self.inflight = inflight.InFlight(
             conf.executor, conf.workers, self.runner.work, self._pick,
-            bays=lambda: len(self.engines.served()), policy=conf.saturation_policy)
+            bays=lambda: self.engines.count, policy=conf.saturation_policy)
         self.puller = puller.Puller(
             db, whole, self.engines, self.lease, self.watch, wake=self.inflight.wake)
         self.pulling = inflight.InFlight(

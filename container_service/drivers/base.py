@@ -153,7 +153,7 @@ class Attempt:
         self.stage, self.progress = stage, None
 
     def report(self, progress):
-        """Tell how far the step is, as often as you like; it is written at most once a second.
+        """Tell how far the step is, as often as you like; the caller writes it now and then.
 
         A pull reports {'image', 'layers', 'layers_done', 'bytes', 'bytes_total'}.
         """
