@@ -22,9 +22,9 @@ def driver_class(name):
 def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
            client_cert=None, client_key=None, hosts=None, public=False, labels=None,
            terms=lifecycle.Terms()):  # noqa: B008
-    """Record a bay; with an idempotency key used before, return the one made then.
+    """Record a bay; with an idempotency key used before, find the one made then.
 
-    Its engine is looked at by the next reconciling pass.  Raises InvalidParameter, NameTaken,
+    Returns (bay, whether it was made before).  Its engine is looked at by the next reconciling pass.  Raises InvalidParameter, NameTaken,
     IdempotencyMismatch.
     """
     if driver not in conf.bays.drivers:
@@ -54,12 +54,12 @@ def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
         return bays.get(conn, uuid, None)
 
     try:
-        return db.transact(unit)
+        return db.transact(unit), False
     except db_exc.DBDuplicateEntry:
         with db.read() as conn:
             earlier = idempotency.earlier(conn, context.project_id, terms)
             if earlier is not None:
-                return bays.get(conn, earlier.resource_uuid, None)
+                return bays.get(conn, earlier.resource_uuid, None), True
         raise exceptions.NameTaken(kind='bay', name=name) from None
 
 

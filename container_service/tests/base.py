@@ -60,7 +60,7 @@ class RecordsMixin:
     def make_bay(self, name='bay', endpoint=None, **values):
         values = {'driver': 'fake', 'public': True, **values}
         return bay_rules.create(caller('admins', is_admin=True), self.conf, self.db, name=name,
-                                endpoint=endpoint or f'fake://{self.conf.host}', **values)
+                                endpoint=endpoint or f'fake://{self.conf.host}', **values)[0]
 
     def create(self, name=None, operation='create', image=IMAGE, **spec):
         """Accept the creation of a container; returns its uuid."""

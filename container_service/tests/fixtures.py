@@ -212,7 +212,7 @@ class Deployment(fixtures.Fixture):
         self.db = self.useFixture(SqliteDatabase(self.conf)).db
         self.engine = fake.FakeEngine.get(self.conf.host)
         self.addCleanup(fake.FakeEngine.forget, self.conf.host)
-        self.bay = bay_rules.create(
+        self.bay, _ = bay_rules.create(
             context.RequestContext(project_id='admins', is_admin=True, overwrite=False),
             self.conf, self.db, name='bay', driver='fake', public=True,
             endpoint=f'fake://{self.conf.host}?{self._engine_options}')

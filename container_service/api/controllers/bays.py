@@ -30,8 +30,11 @@ class BaysController(base.Controller):
         types.query(pecan.request, ())
         body = intake.body(pecan.request)
         asked = types.given(types.parse(types.BayCreate, body))
-        row = bay_rules.create(self.context, self.parts.conf, self.parts.db, **asked,
-                               terms=accept.read_terms(self, {}, body))
+        row, replayed = bay_rules.create(
+            self.context, self.parts.conf, self.parts.db, **asked,
+            terms=accept.read_terms(self, {}, body))
+        if replayed:
+            pecan.response.headers['Idempotency-Replayed'] = 'true'
         pecan.response.status = 201
         pecan.response.headers['Location'] = f'{self.base}/v1/bays/{row.uuid}'
         return views.bay(row, self.base, self.context.is_admin)
