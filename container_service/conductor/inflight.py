@@ -44,8 +44,9 @@ class _Slot:
 class Lanes:
     """How many slots whom may have.
 
-    With more than one bay, one bay leaves a quarter of the pool to the others; a twentieth, but
-    at least one slot, is kept for urgent actions.  With one worker there is nothing to divide.
+    A twentieth, but at least one slot, is kept for urgent actions.  With more than one bay, one
+    bay leaves a quarter of the pool to the others, whatever it is for: an engine that hangs, hangs
+    for urgent actions too.  With one worker there is nothing to divide.
     """
 
     def __init__(self, workers):
@@ -55,13 +56,12 @@ class Lanes:
     def has_room(self, slots, bay, urgent, bays):
         """Whether one more action on that bay may run beside those in ``slots``."""
         running = [slot for slot in slots if slot.bay is not None and not slot.extra]
-        if urgent:
-            return True               # it has a slot already, or it would not ask
-        if len(running) >= self._workers - self._reserved:
+        kept = 0 if urgent else self._reserved
+        if len(running) >= self._workers - kept:
             return False
         if bays > 1 and self._workers > 1:
-            share = max(1, self._workers - max(1, self._workers // 4))
-            return sum(1 for slot in running if slot.bay == bay) < share
+            share = self._workers - max(1, self._workers // 4)
+            return sum(1 for slot in running if slot.bay == bay) < max(1, share - kept)
         return True
 
 
@@ -219,14 +219,15 @@ class InFlight:
                 return None
 
     def room(self):
-        """What may be picked now: (urgent only?, bays that have their share already)."""
+        """What may be picked now: (urgent only?, bays with room for urgent only, without any)."""
         bays = self._bays()
         with self._condition:
             slots = list(self._slots.values())
         held = {slot.bay for slot in slots if slot.bay is not None}
         urgent_only = not self._lanes.has_room(slots, None, False, 1)
-        return urgent_only, [bay for bay in held
-                             if not self._lanes.has_room(slots, bay, False, bays)]
+        full = {bay for bay in held if not self._lanes.has_room(slots, bay, True, bays)}
+        sated = {bay for bay in held if not self._lanes.has_room(slots, bay, False, bays)}
+        return urgent_only, sated - full, full
 
     def _release(self, container_uuid):
         del self._slots[container_uuid]

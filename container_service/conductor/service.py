@@ -82,11 +82,13 @@ class Conductor:
         if not self.lease.holds(self.lease.uuid):
             return None
         try:
-            urgent_only, sated = self.inflight.room()
-            bays = self.engines.available()
+            urgent_only, sated, full = self.inflight.room()
+            bays = [bay for bay in self.engines.available() if bay not in full]
             found = self.fair([bay for bay in bays if bay not in sated], leave_out, urgent_only)
-            if found is None and sated:
-                found = self.fair(sated, leave_out, urgent_only=True)
+            if found is None:
+                # What is refused when it is claimed must not be picked: it would be at once again.
+                found = self.fair([bay for bay in bays if bay in sated], leave_out,
+                                  urgent_only=True)
             return found
         except exceptions.DatabaseUnavailable:
             return None             # the sweep looks again

@@ -380,3 +380,40 @@ class TestSynchronous(InFlightCase):
         made = self.make(store)
         self.assertEqual(inflight.ACCEPTED, made.wake('a'))
         self.assertEqual(0, len(made))
+
+
+class TestLanes(base.TestCase):
+
+    @staticmethod
+    def admitted(workers, bays, *asked):
+        """Let actions, given as (bay, urgent), in one after the other; returns who got in."""
+        lanes, slots, told = inflight.Lanes(workers), [], []
+        for bay, urgent in asked:
+            told.append(lanes.has_room(slots, bay, urgent, bays))
+            if told[-1]:
+                slots.append(inflight._Slot(bay=bay, urgent=urgent))
+        return told
+
+    def count(self, workers, bays, bay='a', urgent=False):
+        return sum(self.admitted(workers, bays, *[(bay, urgent)] * (workers + 5)))
+
+    def test_some_are_kept_for_urgent_actions(self):
+        for workers, most in ((1, 1), (2, 1), (8, 7), (32, 31), (100, 95)):
+            self.assertEqual(most, self.count(workers, 1))
+            self.assertEqual(workers, self.count(workers, 1, urgent=True))
+
+    def test_one_bay_leaves_a_quarter_to_the_others(self):
+        for workers, most in ((1, 1), (4, 3), (8, 6), (32, 24)):
+            self.assertEqual(most, self.count(workers, 2, urgent=True))
+        for workers, most in ((1, 1), (2, 1), (4, 2), (8, 5), (32, 23)):
+            self.assertEqual(most, self.count(workers, 2))
+
+    def test_urgent_actions_of_a_bay_that_hangs_leave_room_for_another(self):
+        stops = [('a', True)] * 12
+        self.assertEqual([True] * 6 + [False] * 6 + [True, False, True],
+                         self.admitted(8, 2, *stops, ('b', False), ('b', False), ('b', True)))
+
+    def test_what_is_run_by_its_caller_takes_no_room(self):
+        lanes = inflight.Lanes(2)
+        extra = [inflight._Slot(bay='a', extra=True)] * 5
+        self.assertTrue(lanes.has_room(extra, 'a', False, 2))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import threading
 import time
+import types
 
 from container_service import exceptions
 from container_service.conductor import service
@@ -73,3 +74,15 @@ class TestConductor(base.TestCase):
         path = f'/v1/containers/{answer.json["uuid"]}'
         fixtures.eventually(lambda: deployment.api.get(path).json['status'] == 'Created')
         self.assertEqual(1, [name for name, _ in deployment.engine.effects].count('create'))
+
+    def test_what_would_be_refused_is_not_picked(self):
+        """Else the slot that asks would be given the same again and again."""
+        asked = []
+        conductor = types.SimpleNamespace(
+            lease=types.SimpleNamespace(uuid='u', holds=lambda uuid: True),
+            inflight=types.SimpleNamespace(
+                room=lambda: (False, {'sated', 'silent'}, {'full'})),
+            engines=types.SimpleNamespace(available=lambda: ['free', 'full', 'sated']),
+            fair=lambda bays, leave_out, urgent_only: asked.append((bays, urgent_only)))
+        self.assertIsNone(service.Conductor._pick(conductor, set()))
+        self.assertEqual([(['free'], False), (['sated'], True)], asked)
