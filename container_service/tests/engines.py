@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import uuid
 
 import docker
 import fixtures as pyfixtures
@@ -40,9 +39,6 @@ class Engine(pyfixtures.Fixture):
         # Short: the paths of its sockets must fit into 108 bytes.
         self._directory = tempfile.mkdtemp(prefix='cs-', dir='/tmp')
         self.addCleanup(_run, 'rm', '-rf', self._directory)
-        self._name = f'cs-{uuid.uuid4().hex[:8]}'
-        _run('ip', 'netns', 'add', self._name)
-        self.addCleanup(_run, 'ip', 'netns', 'del', self._name)
         self._pid_file = os.path.join(self._directory, 'pid')
         self.endpoint = f'unix://{self._directory}/sock'
         self._start()
@@ -60,9 +56,9 @@ class Engine(pyfixtures.Fixture):
         log = os.path.join(self._directory, 'log')
         with open(log, 'ab') as out:
             self._process = subprocess.Popen(
-                # Not "ip netns exec", which hides the control groups.
-                _as_root('nsenter', f'--net=/run/netns/{self._name}', shutil.which(
-                    'dockerd', path=f'{os.environ["PATH"]}:/usr/sbin:/usr/local/sbin'),
+                _as_root(
+                    'unshare', '--net', shutil.which(
+                        'dockerd', path=f'{os.environ["PATH"]}:/usr/sbin:/usr/local/sbin'),
                     '--data-root', os.path.join(self._directory, 'data'),
                     '--exec-root', os.path.join(self._directory, 'exec'),
                     '--pidfile', self._pid_file, '--host', self.endpoint,
