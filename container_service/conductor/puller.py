@@ -26,10 +26,12 @@ class Puller:
 
     def pick(self, leave_out):
         """The pull that has waited longest, or None."""
-        bays = self._engines.available()
-        if not bays or not self._lease.holds(self._lease.uuid):
+        if not self._lease.holds(self._lease.uuid):
             return None
         try:
+            bays = self._engines.available()
+            if not bays:
+                return None
             with self._db.read() as conn:
                 return next(iter(rows.runnable(conn, bays, 1, leave_out)), None)
         except exceptions.DatabaseUnavailable:
