@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from container_service import bays
 from container_service import exceptions
 from container_service import lifecycle
+from container_service import pulls
 from container_service import states
 from container_service.db import base as db_base
 from container_service.db import conductors
@@ -21,7 +22,10 @@ from container_service.db import models
 from container_service.db.base import now
 from container_service.drivers.base import Observed
 from container_service.tests import base
+from container_service.tests.unit import test_acceptance
+from container_service.tests.unit import test_cancel
 from container_service.tests.unit import test_lifecycle
+from container_service.tests.unit import test_pulls
 
 THREADS = 8
 
@@ -85,11 +89,80 @@ class Races:
     def test_of_submits_that_exclude_each_other_one_is_accepted(self):
         for operation, params in (('stop', {}), ('pause', {}), ('delete', {'force': True})):
             uuid = self.running()
-            outcomes = self.race(
-                *[lambda o=operation, u=uuid, p=params: self.submit(o, u, **p)] * THREADS)
+            outcomes = self.race(*[
+                lambda o=operation, u=uuid, p=params, n=number: self.ask(
+                    o, u, context=base.caller(user_id=f'user{n}'), **p)
+                for number in range(THREADS)])
             refused = [one for one in outcomes if isinstance(one, exceptions.InvalidState)]
             self.assertEqual(THREADS - 1, len(refused), outcomes)
             self.assertEqual(2, len(self.actions_of(uuid)))
+
+    def test_equal_submits_are_one(self):
+        for operation, params in (('stop', {}), ('reboot', {}), ('delete', {'force': True})):
+            uuid = self.running()
+            found = self.race(
+                *[lambda o=operation, u=uuid, p=params: self.submit(o, u, **p)] * THREADS)
+            action, = set(found)
+            self.assertEqual(THREADS - 1, self.action(action).coalesced)
+            self.assertEqual(2, len(self.actions_of(uuid)))
+
+    def test_one_key_is_one_action(self):
+        """Also where the same request would be refused the second time."""
+        uuid = self.running()
+        for number, ask in enumerate((
+                lambda terms: self.ask('kill', uuid, signal='SIGHUP', terms=terms),
+                lambda terms: self.ask('stop', uuid, terms=terms),
+                lambda terms: self.ask_create('web', terms=terms))):
+            terms = lifecycle.Terms(key=f'key{number}', fingerprint='f', if_busy='queue')
+            found = self.race(*[lambda ask=ask, terms=terms: ask(terms)] * THREADS)
+            self.assertEqual([lifecycle.Accepted] * THREADS, [type(one) for one in found])
+            self.assertEqual(1, len({one.action.uuid for one in found}))
+            self.assertEqual(1, len([one for one in found if not one.replayed]))
+        self.assertEqual(3, len(self.actions_of(uuid)))
+
+    def test_a_cancel_against_a_claim(self):
+        """Either it never ran, or whoever runs it is asked to stop."""
+        for _ in range(10):
+            uuid = self.create()
+            action = self.actions_of(uuid)[0].uuid
+            cancelled, claim = self.race(lambda action=action: self.cancel(action),
+                                         lambda uuid=uuid: self.claim(uuid))
+            if claim is None:
+                self.assertEqual(states.CANCELLED, cancelled.status)
+                self.assert_at_rest(uuid, states.ERROR)
+            else:
+                self.assertEqual(states.CANCELLING, cancelled.status)
+                self.assertEqual(states.CANCELLING, self.action(action).status)
+
+    def wait_for_pull(self, image):
+        uuid = self.create(image=image)
+        return uuid, self.claim(uuid)
+
+    def test_those_that_miss_an_image_share_a_pull(self):
+        for number in range(5):
+            claims = [self.wait_for_pull(f'far/away:{number}')[1] for _ in range(THREADS)]
+            found = self.race(*[lambda claim=claim: lifecycle.wait_for_pull(self.db, claim)
+                                for claim in claims])
+            self.assertEqual(1, len(set(found)), found)
+
+    def test_cancels_and_comers_against_the_end_of_a_pull(self):
+        """Nobody waits for what has ended, and nothing is offered that cannot be claimed."""
+        for number in range(10):
+            made = [self.wait_for_pull(f'far/away:{number}') for _ in range(4)]
+            pull, = {lifecycle.wait_for_pull(self.db, claim) for _, claim in made[:3]}
+            claim = pulls.claim(self.db, pull, base.Conductor())
+            gone = [self.actions_of(uuid)[0].uuid for uuid, _ in made[:2]]
+            ended, joined, *cancelled = self.race(
+                lambda claim=claim: pulls.end(self.db, claim, states.SUCCEEDED),
+                lambda late=made[3][1]: lifecycle.wait_for_pull(self.db, late),
+                *[lambda action=action: self.cancel(action) for action in gone])
+            self.assertEqual(['cancelled'] * 2, [one.status for one in cancelled])
+            for uuid, _ in made[:2]:
+                self.assert_at_rest(uuid, states.ERROR)
+            self.assertIsNotNone(self.claim(made[2][0]))
+            self.assertIn(made[2][0], ended)
+            runnable = self.container(made[3][0]).runnable_at is not None
+            self.assertEqual(joined == pull, runnable)
 
     def test_one_of_many_gets_the_name(self):
         outcomes = self.race(*[lambda: self.create('web')] * THREADS)
@@ -121,7 +194,7 @@ class Races:
                 self.assertIsInstance(written, exceptions.Fenced)
                 self.assertEqual([('create', states.QUEUED)], self.outcomes(uuid))
             else:
-                self.assertEqual((False, None), (freed, written))
+                self.assertEqual((False, False), (freed, written))
                 self.assert_at_rest(uuid, states.CREATED)
 
     def test_a_submit_against_the_end_of_the_queue(self):
@@ -341,11 +414,12 @@ class TestRacesPostgreSQL(Races, PostgreSQL, base.DatabaseTestCase):
 
 
 # The cases of the unit tests, again.
-for _name in dir(test_lifecycle):
-    _case = getattr(test_lifecycle, _name)
-    if (isinstance(_case, type) and issubclass(_case, test_lifecycle.LifecycleCase)
-            and _case is not test_lifecycle.LifecycleCase):
-        for _server in (MariaDB, PostgreSQL):
-            globals()[f'{_name}{_server.__name__}'] = type(
-                f'{_name}{_server.__name__}', (_server, _case), {'__module__': __name__})
+for _module in (test_lifecycle, test_acceptance, test_cancel, test_pulls):
+    for _case in list(vars(_module).values()):
+        if (isinstance(_case, type) and issubclass(_case, test_lifecycle.LifecycleCase)
+                and _case.__module__ == _module.__name__ and _case.__name__.startswith('Test')):
+            for _server in (MariaDB, PostgreSQL):
+                _name = (f'{_module.__name__.rpartition("_")[2].title()}'
+                         f'{_case.__name__.removeprefix("Test")}{_server.__name__}')
+                globals()[_name] = type(_name, (_server, _case), {'__module__': __name__})
 del _case
