@@ -3,6 +3,7 @@ from container_service import bays as bay_rules
 from container_service import exceptions
 from container_service import lifecycle
 from container_service.db import bays
+from container_service.drivers import fake
 from container_service.tests.unit.conductor import base
 
 
@@ -45,3 +46,204 @@ class TestEngines(base.BenchCase):
 
     def test_a_bay_that_is_not_there(self):
         self.assertFalse(self.here.engines.is_available(lifecycle.new_uuid()))
+
+
+class TestBreaker(base.BenchCase):
+    """Three failures in a row open it; then nothing of the bay is claimed."""
+
+    def setUp(self):
+        super().setUp()
+        self.engines = self.here.engines
+
+    def fail(self, times, bay=None):
+        for _ in range(times):
+            self.engines.failed((bay or self.place).uuid, 'connection refused')
+
+    def health(self):
+        row = self.bay(self.place.uuid)
+        return row.health_status, row.health_status_reason
+
+    def test_it_opens_after_three(self):
+        self.fail(2)
+        self.assertEqual([self.place.uuid], self.engines.available())
+        self.assertTrue(self.engines.is_available(self.place.uuid))
+        self.fail(1)
+        self.assertEqual([], self.engines.available())
+        self.assertFalse(self.engines.is_available(self.place.uuid))
+        self.assertEqual(('UNHEALTHY', 'connection refused'), self.health())
+
+    def test_only_in_a_row(self):
+        for _ in range(3):
+            self.fail(2)
+            self.assertFalse(self.engines.worked(self.place.uuid))
+        self.assertEqual([self.place.uuid], self.engines.available())
+
+    def test_it_closes_when_the_engine_works(self):
+        self.fail(5)
+        self.assertTrue(self.engines.worked(self.place.uuid))
+        self.assertFalse(self.engines.worked(self.place.uuid))
+        self.assertEqual([self.place.uuid], self.engines.available())
+        self.assertEqual(('HEALTHY', None), self.health())
+        self.fail(2)
+        self.assertEqual([self.place.uuid], self.engines.available())
+
+    def test_each_bay_has_its_own(self):
+        other = self.make_bay('other')
+        self.here.clock.advance(2)
+        self.fail(3, other)
+        self.assertEqual([self.place.uuid], self.engines.available())
+
+    def test_a_deleted_bay_leaves_nothing_behind(self):
+        self.fail(3)
+        bay_rules.delete(self.db, 'bay')
+        self.here.clock.advance(2)
+        self.assertEqual({}, self.engines.served())
+        self.assertEqual(set(), self.engines._open)
+
+    def test_a_database_that_is_down_does_not_keep_it_from_opening(self):
+        self.engines.served()
+
+        def down(unit):
+            raise exceptions.DatabaseUnavailable()
+
+        self.patch(self.db, 'transact', down)
+        self.fail(3)
+        self.assertEqual([], self.engines.available())
+
+    def test_its_actions_wait_without_being_claimed(self):
+        self.engine.unreachable = True
+        uuids = [self.create() for _ in range(5)]
+        self.here.sweep()
+        tried = [uuid for uuid in uuids
+                 if self.actions_of(uuid)[0].waiting_code == 'bay_unreachable']
+        self.assertEqual(3, len(tried))
+        calls = sum(self.engine.calls.values())
+        for _ in range(3):
+            self.retry()
+        self.assertEqual(calls, sum(self.engine.calls.values()))
+        self.assertEqual(0, len(self.here.inflight))
+        self.engine.unreachable = False
+        self.here.prober()
+        self.retry()
+        for uuid in uuids:
+            self.assert_at_rest(uuid, 'Created')
+            self.assertEqual(1, self.actions_of(uuid)[0].attempts)
+
+    def test_a_second_bay_is_not_affected(self):
+        self.addCleanup(fake.FakeEngine.forget, 'second')
+        second = self.make_bay('second', 'fake://second?present_image=busybox:latest')
+        self.here.clock.advance(2)
+        self.engine.unreachable = True
+        here = [self.accept_create(bay='bay')[0].uuid for _ in range(4)]
+        there = [self.accept_create(bay=second.uuid)[0].uuid for _ in range(4)]
+        self.here.sweep()
+        for uuid in there:
+            self.assert_at_rest(uuid, 'Created')
+        self.assertEqual({'queued'}, {self.outcomes(uuid)[0][1] for uuid in here})
+
+    def test_an_outage_of_the_database_is_none_of_the_engine(self):
+        """Three of those opened the breaker of a bay that was well."""
+        uuids = [self.running() for _ in range(4)]
+        remember = lifecycle.remember
+
+        def down(*args):
+            raise exceptions.DatabaseUnavailable()
+
+        self.patch(lifecycle, 'remember', down)
+        for uuid in uuids:
+            self.submit('reboot', uuid)
+        self.here.sweep()
+        self.assertEqual({'retrying'}, {self.actions_of(uuid)[-1].waiting_code
+                                        for uuid in uuids})
+        self.assertEqual([self.place.uuid], self.engines.available())
+        self.patch(lifecycle, 'remember', remember)
+        self.retry()
+        for uuid in uuids:
+            self.assert_at_rest(uuid, 'Running')
+
+
+class TestProber(base.BenchCase):
+
+    def setUp(self):
+        super().setUp()
+        self.probes = []
+        probe = fake.FakeDriver.probe
+
+        def counted(driver):
+            self.probes.append(driver.bay.name)
+            return probe(driver)
+
+        self.patch(fake.FakeDriver, 'probe', counted)
+
+    def look(self, times=1):
+        for _ in range(times):
+            self.here.prober()
+
+    def test_each_engine_in_its_time(self):
+        self.look(3)
+        self.assertEqual(['bay'], self.probes)
+        self.here.clock.advance(self.conf.conductor.probe_interval)
+        self.make_bay('other')
+        self.look(3)
+        self.assertEqual(['bay', 'bay', 'other'], self.probes)
+
+    def test_three_failures_settle_it_at_once(self):
+        self.engine.unreachable = True
+        self.look(2)
+        self.assertEqual([self.place.uuid], self.here.engines.available())
+        self.look()
+        self.assertEqual([], self.here.engines.available())
+        self.assertEqual('UNHEALTHY', self.bay(self.place.uuid).health_status)
+
+    def test_one_that_is_gone_is_asked_more_often(self):
+        self.engine.unreachable = True
+        self.look(3)
+        self.here.clock.advance(1)
+        self.look()
+        self.assertEqual(4, len(self.probes))
+
+    def test_what_waited_goes_on_as_soon_as_it_answers(self):
+        self.engine.unreachable = True
+        uuid = self.create()
+        self.here.sweep()
+        self.look(3)
+        self.let_retries_come()
+        self.engine.unreachable = False
+        self.here.clock.advance(1)
+        self.look()                  # no sweep of its own
+        self.assert_at_rest(uuid, 'Created')
+        self.assertEqual('HEALTHY', self.bay(self.place.uuid).health_status)
+
+    def test_an_engine_that_hangs_holds_nobody_else(self):
+        """It is asked once; the others in their time."""
+        self.addCleanup(fake.FakeEngine.forget, 'other')
+        self.make_bay('other', 'fake://other')
+        hangs = []
+
+        class Pool:
+            def submit(pool, ask, bay):
+                if bay == self.place.uuid:
+                    hangs.append(bay)
+                else:
+                    ask(bay)
+
+        self.here.prober._pool = Pool()
+        for _ in range(3):
+            self.here.clock.advance(10)
+            self.here.lease.renew()
+            self.look()
+        self.assertEqual(1, len(hangs))
+        self.assertEqual(['other'] * 3, self.probes)
+
+    def test_an_error_that_is_no_outage_changes_nothing(self):
+        for error in (exceptions.DriverError('no'), ZeroDivisionError()):
+            def probe(driver, error=error):
+                raise error
+
+            self.patch(fake.FakeDriver, 'probe', probe)
+            for _ in range(4):
+                self.here.clock.advance(10)
+                self.here.lease.renew()
+                self.look()
+            self.assertEqual([self.place.uuid], self.here.engines.available())
+            self.assertEqual(set(), self.here.prober._asking)

@@ -417,3 +417,177 @@ class TestLanes(base.TestCase):
         lanes = inflight.Lanes(2)
         extra = [inflight._Slot(bay='a', extra=True)] * 5
         self.assertTrue(lanes.has_room(extra, 'a', False, 2))
+
+
+class TestAdmission(InFlightCase):
+    """Actions that run are held by events; what each asked for is in its name."""
+
+    def make_lanes(self, workers, bays=1, policy=inflight.QUEUE, **queues):
+        """Containers whose names begin with their bay; those with ! are urgent."""
+        self.store = Store(**{name: collections.deque(queue) for name, queue in queues.items()})
+        self.held = {name: (self.gate(), self.gate()) for name in queues}
+        self.refused = []
+
+        def work(name):
+            if not self.store.queues.get(name):
+                return False
+            if not made.admit(name, name[0], name.endswith('_urgent')):
+                self.refused.append(name)
+                return False
+            entered, release = self.held[name]
+            entered.set()
+            release.wait(WAIT)
+            self.store.work(name)
+            return bool(self.store.queues[name])
+
+        def pick(leave_out):
+            urgent_only, sated, full = made.room()
+            with self.store.lock:
+                for name, queue in self.store.queues.items():
+                    urgent = name.endswith('_urgent')
+                    if queue and name not in leave_out and name[0] not in full and (
+                            urgent or not (urgent_only or name[0] in sated)):
+                        return name
+            return None
+
+        made = inflight.InFlight(self.executor, workers, work, pick, bays=lambda: bays,
+                                 policy=policy)
+        self.addCleanup(made._executor.shutdown, wait=False)
+        return made
+
+    def entered(self, *names):
+        for name in names:
+            self.wait(self.held[name][0])
+
+    def release(self, *names):
+        for name in names:
+            self.held[name][1].set()
+
+    def settled(self, made, count):
+        with made._condition:
+            self.assertTrue(made._condition.wait_for(lambda: len(made._slots) == count, WAIT))
+
+    def test_an_urgent_action_does_not_wait_behind_the_others(self):
+        made = self.make_lanes(2, a=[1], a2=[1], a_urgent=[1])
+        made.wake('a')
+        self.entered('a')
+        made.wake('a2')
+        self.settled(made, 1)                  # it asked, and left its slot
+        self.assertEqual((['a2'], 1, True), (self.refused, made.full, made.is_full))
+        made.wake('a_urgent')
+        self.entered('a_urgent')
+        self.release('a_urgent', 'a')
+        self.entered('a2')                     # nobody woke it again
+        self.release('a2')
+        self.settled(made, 0)
+        self.assertEqual({'a', 'a2', 'a_urgent'}, {name for name, _ in self.store.done})
+        self.assertFalse(made.is_full)
+
+    def test_a_bay_leaves_room_for_others(self):
+        made = self.make_lanes(8, bays=2, **{f'a{number}': [1] for number in range(7)}, b1=[])
+        for name in self.store.queues:
+            if name[0] == 'a':
+                made.wake(name)
+        self.settled(made, 5)
+        self.assertEqual((False, {'a'}, set()), made.room())
+        self.assertEqual(2, len(self.refused))
+        self.store.add('b1', 1)
+        made.wake('b1')
+        self.entered('b1')
+        self.release(*self.held)
+        self.settled(made, 0)
+        self.assertEqual(8, len(self.store.done))
+
+    def test_the_lane_is_chosen_again_after_each_action(self):
+        """An urgent action may not carry the next one in with it."""
+        made = self.make_lanes(2, a=[1], b=[1, 2])
+        urgent = [True]
+        admit = made.admit
+        made.admit = lambda name, bay, _: admit(name, bay, name == 'b' and urgent[0])
+        made.wake('a')
+        self.entered('a')
+        made.wake('b')
+        self.entered('b')
+        urgent[0] = False
+        self.release('b')
+        self.settled(made, 1)
+        self.assertEqual(['b'], self.refused)
+        self.release('a')
+        self.settled(made, 0)
+        self.assertEqual(3, len(self.store.done))
+
+    def test_full_when_only_the_reserved_slots_are_left(self):
+        """It said so only when those were taken too, which hardly ever came to be."""
+        made = self.make_lanes(2, a=[1])
+        self.assertFalse(made.is_full)
+        made.wake('a')
+        self.entered('a')
+        self.assertTrue(made.is_full)
+
+    def test_caller_runs(self):
+        made = self.make_lanes(2, policy=inflight.CALLER_RUNS, a=[1], b=[1], c=[1])
+        made.wake('a')
+        self.entered('a')
+        ran = []
+        before = self.store.before
+        self.store.before = lambda name: (ran.append(threading.current_thread()), before(name))
+        self.release('b')
+        self.assertEqual(inflight.ACCEPTED, made.wake('b', caller_may_run=True))
+        self.assertEqual([threading.current_thread()], ran)
+        self.assertEqual(([('b', 1)], 1, {'a'}), (self.store.done, made.full, made.snapshot()))
+        # Who must not be held up leaves it to the pool.
+        made.wake('c')
+        self.settled(made, 1)
+        self.assertEqual(['c'], self.refused)
+
+    def test_the_caller_runs_what_is_next_of_the_same_container(self):
+        made = self.make_lanes(1, policy=inflight.CALLER_RUNS, a=[1], b=[1, 2])
+        made.wake('a')
+        self.entered('a')
+        self.release('b')
+        made.wake('b', caller_may_run=True)
+        self.assertEqual([('b', 1), ('b', 2)], self.store.done)
+
+    def test_a_wake_of_what_the_caller_runs_is_not_lost(self):
+        made = self.make_lanes(1, policy=inflight.CALLER_RUNS, a=[1], b=[1])
+        made.wake('a')
+        self.entered('a')
+        self.release('b')
+        drain, said = made._drain, []
+
+        def drained(name):
+            drain(name)
+            if name == 'b' and not said:
+                self.store.add('b', 2)
+                said.append(made.wake('b', caller_may_run=True))
+
+        made._drain = drained
+        made.wake('b', caller_may_run=True)
+        self.assertEqual(([inflight.FOLDED], [('b', 1), ('b', 2)]), (said, self.store.done))
+
+    def test_an_error_of_what_the_caller_runs_leaves_nothing_behind(self):
+        made = self.make_lanes(1, policy=inflight.CALLER_RUNS, a=[1], b=[1])
+        made.wake('a')
+        self.entered('a')
+        self.release('b')
+        self.store.before = lambda name: 1 / 0
+        made.wake('b', caller_may_run=True)
+        self.assertIn('ZeroDivisionError', self.log.output)
+        self.assertEqual({'a'}, made.snapshot())
+        self.store.before = lambda name: None
+
+    def test_the_other_policies_never_run_in_the_caller(self):
+        for policy in (inflight.QUEUE, inflight.REJECT):
+            made = self.make_lanes(1, policy=policy, a=[1], b=[1])
+            made.wake('a')
+            self.entered('a')
+            self.assertEqual(inflight.FULL, made.wake('b', caller_may_run=True))
+            self.release('a', 'b')
+            self.settled(made, 0)
+            self.assertEqual([('a', 1), ('b', 1)], self.store.done)
+
+    def test_what_is_not_in_flight_is_not_admitted(self):
+        made = self.make_lanes(2, a=[1])
+        self.assertFalse(made.admit('a', 'a', False))
+        made.stop(0)
+        self.assertFalse(made.admit('a', 'a', True))
