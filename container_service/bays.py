@@ -24,8 +24,8 @@ def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
            terms=lifecycle.Terms()):  # noqa: B008
     """Record a bay; with an idempotency key used before, find the one made then.
 
-    Returns (bay, whether it was made before).  Its engine is looked at by the next reconciling pass.  Raises InvalidParameter, NameTaken,
-    IdempotencyMismatch.
+    Returns (bay, whether it was made before).  Its engine is looked at by the next reconciling
+    pass.  Raises InvalidParameter, NameTaken, IdempotencyMismatch.
     """
     if driver not in conf.bays.drivers:
         raise exceptions.InvalidParameter(

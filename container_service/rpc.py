@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two messages between API and conductors, and who sends them.
 
-``wake(container_uuid)`` is cast: a doorbell.  The row in SQL is the work; a wake that is lost,
-doubled, late or reordered costs at most a poll interval.  ``ask(container_uuid, operation,
+``wake(container_uuid, more)`` is cast: a doorbell.  The row in SQL is the work; a wake that is
+lost, doubled, late or reordered costs at most a poll interval.  ``ask(container_uuid, operation,
 params)`` is a call on a topic of its own: the answer is the content (logs, exec output).
 
 Version history:
@@ -83,6 +83,7 @@ class Doorbell:
     """
 
     LIMIT = 10000       # wakes kept while the broker is slow; more are dropped: the poll is there
+    BATCH = 100         # wakes in one message
 
     def __init__(self, bus, choose):
         self._client = _client(bus, WAKE_TOPIC)
@@ -90,6 +91,7 @@ class Doorbell:
         self._waiting = queue.Queue(self.LIMIT)
         self._lock = threading.Lock()
         self._thread = None
+        self._failing = False
         self.dropped = 0
 
     def ring(self, container_uuid, bay_uuid):
@@ -110,23 +112,43 @@ class Doorbell:
                     self._thread.start()
 
     def _loop(self):
-        failing = False
         while (entry := self._waiting.get()) is not None:
-            try:
-                self._send(*entry)
-                failing = False
-            except Exception as exc:      # whatever it is, the next wake must be tried
-                self.dropped += 1
-                if not failing:
-                    LOG.warning('Cannot wake conductors over the message bus (%s); they find '
-                                'the work by themselves within their poll interval.', exc)
-                failing = True
+            batch = [entry]
+            # What has rung meanwhile goes along: a message costs more than a uuid in it.
+            while batch[-1] and len(batch) < self.BATCH and not self._waiting.empty():
+                batch.append(self._waiting.get())
+            ends = batch[-1] is None
+            for server, uuids in self._by_server(filter(None, batch)).items():
+                if self._attempt(len(uuids), lambda s=server, u=uuids: self._send(s, u)):
+                    self._failing = False
+            if ends:
+                return
 
-    def _send(self, container_uuid, bay_uuid):
-        chosen = self._choose(container_uuid, bay_uuid)
-        if chosen is not None:
-            self._client.prepare(server=chosen, retry=0).cast(
-                {}, 'wake', container_uuid=container_uuid)
+    def _by_server(self, batch):
+        """The containers to ring for, by the conductor that is rung."""
+        rings = {}
+        for entry in batch:
+            chosen = self._attempt(1, lambda e=entry: self._choose(*e))
+            if chosen is not None:
+                rings.setdefault(chosen, []).append(entry[0])
+        return rings
+
+    def _attempt(self, wakes, do):
+        """Whatever goes wrong, the next wake must be tried; told once until it works again."""
+        try:
+            return do()
+        except Exception as exc:
+            self.dropped += wakes
+            if not self._failing:
+                LOG.warning('Cannot wake conductors over the message bus (%s); they find '
+                            'the work by themselves within their poll interval.', exc)
+            self._failing = True
+            return None
+
+    def _send(self, server, uuids):
+        self._client.prepare(server=server, retry=0).cast(
+            {}, 'wake', container_uuid=uuids[0], more=uuids[1:])
+        return True
 
     def stop(self):
         if self._thread is not None:

@@ -28,8 +28,12 @@ class Wake:
         self._inflight = inflight
 
     @oslo_messaging.expose
-    def wake(self, context, container_uuid):
-        return self._inflight.wake(container_uuid, caller_may_run=True)
+    def wake(self, context, container_uuid, more=()):
+        """Work on a container; ``more`` are others that were rung for at the same time."""
+        answer = self._inflight.wake(container_uuid, caller_may_run=True)
+        for uuid in more:
+            self._inflight.wake(uuid, caller_may_run=True)
+        return answer
 
 
 class Ask:

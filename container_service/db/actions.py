@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Statements on actions.  Callers pass a connection and decide what is legal."""
 
+import functools
+
 import sqlalchemy as sa
 
 from container_service import exceptions
 from container_service import states
 from container_service.db import paging
+from container_service.db import statements
 from container_service.db.base import now
 from container_service.db.models import action_requests
 from container_service.db.models import actions as table
@@ -14,9 +17,11 @@ from container_service.db.models import conductors
 from container_service.db.models import containers
 from container_service.db.models import pulls
 
+_INSERT = table.insert()
+
 
 def insert(conn, values):
-    conn.execute(table.insert().values(**values))
+    conn.execute(_INSERT, values)
 
 
 def _explained():
@@ -88,8 +93,7 @@ def find(conn, *where):
 
 def update(conn, uuid, values, *where):
     """Change an action; returns whether it matched."""
-    return conn.execute(
-        table.update().where(table.c.uuid == uuid, *where).values(**values)).rowcount == 1
+    return statements.update(conn, table, uuid, values, where)
 
 
 def update_all(conn, uuids, values):
@@ -135,14 +139,18 @@ def of_claim(claim_uuid):
 
 def unfinished(conn, resource_type, resource_uuid, limit=None):
     """The unfinished actions of one queue, oldest first."""
+    return conn.execute(_unfinished(limit), {
+        'resource_type': resource_type, 'resource_uuid': resource_uuid}).all()
+
+
+@functools.cache
+def _unfinished(limit):
     query = (sa.select(table)
-             .where(table.c.resource_type == resource_type,
-                    table.c.resource_uuid == resource_uuid,
+             .where(table.c.resource_type == sa.bindparam('resource_type'),
+                    table.c.resource_uuid == sa.bindparam('resource_uuid'),
                     table.c.status.in_(states.UNFINISHED))
              .order_by(table.c.sequence))
-    if limit:
-        query = query.limit(limit)
-    return conn.execute(query).all()
+    return query.limit(limit) if limit else query
 
 
 def listing(conn, *, project_id=None, filters=None, page=None):

@@ -39,6 +39,7 @@ class now(functions.FunctionElement):  # noqa: N801 - reads like the SQL functio
 
     def __init__(self, seconds=0):
         super().__init__(sa.literal(float(seconds), sa.Float))
+        self.is_present = not seconds
 
 
 @compiler.compiles(now, 'mysql', 'mariadb')

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Statements on bays."""
 
+import functools
+
 import sqlalchemy as sa
 
 from container_service import exceptions
@@ -20,15 +22,24 @@ def _ident(ident):
     return (table.c.uuid if idents.is_uuid(ident) else table.c.name) == ident
 
 
+@functools.cache
+def _find(by_uuid, in_project, share):
+    query = sa.select(table, now().label('db_now')).where(
+        (table.c.uuid if by_uuid else table.c.name) == sa.bindparam('ident'))
+    if in_project:
+        query = query.where(_visible(sa.bindparam('project')))
+    return query.with_for_update(read=True) if share else query
+
+
 def get(conn, ident, project_id, share=False):
     """The bay with that uuid or name that the project may use.  Raises BayNotFound.
 
     ``share`` keeps it from being deleted until the transaction ends.
     """
-    query = sa.select(table, now().label('db_now')).where(_ident(ident), _visible(project_id))
-    if share:
-        query = query.with_for_update(read=True)
-    row = conn.execute(query).first()
+    row = conn.execute(
+        _find(idents.is_uuid(ident), project_id is not None, share),
+        {'ident': ident} if project_id is None else {'ident': ident, 'project': project_id}
+    ).first()
     if row is None:
         raise exceptions.BayNotFound(bay=ident)
     return row

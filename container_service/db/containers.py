@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Statements on containers.  Callers pass a connection and decide what is legal."""
 
+import functools
+
 import sqlalchemy as sa
 
 from container_service import exceptions
 from container_service.db import idents
 from container_service.db import paging
+from container_service.db import statements
 from container_service.db.base import now
 from container_service.db.models import container_labels
 from container_service.db.models import containers as table
@@ -13,15 +16,33 @@ from container_service.db.models import containers as table
 SORT_KEYS = ('id', 'uuid', 'name', 'image', 'status', 'created_at')
 
 
-def _ident(ident, project_id):
-    """Where clause for a live container by uuid or name; any project when that is None."""
+_INSERT = table.insert()
+_INSERT_LABELS = container_labels.insert()
+
+
+@functools.cache
+def _find(by_uuid, in_project, lock):
+    """A query for a live container by uuid or name, in one project or any."""
     # One column or the other, never both in an OR: a database that answers that with a scan
     # would lock, or wait for, rows of others.
-    column = table.c.uuid if idents.is_uuid(ident) else table.c.live_name
-    clause = sa.and_(column == ident, table.c.deleted_at.is_(None))
-    if project_id is not None:
-        return sa.and_(clause, table.c.project_id == project_id)
-    return clause if idents.is_uuid(ident) else sa.false()
+    column = table.c.uuid if by_uuid else table.c.live_name
+    query = sa.select(table, now().label('db_now')).where(
+        column == sa.bindparam('ident'), table.c.deleted_at.is_(None))
+    if in_project:
+        query = query.where(table.c.project_id == sa.bindparam('project'))
+    return query.with_for_update() if lock else query
+
+
+def _found(conn, ident, project_id, lock):
+    by_uuid, in_project = idents.is_uuid(ident), project_id is not None
+    row = None
+    if by_uuid or in_project:
+        row = conn.execute(_find(by_uuid, in_project, lock),
+                           {'ident': ident, 'project': project_id}
+                           if in_project else {'ident': ident}).first()
+    if row is None:
+        raise exceptions.ContainerNotFound(container=ident)
+    return row
 
 
 def get(conn, ident, project_id):
@@ -30,25 +51,21 @@ def get(conn, ident, project_id):
     Without a project (an administrator asking for all of them) only a uuid finds it, since
     names are unique in a project only.  Raises ContainerNotFound.
     """
-    row = conn.execute(sa.select(table).where(_ident(ident, project_id))).first()
-    if row is None:
-        raise exceptions.ContainerNotFound(container=ident)
-    return row
+    return _found(conn, ident, project_id, False)
 
 
 def lock(conn, ident, project_id):
     """As ``get``, and hold the row until the transaction ends; ``db_now`` is the time."""
-    row = conn.execute(sa.select(table, now().label('db_now'))
-                       .where(_ident(ident, project_id)).with_for_update()).first()
-    if row is None:
-        raise exceptions.ContainerNotFound(container=ident)
-    return row
+    return _found(conn, ident, project_id, True)
+
+
+_LOCK_UUID = sa.select(table, now().label('db_now')).where(
+    table.c.uuid == sa.bindparam('ident')).with_for_update()
 
 
 def lock_uuid(conn, uuid):
     """Lock by uuid, deleted or not; None when there is none.  ``db_now`` is the time."""
-    return conn.execute(sa.select(table, now().label('db_now'))
-                        .where(table.c.uuid == uuid).with_for_update()).first()
+    return conn.execute(_LOCK_UUID, {'ident': uuid}).first()
 
 
 def by_uuid(conn, uuid):
@@ -57,19 +74,17 @@ def by_uuid(conn, uuid):
 
 
 def insert(conn, values):
-    conn.execute(table.insert().values(**values))
+    conn.execute(_INSERT, values)
     labels = values['spec'].get('labels')
     if labels:
-        conn.execute(container_labels.insert(), [
+        conn.execute(_INSERT_LABELS, [
             {'container_uuid': values['uuid'], 'name': name, 'value': value}
             for name, value in labels.items()])
 
 
 def update(conn, uuid, values, *where):
     """Change a container; returns whether it matched."""
-    return conn.execute(
-        table.update().where(table.c.uuid == uuid, *where)
-        .values(updated_at=now(), **values)).rowcount == 1
+    return statements.update(conn, table, uuid, {'updated_at': now(), **values}, where)
 
 
 def listing(conn, *, project_id=None, filters=None, labels=(), page=None):

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Statements that are built once: for the hot paths building one costs more than running it."""
+
+import functools
+
+import sqlalchemy as sa
+
+from container_service.db.base import now
+
+
+def update(conn, table, uuid, values, where=()):
+    """Change the row of that uuid where the conditions hold; returns whether it matched."""
+    if where:
+        return conn.execute(table.update().where(table.c.uuid == uuid, *where)
+                            .values(**values)).rowcount == 1
+    shape, params = [], {'the_uuid': uuid}
+    for name, value in values.items():
+        is_now = isinstance(value, now) and value.is_present
+        if not is_now and isinstance(value, sa.sql.ClauseElement):
+            return update(conn, table, uuid, values, where=(sa.true(),))
+        shape.append((name, is_now))
+        if not is_now:
+            params[f'new_{name}'] = value
+    return conn.execute(_update(table, tuple(shape)), params).rowcount == 1
+
+
+@functools.lru_cache(maxsize=256)
+def _update(table, shape):
+    return table.update().where(table.c.uuid == sa.bindparam('the_uuid')).values({
+        name: now() if is_now else sa.bindparam(f'new_{name}') for name, is_now in shape})
