@@ -468,12 +468,13 @@ class TestAdmission(InFlightCase):
             self.assertTrue(made._condition.wait_for(lambda: len(made._slots) == count, WAIT))
 
     def test_an_urgent_action_does_not_wait_behind_the_others(self):
-        made = self.make_lanes(2, a=[1], a2=[1], a_urgent=[1])
+        made = self.make_lanes(2, a=[1], a2=[1], a_urgent=[])
         made.wake('a')
         self.entered('a')
         made.wake('a2')
         self.settled(made, 1)                  # it asked, and left its slot
         self.assertEqual((['a2'], 1, True), (self.refused, made.full, made.is_full))
+        self.store.add('a_urgent', 1)
         made.wake('a_urgent')
         self.entered('a_urgent')
         self.release('a_urgent', 'a')
