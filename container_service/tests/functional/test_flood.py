@@ -21,7 +21,7 @@ from container_service.tests import fixtures
 COUNT = int(os.environ.get('CS_TEST_FLOOD', '3000'))
 CONNECTIONS = 32
 
-FLOODING, SMALL, THIRD = 'flooding', 'small', 'third'
+FLOODING, SMALL, SECOND, THIRD = 'flooding', 'small', 'second', 'third'
 
 
 def resident(pid):
@@ -153,12 +153,12 @@ class TestFlood(FloodTestCase):
 
 
 class TestLimits(FloodTestCase):
-    """Nobody carries anything out, so what may be accepted is a plain number."""
+    """Nobody carries anything out, so that what may be accepted is a number."""
 
     config = '[api]\nproject_action_limit = 40\naction_limit = 100\ncontainer_queue_limit = 5\n'
 
-    def fill(self, project):
-        """Ask for 60 containers over many connections; returns the answers."""
+    def fill(self, project, *refused):
+        """Ask for 60 containers over 12 connections; returns how many were accepted."""
         def connection():
             caller = deployed.Caller(self.processes.url, project=project)
             try:
@@ -166,40 +166,43 @@ class TestLimits(FloodTestCase):
             finally:
                 caller.close()
 
-        return sum(deployed.together([connection] * 12), [])
+        answers = sum(deployed.together([connection] * 12), [])
+        for answer in answers:
+            if answer.status != 202:
+                self.assert_told_to_come_back(answer, *refused)
+        accepted = self.count(project)
+        self.assertEqual(accepted, sum(answer.status == 202 for answer in answers))
+        return accepted
+
+    def assert_about(self, number, accepted):
+        """What was under way when the actions were counted, once a second, may come on top."""
+        self.assertTrue(number <= accepted <= number + 12, accepted)
 
     def test_of_a_project_and_of_all(self):
         web = self.caller.create(base.IMAGE, bay_uuid='fake')
         self.succeeded(web['action'])
         self.processes.conductors[0].stop()
-        self.processes.eventually_live(0)
+        # It is still counted until the API looks again.
+        fixtures.eventually(lambda: self.caller.unfinished() == 0)
 
-        for project in (FLOODING, SMALL):
-            answers = self.fill(project)
-            accepted = [answer for answer in answers if answer.status == 202]
-            # Of one API process the number is exact.
-            self.assertEqual(40, len(accepted))
-            for answer in answers:
-                if answer.status != 202:
-                    self.assert_told_to_come_back(answer, 429, 'too_many_actions')
-        answers = self.fill(THIRD)
-        self.assertEqual(20, sum(answer.status == 202 for answer in answers))
-        for answer in answers:
-            if answer.status != 202:
-                self.assert_told_to_come_back(answer, 503, 'system_full')
+        accepted = 0
+        for project in (FLOODING, SECOND):
+            more = self.fill(project, 429, 'too_many_actions')
+            self.assert_about(40, more)
+            accepted += more
+        more = self.fill(THIRD, 503, 'system_full')
+        self.assert_about(100, accepted + more)
 
         # What empties the queues is let through, whatever the limits say.
         delete = self.caller.ask(web, 'delete')
         self.assertEqual(('queued', 'no_conductor_for_bay'), (
             delete['status'], self.caller.action(delete)['waiting']['code']))
-        self.assertEqual(101, sum(self.count(one) for one in (FLOODING, SMALL, THIRD)) - 1)
-
         # And all of it ends when there is a conductor again.
         self.processes.start_conductor()
         self.succeeded(delete)
         fixtures.eventually(lambda: sum(
             self.count(one, models.actions.c.status.in_(states.UNFINISHED))
-            for one in (FLOODING, SMALL, THIRD)) == 0)
+            for one in (FLOODING, SECOND, THIRD)) == 0)
 
     def test_of_one_container(self):
         web = self.caller.create(base.IMAGE, bay_uuid='fake', run=True)
