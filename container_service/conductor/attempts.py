@@ -23,6 +23,9 @@ from container_service.drivers import base
 
 LOG = log.getLogger(__name__)
 
+# Seconds after which somebody may want to read how far an attempt is.
+SETTLED = 1.0
+
 
 class Attempt(base.Attempt):
     """One attempt, watched.  ``write(stage, progress)`` stores what it tells."""
@@ -39,7 +42,7 @@ class Attempt(base.Attempt):
         self._told = False                # whether something is to be written
         self._limit, self._last = limit, last
         self._ends_at = None if seconds_left is None else clock() + seconds_left
-        self._moved_at = clock()
+        self._moved_at = self._began_at = clock()
         self.stall_seconds, self.stalled = None, None
 
     def enter(self, stage):
@@ -101,7 +104,7 @@ class Attempt(base.Attempt):
                 seconds=self._limit, last=last or 'it was beginning.'))
         if self.stall_seconds is not None and now - self._moved_at > self.stall_seconds:
             self.abort(self.stalled())
-        if self._told:
+        if self._told and now - self._began_at >= SETTLED:
             self._told = False
             try:
                 self._write(self.stage, self.progress)

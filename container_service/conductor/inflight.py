@@ -208,9 +208,7 @@ class InFlight:
                     # Woken meanwhile, or there is room now where there was none.
                     self._slots[container_uuid].again = False
                     return container_uuid
-                if candidate is not None and candidate in self._slots:
-                    continue
-                if candidate is None and self._missed:
+                if candidate in self._slots or candidate is None and self._missed:
                     continue
                 self._release(container_uuid)
                 if candidate is not None and not self._stopping:

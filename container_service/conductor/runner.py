@@ -25,7 +25,7 @@ def as_driver_sees(row, fence, deployment):
     """The driver's view of a container row."""
     return base.Container(uuid=row.uuid, name=row.name, image=row.image,
                           generation=row.generation, fence=fence, deployment=deployment,
-                          spec=row.spec)
+                          spec=row.spec, engine_id=row.engine_id, started_at=row.started_at)
 
 
 class Runner:

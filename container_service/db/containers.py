@@ -128,6 +128,7 @@ def idle_on_bay(conn, bay_uuid):
     c = table.c
     return conn.execute(
         sa.select(c.uuid, c.generation, c.status, c.status_reason, c.fence, c.engine_id,
+                  c.started_at,
                   c.image, c.name, c.spec)
         .where(c.bay_uuid == bay_uuid, c.deleted_at.is_(None), c.task_state.is_(None))).all()
 

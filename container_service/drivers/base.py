@@ -62,6 +62,9 @@ class Container:
     fence: int
     deployment: str
     spec: dict
+    # As recorded before this action, unchanged over its attempts: a pre-image for all of them.
+    engine_id: str = None
+    started_at: datetime.datetime = None
 
     @property
     def engine_name(self):

@@ -694,10 +694,19 @@ class DockerDriver(base.Driver):
 
     @_raises_driver_errors
     def start(self, attempt, container):
-        return self._start(attempt, self._require(container))
+        if attempt.first and container.engine_id:
+            return self._start_known(attempt, container)
+        found = self._require(container)
+        if self._started_since(attempt, container, found):
+            return observed(found)
+        return self._start(attempt, found)
 
     @_raises_driver_errors
     def stop(self, attempt, container, timeout_seconds=STOP_GRACE_SECONDS):
+        if timeout_seconds == 0 and attempt.first and container.engine_id:
+            attempt.enter('stopping')
+            if self._did(attempt, 'kill', container.engine_id, 'SIGKILL'):
+                return observed(self._wait_killed(attempt, container.engine_id))
         return observed(self._stop(attempt, self._require(container), timeout_seconds))
 
     @_raises_driver_errors
@@ -713,11 +722,11 @@ class DockerDriver(base.Driver):
 
     @_raises_driver_errors
     def pause(self, attempt, container):
-        return self._freeze(attempt, container, 'pause', RUNNING, PAUSED)
+        return self._freeze(attempt, container, 'pause', 'pausing', RUNNING, PAUSED)
 
     @_raises_driver_errors
     def unpause(self, attempt, container):
-        return self._freeze(attempt, container, 'unpause', PAUSED, RUNNING)
+        return self._freeze(attempt, container, 'unpause', 'unpausing', PAUSED, RUNNING)
 
     @_raises_driver_errors
     def kill(self, attempt, container, signal='SIGKILL'):
@@ -752,6 +761,8 @@ class DockerDriver(base.Driver):
     def delete(self, attempt, container, force=False, stop=False):
         deadline = time.monotonic() + REMOVE_SECONDS
         attempt.enter('removing')
+        if attempt.first and container.engine_id and not stop:
+            self._did(attempt, 'remove_container', container.engine_id, v=True, force=force)
         # Again until nothing is found: a create left behind by a conductor that died may be
         # carried out late.
         while generations := self._labelled(container.deployment, container.uuid):
@@ -898,6 +909,52 @@ class DockerDriver(base.Driver):
             error.retriable = True
             raise error from exc
 
+    def _did(self, attempt, verb, engine_id, *args, **kwargs):
+        """Ask for a change of a container known by its id; returns whether the engine did it.
+
+        For first attempts, which need not look before: nothing of theirs can be under way.  An
+        id is never used again, so it cannot mean a container that is not ours.  Where the
+        engine did not do it, the caller looks why.
+        """
+        attempt.gate()
+        try:
+            getattr(self._client(), verb)(engine_id, *args, **kwargs)
+        except docker.errors.APIError:
+            return False
+        return True
+
+    def _start_known(self, attempt, container):
+        """Start a container that no attempt of this action has touched before."""
+        attempt.enter('starting')
+        attempt.gate()
+        words = None
+        try:
+            self._client().start(container.engine_id)
+        except docker.errors.APIError as exc:
+            words = engine_words(exc)
+        after = self._require_id(container.engine_id)
+        status = container_status(after['State'])
+        if status == PAUSED:
+            raise exceptions.WrongState(operation='start', status=status,
+                                        hint='Unpause it instead.')
+        if (status in (RUNNING, RESTARTING)
+                or words is None and self._started_later(container, after)):
+            return observed(after)
+        raise exceptions.StartFailed(
+            words or after['State'].get('Error') or
+            'The engine took the request, but the container did not start.')
+
+    @staticmethod
+    def _started_later(container, found):
+        """Whether it was started since what is recorded of the container."""
+        return parse_time(found['State'].get('StartedAt')) != container.started_at
+
+    def _started_since(self, attempt, container, found):
+        """Whether an earlier attempt, that had nothing to remember, has started it."""
+        return (not attempt.remembered and not attempt.first
+                and found['Id'] == container.engine_id
+                and self._started_later(container, found))
+
     def _start(self, attempt, found):
         engine_id = found['Id']
         status = container_status(found['State'])
@@ -991,14 +1048,19 @@ class DockerDriver(base.Driver):
             attempt.gate()
             time.sleep(min(0.05, max(deadline - time.monotonic(), 0)))
 
-    def _freeze(self, attempt, container, verb, before, after):
+    def _freeze(self, attempt, container, verb, stage, before, after):
+        attempt.enter(stage)
+        if attempt.first and container.engine_id and self._did(
+                attempt, verb, container.engine_id):
+            found = self._require_id(container.engine_id)
+            if container_status(found['State']) == after:
+                return observed(found)
         found = self._require(container)
         status = container_status(found['State'])
         if status == after:
             return observed(found)
         if status != before:
             raise exceptions.WrongState(operation=verb, status=status)
-        attempt.enter('pausing' if verb == 'pause' else 'unpausing')
         attempt.gate()
         error = None
         try:

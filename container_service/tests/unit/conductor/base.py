@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A conductor on the bench: its parts without its threads, its clocks in the test's hand."""
 
+from container_service.conductor import attempts
 from container_service.conductor import inflight
 from container_service.conductor import lease
 from container_service.conductor import service
@@ -38,6 +39,8 @@ class BenchCase(base.DatabaseTestCase):
 
     def setUp(self):
         super().setUp()
+        # What is told of an attempt is written at the next look.
+        self.patch(attempts, 'SETTLED', 0)
         # Renewals are up to the test.
         self.conf.set_override('heartbeat_interval', 3600, group='conductor')
         self.engine = fake.FakeEngine.get(self.conf.host)

@@ -53,6 +53,16 @@ class TestWords(AttemptCase):
             attempt.report({'bytes': done})
         self.assertEqual([], sent)
 
+    def test_of_an_action_that_is_over_at_once_nothing_is_written(self):
+        self.patch(attempts, 'SETTLED', 1.0)
+        attempt = self.make()
+        attempt.enter('creating')
+        attempt.look()
+        self.assertEqual([], self.written)
+        self.clock.advance(1)
+        attempt.look()
+        self.assertEqual([('creating', None)], self.written)
+
     def test_the_watch_writes_the_last(self):
         claim, attempt = self.claimed()
         with self.here.watch.over(attempt):
