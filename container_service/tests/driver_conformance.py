@@ -18,6 +18,13 @@ from container_service.states import CREATED, DELETED, PAUSED, RUNNING, STOPPED
 FOREVER = ['sleep', '1000']
 
 
+def later(attempt):
+    """The attempt after one that ended somewhere: it knows what that one remembered."""
+    again = base.Attempt(attempt.remembered)
+    again.later = True
+    return again
+
+
 class FencedAfter(base.Attempt):
     """An attempt that another conductor takes over after so many looks at the gate."""
 
@@ -141,7 +148,7 @@ class DriverConformance:
         attempt.pulled = True
         self.assertEqual(CREATED, self.driver.create(attempt, container).status)
         # It is there: no newer image is wanted for it.
-        self.assertEqual(CREATED, self.driver.create(base.Attempt(), container).status)
+        self.assertEqual(CREATED, self.driver.create(later(base.Attempt()), container).status)
 
     def test_a_first_attempt_that_finds_its_container_adopts_it(self):
         """It does not look first, so the engine must tell."""
@@ -212,7 +219,7 @@ class DriverConformance:
         first = base.Attempt()
         self.driver.start(first, container)
         ended = self.wait_for(container, STOPPED)
-        again = self.driver.start(base.Attempt(first.remembered), container)
+        again = self.driver.start(later(first), container)
         self.assertEqual(STOPPED, again.status)
         self.assertEqual(ended.started_at, again.started_at)
 
@@ -228,7 +235,7 @@ class DriverConformance:
         first = FencedAfter(0)
         self.assertRaises(exceptions.Fenced, self.driver.start, first, container)
         self.assertEqual(CREATED, self.driver.observe(container).status)
-        again = self.driver.start(base.Attempt(first.remembered), container)
+        again = self.driver.start(later(first), container)
         self.assertEqual(RUNNING, again.status)
 
     def test_start_of_a_missing_command_fails_in_the_engine_words(self):
@@ -251,7 +258,7 @@ class DriverConformance:
         container = self.container()
         attempt = base.Attempt()
         first = self.driver.run(attempt, container)
-        again = self.driver.run(base.Attempt(attempt.remembered), container)
+        again = self.driver.run(later(attempt), container)
         self.assertEqual((first.engine_id, first.started_at),
                          (again.engine_id, again.started_at))
 
@@ -292,7 +299,7 @@ class DriverConformance:
         self.assertEqual(RUNNING, first.status)
         self.assertEqual(before.engine_id, first.engine_id)
         self.assertLess(before.started_at, first.started_at)
-        again = self.driver.reboot(base.Attempt(attempt.remembered), container)
+        again = self.driver.reboot(later(attempt), container)
         self.assertEqual(first.started_at, again.started_at)
 
     def test_reboot_taken_over_at_any_gate_ends_running(self):
@@ -304,7 +311,7 @@ class DriverConformance:
                 self.driver.reboot(first, container, timeout_seconds=0)
             except exceptions.Fenced:
                 pass
-            again = self.driver.reboot(base.Attempt(first.remembered), container,
+            again = self.driver.reboot(later(first), container,
                                        timeout_seconds=0)
             self.assertEqual(RUNNING, again.status)
             self.assertLess(before.started_at, again.started_at)
@@ -341,7 +348,7 @@ class DriverConformance:
             attempt = base.Attempt()
             observed = self.driver.kill(attempt, container, signal=signal)
             self.assertEqual((STOPPED, 137), (observed.status, observed.exit_code))
-            again = self.driver.kill(base.Attempt(attempt.remembered), container, signal=signal)
+            again = self.driver.kill(later(attempt), container, signal=signal)
             self.assertEqual(observed.finished_at, again.finished_at)
 
     def test_kill_of_what_is_paused(self):
@@ -360,7 +367,7 @@ class DriverConformance:
         observed = self.driver.kill(attempt, container, signal='SIGUSR1')
         self.assertEqual(RUNNING, observed.status)
         error = self.assertRaises(exceptions.DriverError, self.driver.kill,
-                                  base.Attempt(attempt.remembered), container, signal='SIGUSR1')
+                                  later(attempt), container, signal='SIGUSR1')
         self.assertFalse(error.retriable)
 
     # delete
