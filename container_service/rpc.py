@@ -56,12 +56,13 @@ class JsonSerializer(oslo_messaging.NoOpSerializer):
 
 
 def transport(conf, url=None):
-    """The message bus of this process; by default the configured one.  Connects when used."""
-    made = oslo_messaging.get_rpc_transport(conf, url)
-    if 'oslo_messaging_rabbit' in conf:
-        # Quorum queues survive a restart of the broker, and so does what is in them.
-        conf.set_default('rabbit_quorum_queue', True, group='oslo_messaging_rabbit')
-    return made
+    """The message bus of this process; by default the configured one.  Connects when used.
+
+    Queues are transient, as is oslo.messaging's default: nothing in them is worth keeping, and a
+    quorum queue of a broker that was killed (RabbitMQ 3.10) at times confirms nothing any more,
+    which a sender waits for without limit.
+    """
+    return oslo_messaging.get_rpc_transport(conf, url)
 
 
 def server(bus, topic, name, endpoint):
