@@ -153,6 +153,7 @@ class TestWaiting(deployed.DeployedTestCase):
     def test_for_all_when_time_is_up(self):
         actions, holds = self.held(2)
         holds[0].release()
+        self.succeeded(actions[0])
         answer = self.wait_for(actions, 1)()
         self.assertEqual('succeeded', answer.json['actions'][0]['status'])
         self.assertNotIn(answer.json['actions'][1]['status'], states.FINAL)
