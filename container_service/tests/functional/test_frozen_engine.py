@@ -106,7 +106,7 @@ class TestFrozenEngine(deployed.DeployedTestCase):
         for web in webs:
             self.assertEqual([], self.on_engine(web, self.engine.client))
         self.assertEqual(1, len(self.on_engine(made, self.engine.client)))
-        self.assertLess(told, 15)
+        self.assertLess(told, 20)
         self.assertLess(max(reads), 2)
         self.assertGreater(len(meanwhile), 3)
         self.assertLess(_median(meanwhile), 3 * _median(before) + 1)
