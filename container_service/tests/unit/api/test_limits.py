@@ -139,7 +139,7 @@ class TestRetryAfter(LimitsCase):
 
     def test_how_much_is_too_much_decides(self):
         self.finished(60)
-        for number in range(30):
+        for _ in range(30):
             self.create()
         self.set(project_action_limit=10)
         # 21 must end before there is room, one in a second.
@@ -148,7 +148,7 @@ class TestRetryAfter(LimitsCase):
     def test_at_most_five_minutes(self):
         self.finished(1)
         self.set(project_action_limit=1)
-        for number in range(20):
+        for _ in range(20):
             self.create()
         self.assertEqual(300, self.retry_after(self.accept('cx')))
 

@@ -196,8 +196,8 @@ class TestSlots(WaitingCase):
         self.end(two)
         found = [self.waiter(one) for _ in range(2)]
         self.waiters(2)
-        for path in (f'{two}/wait', f'wait?action={two}', f'wait?action={two}&action={one}&for=any',
-                     f'{one}/wait?timeout=0'):
+        for path in (f'{two}/wait', f'wait?action={two}', f'{one}/wait?timeout=0',
+                     f'wait?action={two}&action={one}&for=any'):
             self.assertEqual(200, self.get(f'/v1/actions/{path}').status_int, path)
         self.end(one)
         self.free_run()
