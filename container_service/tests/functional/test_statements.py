@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each step costs the database, in statements besides BEGIN and COMMIT.
+
+Pinned, so that a step that begins to cost more is seen when it does.
+"""
+
+import sqlalchemy as sa
+
+from container_service import lifecycle
+from container_service.db import containers
+from container_service.db import paging
+from container_service.drivers import base as drivers
+from container_service.states import CREATED
+from container_service.tests import base
+
+# What the drivers of the databases send by themselves around a transaction.
+_AROUND = ('BEGIN', 'COMMIT', 'ROLLBACK', 'PRAGMA', 'SET ')
+
+
+class Statements:
+    """Needs a DatabaseTestCase."""
+
+    def setUp(self):
+        super().setUp()
+        self.place = self.make_bay()
+        self.create('warm-up', labels={'a': 'b'})       # what is asked once per connection
+
+    def cost(self, do):
+        """How many statements something sends, and what it returns."""
+        sent = []
+
+        def note(conn, cursor, statement, *rest):
+            if not statement.lstrip().upper().startswith(_AROUND):
+                sent.append(statement)
+
+        sa.event.listen(self.db.engine, 'before_cursor_execute', note)
+        try:
+            result = do()
+        finally:
+            sa.event.remove(self.db.engine, 'before_cursor_execute', note)
+        return len(sent), result
+
+    def assert_cost(self, statements, do):
+        count, result = self.cost(do)
+        self.assertEqual(statements, count)
+        return result
+
+    def keyed(self, key):
+        return lifecycle.Terms(key=key, fingerprint='f')
+
+    def test_reading(self):
+        uuid = self.create('c1', labels={'a': 'b'})
+
+        def show():
+            with self.db.read() as conn:
+                return containers.get(conn, uuid, 'project')
+
+        def listing():
+            with self.db.read() as conn:
+                return containers.listing(conn, project_id='project', labels=[('a', 'b')],
+                                          page=paging.Page(limit=10))
+
+        self.assert_cost(1, show)
+        rows, _ = self.assert_cost(1, listing)           # with its labels
+        self.assertEqual({'a': 'b'}, rows[0].spec['labels'])
+
+    def test_accepting(self):
+        self.assert_cost(3, lambda: self.ask_create(bay=self.place.uuid))
+        self.assert_cost(4, lambda: self.ask_create(bay=self.place.uuid, labels={'a': 'b'}))
+        self.assert_cost(4, lambda: self.ask_create(
+            bay=self.place.uuid, terms=self.keyed('k1')))
+        uuid = self.create()
+        # One more while it is busy: what it is busy with.
+        self.assert_cost(4, lambda: self.ask('start', uuid))
+        self.carry_out(uuid)
+        self.carry_out(uuid)
+        self.assert_cost(3, lambda: self.ask('stop', uuid))
+        self.carry_out(uuid)
+        self.assert_cost(4, lambda: self.ask('start', uuid, terms=self.keyed('k2')))
+
+    def test_carrying_out(self):
+        uuid = self.create()
+        self.submit('start', uuid)
+        claim = self.assert_cost(4, lambda: self.claim(uuid))
+        more = self.assert_cost(4, lambda: lifecycle.succeed(
+            self.db, claim, drivers.Observed(CREATED, engine_id='e1')))
+        self.assertTrue(more)
+
+    def test_looking_in_vain(self):
+        uuid = self.create()
+        self.claim(uuid)
+        self.assertIsNone(self.assert_cost(1, lambda: self.claim(uuid)))
+
+
+class TestStatementsSQLite(Statements, base.DatabaseTestCase):
+    pass
+
+
+class TestStatementsMariaDB(Statements, base.ServerDatabaseMixin, base.DatabaseTestCase):
+    kind = 'mysql'
+
+
+class TestStatementsPostgreSQL(Statements, base.ServerDatabaseMixin, base.DatabaseTestCase):
+    kind = 'postgresql'
