@@ -142,9 +142,10 @@ class FiredWithoutWaiting:
                           ('delete', 'queued')], self.statuses(web))
         self.assert_shown(web, 'Creating', 'create-in-progress')
         running = self.action(create)
-        self.assertEqual((1, 'creating', f'{self.deployment.conf.host}.0', None),
-                         tuple(running[key] for key in (
-                             'attempts', 'stage', 'conductor', 'finished_at')))
+        self.assertEqual((1, f'{self.deployment.conf.host}.0', None),
+                         tuple(running[key] for key in ('attempts', 'conductor', 'finished_at')))
+        # What it is at is written once that lasts.
+        fixtures.eventually(lambda: self.action(create)['stage'] == 'creating')
         self.assertLessEqual(running['created_at'], running['started_at'])
 
         # Each ends, and the next begins by itself.
@@ -186,9 +187,12 @@ class FiredWithoutWaiting:
         self.engine.missing_images.append('nowhere/*')
         held = self.hold('pull')
         web = self.create(name='web', image='nowhere/nothing:1')
-        start, delete = self.ask(web, 'start'), self.ask(web, 'delete', force='true')
+        start, delete = self.ask(web, 'start'), self.ask(web, 'delete', stop='true')
         held['pull'].wait_entered()
-        self.assertEqual('pulling image', self.action(web['action'])['stage'])
+        # It holds no slot while its image is pulled, for it and for whoever else wants it.
+        waiting = self.action(web['action'])
+        self.assertEqual(('queued', 'shared_pull'),
+                         (waiting['status'], waiting['waiting']['code']))
         removing = self.hold('delete')          # nothing to remove: it will not get there
         held['pull'].release()
 
@@ -275,7 +279,7 @@ class AnsweredWhenDone:
 
     def test_the_life_of_a_container(self):
         # It is recorded and shown as always while the caller waits.
-        asked, hold = self.held_while('create', self.create, name='web')
+        asked, hold = self.held_while('create', self.create, name='web', expect=200)
         listed, = self.request('GET', '/v1/containers', expect=200).json['containers']
         self.assertEqual(('web', 'Creating', 'create-in-progress'),
                          (listed['name'], listed['status'], listed['task_state']))
@@ -307,14 +311,14 @@ class AnsweredWhenDone:
 
     def test_one_that_fails(self):
         self.engine.fail('start')
-        web = self.create()
+        web = self.create(expect=200)
         start = self.ask(web, 'start', expect=200)
         self.assertEqual(('failed', 'start_failed'), (start['status'], start['error']['code']))
         self.assert_shown(web, 'Created', None)
 
     def test_one_that_takes_longer_than_the_answer_may(self):
         self.deployment.conf.set_override('sync_timeout', 1, group='api')
-        web = self.create()
+        web = self.create(expect=200)
         asked, hold = self.held_while('start', self.ask, web, 'start', expect=202)
         start = asked.result(WAIT)
         self.assertNotIn(start['status'], states.FINAL)
