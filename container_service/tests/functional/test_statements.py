@@ -12,6 +12,7 @@ from container_service.db import paging
 from container_service.drivers import base as drivers
 from container_service.states import CREATED
 from container_service.tests import base
+from container_service.tests.unit.api import base as api
 
 # What the drivers of the databases send by themselves around a transaction.
 _AROUND = ('BEGIN', 'COMMIT', 'ROLLBACK', 'PRAGMA', 'SET ')
@@ -102,3 +103,24 @@ class TestStatementsMariaDB(Statements, base.ServerDatabaseMixin, base.DatabaseT
 
 class TestStatementsPostgreSQL(Statements, base.ServerDatabaseMixin, base.DatabaseTestCase):
     kind = 'postgresql'
+
+
+class TestOverHttp(Statements, api.ApiTestCase):
+    """The same from the request to the answer, once what is asked each second has been."""
+
+    def setUp(self):
+        super().setUp()
+        self.parts.limits._clock = lambda: 0
+
+    def test_requests(self):
+        uuid = self.make('c1', 'Running')
+        self.get('/v1/limits')
+        self.assert_cost(1, lambda: self.get('/v1/containers/c1'))
+        self.assert_cost(1, lambda: self.get('/v1/containers'))
+        self.assert_cost(3, lambda: self.post('/v1/containers/c1/pause', version='1.41'))
+        self.carry_out(uuid)
+        self.assert_cost(4, lambda: self.post('/v1/containers/c1/unpause', version='1.41',
+                                              headers={'Idempotency-Key': 'k'}))
+        self.assert_cost(3, lambda: self.post('/v1/containers', {'image': 'i'}))
+        self.assert_cost(4, lambda: self.post(
+            '/v1/containers', {'image': 'i', 'labels': {'a': 'b'}, 'bay_uuid': 'bay'}))

@@ -5,8 +5,11 @@ from container_service import exceptions
 from container_service import lifecycle
 from container_service import states
 from container_service.conductor import inflight
+from container_service.db import actions
 from container_service.db import bays
 from container_service.db import conductors
+from container_service.db import containers
+from container_service.db import models
 from container_service.drivers import fake
 from container_service.tests.unit.conductor import base
 
@@ -218,3 +221,77 @@ class TestTakeOver(base.BenchCase):
 
         self.patch(self.db, 'read', down)
         self.assertRaises(exceptions.DatabaseUnavailable, self.here.sweep)
+
+
+class TestPurge(base.BenchCase):
+    """What is older than is promised to be kept is forgotten, and nothing else."""
+
+    DAY = 24 * 3600
+
+    def days_pass(self, days):
+        self.let_pass(days * self.DAY)
+        self.here.lease.renew()
+        self.here.sweep.purge()
+
+    def count(self, table):
+        with self.db.read() as conn:
+            return len(conn.execute(table.select()).all())
+
+    def deleted(self):
+        uuid = self.create(labels={'a': 'b'})
+        self.submit('delete', uuid)
+        self.submit('delete', uuid)             # folded: a further request id
+        self.here.sweep()
+        self.assert_at_rest(uuid, states.DELETED)
+        return uuid
+
+    def test_history_outlives_its_container(self):
+        uuid = self.deleted()
+        self.days_pass(29)
+        self.assertEqual([('create', 'succeeded'), ('delete', 'succeeded')], self.outcomes(uuid))
+        self.days_pass(2)
+        for table in (models.actions, models.action_requests, models.containers,
+                      models.container_labels):
+            self.assertEqual(0, self.count(table), table.name)
+
+    def test_how_long_is_the_operators(self):
+        self.conf.set_override('history_days', 3, group='conductor')
+        self.deleted()
+        self.days_pass(2)
+        self.assertEqual(2, self.count(models.actions))
+        self.days_pass(2)
+        self.assertEqual(0, self.count(models.actions))
+
+    def test_what_lives_and_what_is_unfinished_stays(self):
+        uuid = self.running(labels={'a': 'b'})
+        self.submit('stop', uuid)
+        for _ in range(3):
+            self.here.engines.failed(self.place.uuid, 'gone')
+        self.days_pass(400)
+        self.assertEqual([('stop', 'queued')], self.outcomes(uuid))
+        self.assertEqual((1, 1), (self.count(models.containers),
+                                  self.count(models.container_labels)))
+
+    def test_more_than_one_statement_takes(self):
+        self.deleted()
+        for purged in (actions, containers):
+            real = purged.purge
+            self.patch(purged, 'purge', lambda conn, seconds, real=real: real(conn, seconds, 1))
+        self.deleted()
+        self.days_pass(31)
+        self.assertEqual((0, 0), (self.count(models.actions), self.count(models.containers)))
+
+    def test_keys_are_kept_for_a_day(self):
+        self.ask_create(terms=lifecycle.Terms(key='k', fingerprint='f'))
+        self.days_pass(0.9)
+        self.assertEqual(1, self.count(models.idempotency_keys))
+        self.days_pass(0.2)
+        self.assertEqual(0, self.count(models.idempotency_keys))
+
+    def test_pulls_are_kept_for_a_week(self):
+        self.create(image='far/away:1')
+        self.here.sweep()
+        self.days_pass(6)
+        self.assertEqual(1, self.count(models.pulls))
+        self.days_pass(2)
+        self.assertEqual(0, self.count(models.pulls))
