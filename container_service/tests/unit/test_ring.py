@@ -105,3 +105,26 @@ class TestRing(base.DatabaseTestCase):
         self.assertTrue(ring.serves(['a'], 'a'))
         self.assertFalse(ring.serves(['b'], 'a'))
         self.assertFalse(ring.serves([], 'a'))
+
+    def test_how_the_conductors_of_a_bay_are(self):
+        """What tells a waiting action whether it waits for a slot or for a conductor."""
+        self.assertEqual(ring.NONE, self.ring.state(self.place.uuid))
+        full = self.add('a', is_full=1)
+        self.assertEqual(ring.FULL, self.ring.state(self.place.uuid))
+        self.add('b')
+        self.assertEqual(ring.FREE, self.ring.state(self.place.uuid))
+        self.change(bays.table, self.place.uuid, hosts=['a'])
+        self.clock.advance(2)
+        self.assertEqual(ring.FULL, self.ring.state(self.place.uuid))
+        self.change(conductors.table, full, state='draining')
+        self.clock.advance(2)
+        self.assertEqual(ring.NONE, self.ring.state(self.place.uuid))
+
+    def test_how_they_are_is_at_most_a_second_old(self):
+        uuid = self.add('a')
+        self.assertEqual(ring.FREE, self.ring.state(self.place.uuid))
+        self.change(conductors.table, uuid, is_full=1)
+        self.clock.advance(0.9)
+        self.assertEqual(ring.FREE, self.ring.state(self.place.uuid))
+        self.clock.advance(0.2)
+        self.assertEqual(ring.FULL, self.ring.state(self.place.uuid))
