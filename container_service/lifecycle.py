@@ -331,10 +331,14 @@ def _cancel_queued(conn, row, action):
         'cancel_requested_at': now()})
     _settle(conn, row, _never_made(action), states.CANCELLED, action)
     if action.pull_uuid and action.waiting_code == pulls.WAITING:
-        ended = pulls.cancel_unless_waited_for(conn, action.pull_uuid)
+        if pulls.cancel_unless_waited_for(conn, action.pull_uuid):
+            words = 'The pull was ended.'
+        elif pulls.find(conn, action.pull_uuid).status in states.FINAL:
+            words = 'The pull had ended.'
+        else:
+            words = 'The pull goes on for others.'
         actions.update(conn, action.uuid, _cancelled_values(
-            'Cancelled while it waited for its image; nothing had been made. ' +
-            ('The pull was ended.' if ended else 'The pull goes on for others.')))
+            f'Cancelled while it waited for its image; nothing had been made. {words}'))
 
 
 def _never_made(action):

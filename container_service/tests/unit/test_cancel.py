@@ -307,6 +307,6 @@ class TestWaitingForItsImage(CancelCase):
         uuid, action, pull = self.waiting()
         claim = pulls.claim(self.db, pull, base.Conductor())
         pulls.end(self.db, claim, states.SUCCEEDED)
-        self.cancel(action)
+        self.assertIn('had ended', self.cancel(action).error['detail'])
         self.assert_at_rest(uuid, states.ERROR)
         self.assertEqual(states.SUCCEEDED, self.pull(pull).status)
