@@ -43,6 +43,7 @@ class Attempt(base.Attempt):
         self._limit, self._last = limit, last
         self._ends_at = None if seconds_left is None else clock() + seconds_left
         self._moved_at = self._began_at = clock()
+        self.settled = SETTLED
         self.stall_seconds, self.stalled = None, None
 
     def enter(self, stage):
@@ -104,7 +105,7 @@ class Attempt(base.Attempt):
                 seconds=self._limit, last=last or 'it was beginning.'))
         if self.stall_seconds is not None and now - self._moved_at > self.stall_seconds:
             self.abort(self.stalled())
-        if self._told and now - self._began_at >= SETTLED:
+        if self._told and now - self._began_at >= self.settled:
             self._told = False
             try:
                 self._write(self.stage, self.progress)
@@ -158,6 +159,7 @@ def of_pull(db, claim, may_act, stall_seconds):
     """The attempt that a claimed pull is carried out with."""
     attempt = Attempt(claim.uuid, may_act,
                       lambda stage, progress: pulls.progress(db, claim, progress))
+    attempt.settled = 0               # those who wait for it look from the beginning
     attempt.stall_seconds = stall_seconds
     attempt.stalled = lambda: exceptions.PullStalled(
         image=claim.pull.image, seconds=stall_seconds)
