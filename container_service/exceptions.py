@@ -309,7 +309,7 @@ class EngineUnreachable(DriverError):
 class EngineContainerMissing(DriverError):
     status = 409
     code = 'container_missing'
-    title = 'Removed outside'
+    title = 'Container is not on its engine'
     message = 'The container is not on its engine any more: removed outside.'
     hint = 'Delete it and create it again.'
 

@@ -20,12 +20,22 @@ from container_service.drivers import base
 
 LOG = log.getLogger(__name__)
 
+_NEVER_MADE = 'The container was never made: '
+
 
 def as_driver_sees(row, fence, deployment):
     """The driver's view of a container row."""
     return base.Container(uuid=row.uuid, name=row.name, image=row.image,
                           generation=row.generation, fence=fence, deployment=deployment,
                           spec=row.spec, engine_id=row.engine_id, started_at=row.started_at)
+
+
+def _told_apart(exc, row):
+    """Missing on the engine: removed by somebody, or never made there, and then why."""
+    if row.engine_id is not None:
+        return exc
+    why = (row.status_reason or 'its creation did not succeed.').removeprefix(_NEVER_MADE)
+    return exceptions.EngineContainerMissing(_NEVER_MADE + why, hint=exc.hint)
 
 
 class Runner:
@@ -135,6 +145,8 @@ class Runner:
         """Undo what was cancelled, try again later what may pass; else it has failed."""
         if isinstance(exc, exceptions.Fenced):
             raise exc
+        if isinstance(exc, exceptions.EngineContainerMissing):
+            exc = _told_apart(exc, claim.container)
         if isinstance(exc, exceptions.Cancelled):
             return self._cancelled(claim, attempt, container)
         if isinstance(exc, (exceptions.EngineUnreachable, exceptions.Unavailable)):

@@ -71,6 +71,21 @@ class TestCarryOut(base.BenchCase):
 
 class TestFailure(base.BenchCase):
 
+    def test_what_was_never_made_keeps_its_reason(self):
+        """A start of it said "removed outside", and so did the container from then on."""
+        self.engine.missing_images.append('nowhere/*')
+        uuid = self.create(image='nowhere/nothing:1')
+        self.here.sweep()
+        reason = self.container(uuid).status_reason
+        self.assertIn('manifest unknown', reason)
+        for _ in range(2):
+            action = self.action(self.submit('start', uuid))
+            self.here.sweep()
+            error = self.action(action.uuid).error
+            self.assertEqual(('container_missing', f'The container was never made: {reason}'),
+                             (error['code'], error['detail']))
+            self.assertIn(reason, self.container(uuid).status_reason)
+
     def test_the_engines_words_are_told(self):
         self.engine.fail('create', exceptions.DriverError('no space left on device'))
         uuid = self.create()
