@@ -104,23 +104,33 @@ def listing(conn, *, project_id=None, filters=None, labels=(), page=None):
 
 def runnable(conn, bay_uuids, limit, leave_out=(), project_id=None, urgent_only=False):
     """Uuids of containers whose oldest action may be claimed now, longest waiting first."""
-    query = (sa.select(table.c.uuid)
-             .where(table.c.runnable_at <= now(), table.c.bay_uuid.in_(bay_uuids))
-             .order_by(table.c.runnable_at).limit(limit))
+    # What is left out is left out here: most of it is running, and does not come at all.
+    params = {'bays': list(bay_uuids), 'most': limit + len(leave_out)}
     if project_id is not None:
-        query = query.where(table.c.project_id == project_id)
-    if urgent_only:
-        query = query.where(table.c.head_urgent == 1)
-    if leave_out:
-        query = query.where(table.c.uuid.not_in(leave_out))
-    return conn.execute(query).scalars().all()
+        params['project'] = project_id
+    found = conn.execute(_runnable(project_id is not None, urgent_only), params).scalars()
+    return [uuid for uuid in found if uuid not in leave_out][:limit]
+
+
+@functools.cache
+def _runnable(in_project, urgent_only):
+    query = (sa.select(table.c.uuid)
+             .where(table.c.runnable_at <= now(), _ON_BAYS)
+             .order_by(table.c.runnable_at).limit(sa.bindparam('most', type_=sa.Integer)))
+    if in_project:
+        query = query.where(table.c.project_id == sa.bindparam('project'))
+    return query.where(table.c.head_urgent == 1) if urgent_only else query
+
+
+_ON_BAYS = table.c.bay_uuid.in_(sa.bindparam('bays', expanding=True))
+
+_PROJECTS_WAITING = sa.select(table.c.project_id).distinct().where(
+    table.c.runnable_at <= now(), _ON_BAYS)
 
 
 def projects_waiting(conn, bay_uuids):
     """The projects that have a container whose oldest action may be claimed now."""
-    return set(conn.execute(
-        sa.select(table.c.project_id).distinct()
-        .where(table.c.runnable_at <= now(), table.c.bay_uuid.in_(bay_uuids))).scalars())
+    return set(conn.execute(_PROJECTS_WAITING, {'bays': list(bay_uuids)}).scalars())
 
 
 def idle_on_bay(conn, bay_uuid):
