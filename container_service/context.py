@@ -15,8 +15,3 @@ class RequestContext(context.RequestContext):
     def project_scope(self):
         """The project that queries are limited to; None for all of them."""
         return None if self.all_projects else self.project_id
-
-
-def service_context():
-    """For work that nobody asked for: sweeps, reconciling."""
-    return RequestContext(is_admin=True, overwrite=False)

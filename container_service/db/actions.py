@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from container_service import exceptions
 from container_service import states
+from container_service.db import claims
 from container_service.db import paging
 from container_service.db import statements
 from container_service.db.base import now
@@ -174,28 +175,9 @@ def final(conn, uuids):
     return {row.uuid: row.status for row in rows}
 
 
-def abandoned(conn):
-    """Running actions whose conductor has no lease any more."""
-    c = conductors.c
-    query = (sa.select(table)
-             .outerjoin(conductors, table.c.conductor_uuid == c.uuid)
-             .where(table.c.status.in_(states.CLAIMED),
-                    sa.or_(c.uuid.is_(None), c.state == 'gone', c.lease_until <= now())))
-    return conn.execute(query).all()
-
-
-def cancelling(conn, conductor_uuid):
-    """Claims of a conductor whose actions are asked to stop."""
-    return conn.execute(sa.select(table.c.claim_uuid).where(
-        table.c.status == states.CANCELLING,
-        table.c.conductor_uuid == conductor_uuid)).scalars().all()
-
-
-def of_conductor(conn, conductor_uuid):
-    """What SQL says that a conductor runs."""
-    return conn.execute(sa.select(table).where(
-        table.c.status.in_(states.CLAIMED),
-        table.c.conductor_uuid == conductor_uuid)).all()
+abandoned = functools.partial(claims.abandoned, table)
+cancelling = functools.partial(claims.cancelling, table)
+of_conductor = functools.partial(claims.of_conductor, table)
 
 
 def overdue(conn):

@@ -6,13 +6,15 @@ transaction and sets the waiting containers free in the next; the sweep finishes
 if the conductor died between the two.
 """
 
+import functools
+
 import sqlalchemy as sa
 
 from container_service import states
 from container_service.db import actions
+from container_service.db import claims
 from container_service.db import containers
 from container_service.db.base import now
-from container_service.db.models import conductors
 from container_service.db.models import pulls as table
 
 # The reason that a waiting action shows.
@@ -116,26 +118,9 @@ def cancel_unless_waited_for(conn, uuid):
         table.c.status == states.ACTION_RUNNING, ~waited_for)
 
 
-def abandoned(conn):
-    """Running pulls whose conductor has no lease any more."""
-    c = conductors.c
-    return conn.execute(
-        sa.select(table).outerjoin(conductors, table.c.conductor_uuid == c.uuid)
-        .where(table.c.status.in_(states.CLAIMED),
-               sa.or_(c.uuid.is_(None), c.state == 'gone', c.lease_until <= now()))).all()
-
-
-def cancelling(conn, conductor_uuid):
-    """Claims of a conductor whose pulls are asked to stop."""
-    return conn.execute(sa.select(table.c.claim_uuid).where(
-        table.c.status == states.CANCELLING,
-        table.c.conductor_uuid == conductor_uuid)).scalars().all()
-
-
-def of_conductor(conn, conductor_uuid):
-    return conn.execute(sa.select(table).where(
-        table.c.status.in_(states.CLAIMED),
-        table.c.conductor_uuid == conductor_uuid)).all()
+abandoned = functools.partial(claims.abandoned, table)
+cancelling = functools.partial(claims.cancelling, table)
+of_conductor = functools.partial(claims.of_conductor, table)
 
 
 def release(conn, row):

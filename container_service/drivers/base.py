@@ -27,7 +27,6 @@ import re
 from container_service import exceptions
 
 NAME_PREFIX = 'cs-'
-LABEL_PREFIX = 'cs.'
 LABEL_DEPLOYMENT = 'cs.deployment'
 LABEL_CONTAINER = 'cs.container'
 LABEL_FENCE = 'cs.fence'
