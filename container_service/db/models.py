@@ -239,6 +239,11 @@ conductors = sa.Table(
     sa.Column('pool_full', sa.BigInteger),                    # how often the pool was full
     sa.Column('saturation_policy', sa.String(16)),
     sa.Column('is_full', sa.Integer, nullable=False, server_default='0'),
+    sa.Column('queued', sa.Integer),                          # that could run here, and waits
+    # Said by an administrator; a restarted conductor of the same name inherits it.
+    sa.Column('disabled', sa.Integer, nullable=False, server_default='0'),
+    sa.Column('disabled_reason', sa.Text),
+    sa.Column('forced_down', sa.Integer, nullable=False, server_default='0'),
     sa.Column('lease_until', Time, nullable=False),
     sa.Column('started_at', Time, nullable=False),
     sa.Column('heartbeat_at', Time, nullable=False),
