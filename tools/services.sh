@@ -277,8 +277,8 @@ start_mariadb() {
     cat >"$home/init.sql" <<SQL
 CREATE USER IF NOT EXISTS '$DB_USER'@'localhost' IDENTIFIED BY '$DB_PASSWORD';
 CREATE USER IF NOT EXISTS '$DB_USER'@'127.0.0.1' IDENTIFIED BY '$DB_PASSWORD';
-GRANT ALL PRIVILEGES ON *.* TO '$DB_USER'@'localhost';
-GRANT ALL PRIVILEGES ON *.* TO '$DB_USER'@'127.0.0.1';
+GRANT ALL PRIVILEGES ON *.* TO '$DB_USER'@'localhost' WITH GRANT OPTION;
+GRANT ALL PRIVILEGES ON *.* TO '$DB_USER'@'127.0.0.1' WITH GRANT OPTION;
 CREATE DATABASE IF NOT EXISTS $DB_USER;
 SQL
     port=$(choose_port mariadb port 3306)
@@ -335,8 +335,8 @@ start_postgresql() {
     await postgresql 60 psql_admin -c 'SELECT 1'
     if [ ! -e "$home/account" ]; then
         psql_admin -f - >>"$home/log" 2>&1 <<SQL
-SELECT 'CREATE ROLE $DB_USER LOGIN CREATEDB' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$DB_USER') \gexec
-ALTER ROLE $DB_USER PASSWORD '$DB_PASSWORD';
+SELECT 'CREATE ROLE $DB_USER LOGIN CREATEDB CREATEROLE' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$DB_USER') \gexec
+ALTER ROLE $DB_USER CREATEROLE PASSWORD '$DB_PASSWORD';
 SELECT 'CREATE DATABASE $DB_USER OWNER $DB_USER' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '$DB_USER') \gexec
 SQL
         : >"$home/account"
