@@ -218,7 +218,7 @@ class TestLink(Case):
 
     def test_an_upstream_that_is_down(self):
         self.link.upstream = '127.0.0.1:1'
-        self.assertRaises(ConnectionError, self.connect(5).recv, 1)
+        self.assertRaises(ConnectionError, lambda: self.connect(5).recv(1))
         self.assertEqual(1, self.link.counters.unreachable)
 
     def wait_for(self, condition):
