@@ -13,6 +13,7 @@ from container_service.api import auth
 from container_service.api import errors
 from container_service.api import intake
 from container_service.api import limits
+from container_service.api import readiness
 from container_service.api import versions
 from container_service.api import waiting
 from container_service.api.controllers import base
@@ -48,6 +49,7 @@ def build(conf, db, bus):
     app = auth.STRATEGIES[conf.api.auth_strategy](app, conf)
     app = errors.Middleware(app)
     app = _Mounted('/healthcheck', healthcheck.Healthcheck(None, conf), app)
+    app = _Mounted('/readiness', readiness.Readiness(db, bus), app)
     app = versions.Middleware(app)
     app = request_id.RequestId(app)
     return http_proxy_to_wsgi.HTTPProxyToWSGI(app, conf)

@@ -121,6 +121,11 @@ class Lease:
         return (incarnation == self.uuid and not self._stop.is_set()
                 and self._clock() - self._renewed_at < self._seconds - margin)
 
+    @property
+    def is_beating(self):
+        """Whether the thread that renews it is alive."""
+        return self._thread.is_alive()
+
     def drain(self):
         """Let no more work be sent here."""
         self._set_state(conductors.DRAINING)

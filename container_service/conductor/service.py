@@ -13,6 +13,7 @@ from container_service.conductor import attempts
 from container_service.conductor import endpoint
 from container_service.conductor import engines
 from container_service.conductor import fair
+from container_service.conductor import health
 from container_service.conductor import inflight
 from container_service.conductor import lease
 from container_service.conductor import puller
@@ -36,11 +37,13 @@ class Conductor:
     def __init__(self, conf, db, bus):
         self._conf, self._db, self._bus = conf, db, bus
         self._servers, self._workers, self._threads = [], [], []
+        self.health = health.Health(conf.conductor, db)
 
     def start(self):
         """Register, listen, look for work.  Raises DatabaseUnavailable."""
         deployment = settings.deployment(self._db)
         self.put_together(lease.Slot(self._conf.state_path), deployment)
+        self.health.start(self.slot.number)
         self.lease.start()
         conf = self._conf.conductor
         self._every(conf.poll_interval, self.sweep)
@@ -50,6 +53,7 @@ class Conductor:
         self._every(_PURGE_INTERVAL, self.sweep.purge)
         self._listen(endpoint.Wake(self.inflight),
                      endpoint.Ask(self._db, self.engines, deployment))
+        self.health.watch(self.lease)
         LOG.info('Conductor %s is up as %s', self.lease.server, self.lease.uuid)
 
     def put_together(self, slot, deployment, clock=time.monotonic):
@@ -100,6 +104,7 @@ class Conductor:
 
     def _every(self, seconds, task):
         """Run a task in a thread of its own, over and over; it survives its exceptions."""
+        name = getattr(task, '__name__', type(task).__name__).lower()
 
         @periodics.periodic(seconds, run_immediately=True)
         def run():
@@ -107,10 +112,12 @@ class Conductor:
                 task()
             except exceptions.DatabaseUnavailable:
                 pass                  # told by the database layer; tried again next time
+            finally:
+                self.health.came_round(name, seconds)
 
         worker = periodics.PeriodicWorker([(run, (), {})])
-        thread = threading.Thread(target=worker.start, daemon=True,
-                                  name=getattr(task, '__name__', type(task).__name__).lower())
+        thread = threading.Thread(target=worker.start, daemon=True, name=name)
+        self.health.came_round(name, seconds)
         thread.start()
         self._workers.append(worker)
         self._threads.append(thread)
@@ -143,6 +150,7 @@ class Conductor:
         """Take nothing new, let what runs end, hand over what does not."""
         LOG.info('Conductor %s stops; %d containers in flight', self.lease.server,
                  len(self.inflight))
+        self.health.stopping = True
         self.lease.drain()
         self._stop_listening()
         for worker in self._workers:
@@ -155,4 +163,5 @@ class Conductor:
         for thread in self._threads:
             thread.join(5)
         self.lease.stop()
+        self.health.stop()
         self.slot.release()

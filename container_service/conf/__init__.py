@@ -138,6 +138,13 @@ CONDUCTOR_OPTS = [
     cfg.IntOpt(
         'max_attempts', default=5, min=1,
         help='Attempts at an action whose engine answers with errors that may pass.'),
+    cfg.HostAddressOpt(
+        'health_host', default='127.0.0.1',
+        help='Address on which the conductor tells how it is. Whoever reaches it may ask.'),
+    cfg.PortOpt(
+        'health_port', default=0,
+        help='Port for GET /healthcheck and GET /readiness of a conductor; 0 for none. The '
+             'first conductor of a host listens on it, the next ones on the ports behind it.'),
 ]
 
 BAYS_OPTS = [

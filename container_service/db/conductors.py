@@ -53,3 +53,10 @@ def purge(conn, older_than):
     conn.execute(table.delete().where(
         table.c.lease_until < now(-older_than),
         sa.or_(table.c.state == GONE, table.c.lease_until < now())))
+
+
+# What an administrator says of them, and who asks how they are.
+
+def find(conn, uuid):
+    """One incarnation, or None."""
+    return conn.execute(sa.select(table).where(table.c.uuid == uuid)).first()
