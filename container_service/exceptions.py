@@ -108,6 +108,12 @@ class BayNotFound(NotFound):
     message = 'There is no bay %(bay)s.'
 
 
+class ConductorNotFound(NotFound):
+    code = 'conductor_not_found'
+    title = 'Conductor not found'
+    message = 'There is no conductor %(wanted)s. There are: %(known)s.'
+
+
 class MethodNotAllowed(Error):
     status = 405
     code = 'method_not_allowed'
@@ -133,6 +139,19 @@ class Conflict(Error):
     code = 'conflict'
     title = 'Conflict'
     message = 'The request conflicts with the present state.'
+
+
+class ConductorAlive(Conflict):
+    code = 'conductor_alive'
+    title = 'Conductor is alive'
+    message = 'Conductor %(name)s is not down: it cannot be forgotten.'
+    hint = 'Drain it and wait until it has ended, or force it down if it is dead for sure.'
+
+
+class ConductorDown(Conflict):
+    code = 'conductor_down'
+    title = 'Conductor is down'
+    message = 'Conductor %(name)s is down: there is nothing to drain.'
 
 
 class InvalidState(Conflict):

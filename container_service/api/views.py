@@ -3,9 +3,11 @@
 
 from container_service import lifecycle
 from container_service import operations
+from container_service import services
 from container_service import states
 from container_service.api import explain
 from container_service.api.types import MIB
+from container_service.db import conductors
 
 
 def time(value):
@@ -98,16 +100,17 @@ def _just_accepted(row, position, behind):
 
 def service(row):
     """A conductor, in the shape that clients of the field know, with what is ours added."""
-    up = row.state != 'gone' and row.lease_until > row.db_now
+    up = row.state != conductors.GONE and not row.forced_down and row.lease_until > row.db_now
     return {
-        'id': row.id, 'host': row.host, 'binary': 'container-service-conductor',
-        'state': 'up' if up else 'down', 'disabled': False, 'disabled_reason': None,
-        'forced_down': False, 'last_seen_up': time(row.heartbeat_at),
+        'id': row.id, 'host': row.host, 'binary': services.BINARY,
+        'state': 'up' if up else 'down', 'disabled': bool(row.disabled),
+        'disabled_reason': row.disabled_reason, 'forced_down': bool(row.forced_down),
+        'last_seen_up': time(row.heartbeat_at),
         'report_count': row.heartbeats, 'availability_zone': None,
         'created_at': time(row.started_at), 'updated_at': time(row.heartbeat_at),
         'name': row.server, 'incarnation': row.uuid, 'version': row.version,
-        'draining': row.state == 'draining', 'workers': row.workers,
-        'in_flight': row.in_flight, 'pool_full': row.pool_full,
+        'draining': row.state == conductors.DRAINING, 'workers': row.workers,
+        'in_flight': row.in_flight, 'queued': row.queued, 'pool_full': row.pool_full,
         'saturation_policy': row.saturation_policy,
         'heartbeat_age_seconds': round((row.db_now - row.heartbeat_at).total_seconds(), 3),
     }

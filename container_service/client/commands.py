@@ -17,6 +17,7 @@ from container_service.client import asking
 from container_service.client import base
 from container_service.client import http
 from container_service.client import outcomes
+from container_service.client import services
 from container_service.client import words
 
 CONTAINER_FIELDS = (
@@ -29,21 +30,8 @@ BAY_FIELDS = (
     'status_reason', 'health_status', 'health_status_reason', 'node_count', 'created_at',
     'updated_at')
 
-SERVICE_FIELDS = (
-    'name', 'host', 'state', 'version', 'workers', 'in_flight', 'pool_full',
-    'heartbeat_age_seconds', 'draining', 'saturation_policy')
-
 _PULL_POLICIES = {'never': 'never', 'always': 'always', 'missing': 'ifnotpresent'}
 _SECONDS_FOR_THE_WAY = 30    # beyond the time a command in a container may take
-
-
-def _service_state(service, now):
-    return f'{service["state"]}, draining' if service.get('draining') else service['state']
-
-
-def _heartbeat(service, now):
-    seconds = service.get('heartbeat_age_seconds')
-    return '' if seconds is None else f'{words.span(seconds)} ago'
 
 
 class Create(actions.RequestCommand):
@@ -302,16 +290,6 @@ class DeleteBay(base.Command):
         return outcomes.worst(codes)
 
 
-class ListServices(base.ListCommand):
-    """List the conductors: which are up, how busy they are, how often they were full."""
-
-    path = 'services'
-    fields = SERVICE_FIELDS
-    brief = ('name', 'host', 'state', 'version', 'workers', 'in_flight', 'pool_full', 'heartbeat')
-    computed = {'state': _service_state, 'heartbeat': _heartbeat}
-    paged = False
-
-
 class Limits(base.ShowCommand):
     """Show how much may be queued, how much is, and how fast the service works it off."""
 
@@ -381,5 +359,5 @@ COMMANDS = {
                 'action wait': actions.WaitForActions, 'action cancel': actions.CancelActions},
     'Bays': {'bay list': ListBays, 'bay show': ShowBay, 'bay create': CreateBay,
              'bay delete': DeleteBay},
-    'Service': {'service list': ListServices, 'limits': Limits},
+    'Service': {**services.COMMANDS, 'limits': Limits},
 }

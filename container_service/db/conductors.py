@@ -41,13 +41,6 @@ def live(conn):
         .order_by(table.c.server)).all()
 
 
-def listing(conn):
-    """Every conductor that is not known to be gone, and ``db_now``."""
-    return conn.execute(
-        sa.select(table, now().label('db_now')).where(table.c.state != GONE)
-        .order_by(table.c.server, table.c.id)).all()
-
-
 def purge(conn, older_than):
     """Forget the dead after a while; their names stay on the actions they ran."""
     conn.execute(table.delete().where(
@@ -55,8 +48,42 @@ def purge(conn, older_than):
         sa.or_(table.c.state == GONE, table.c.lease_until < now())))
 
 
-# What an administrator says of them, and who asks how they are.
+# What an administrator says of them, and how they are.  It is said of a server name, not of an
+# incarnation: a restarted conductor inherits it from the newest row of its name.
+
+# One that has ended is of no interest any more, unless something was said of it.
+_LISTED = sa.or_(table.c.state != GONE, table.c.disabled == 1, table.c.forced_down == 1)
+
 
 def find(conn, uuid):
     """One incarnation, or None."""
     return conn.execute(sa.select(table).where(table.c.uuid == uuid)).first()
+
+
+def newest(conn, *where):
+    """The newest incarnation of each server, and ``db_now``."""
+    latest = sa.select(sa.func.max(table.c.id)).group_by(table.c.server)
+    return conn.execute(
+        sa.select(table, now().label('db_now'), _LISTED.label('is_listed'))
+        .where(table.c.id.in_(latest), *where)
+        .order_by(table.c.host, table.c.slot, table.c.server)).all()
+
+
+def listing(conn):
+    """The newest incarnation of each server that is of interest, and ``db_now``."""
+    return newest(conn, _LISTED)
+
+
+def lock(conn, *where):
+    """Hold off whoever is about to register, or to say something, under these names."""
+    conn.execute(sa.select(table.c.id).where(*where).order_by(table.c.id)
+                 .with_for_update()).all()
+
+
+def say(conn, servers, *where, **values):
+    """Write what was said of servers to all their rows, or to those that match."""
+    conn.execute(table.update().where(table.c.server.in_(servers), *where).values(**values))
+
+
+def forget(conn, servers):
+    conn.execute(table.delete().where(table.c.server.in_(servers)))

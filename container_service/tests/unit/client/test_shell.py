@@ -892,18 +892,6 @@ class WaitTest(ShellTest):
 
 class ServiceTest(ShellTest):
 
-    SERVICE = {'name': 'h.0', 'host': 'h', 'state': 'up', 'version': '1', 'workers': 8,
-               'in_flight': 2, 'pool_full': 5, 'heartbeat_age_seconds': 1.25, 'draining': True,
-               'saturation_policy': 'queue', 'id': 1}
-
-    def test_list(self):
-        self.service.answer('GET', '/v1/services', {'services': [self.SERVICE], 'next': None})
-        line = self.stdout('service', 'list').splitlines()[3]
-        self.assertEqual(['h.0', 'h', 'up, draining', '1', '8', '2', '5', '1s ago'],
-                         [cell.strip() for cell in line.strip('|').split('|')])
-        self.assertEqual([self.SERVICE], json.loads(self.stdout('service', 'list', '-f', 'json')))
-        self.assertEqual('up\n', self.stdout('service', 'list', '-f', 'value', '-c', 'state'))
-
     def test_limits(self):
         limits = {'unfinished_actions': {'limit': 1000, 'used': 3},
                   'unfinished_actions_per_container': {'limit': 16},

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What administrators say of conductors: disable, enable, drain, force down, forget.
+
+It is recorded here; conductors read it with each heartbeat and each look at their peers, and
+act on it (``conductor/lease.py``).
+"""
+
+import dataclasses
+
+from container_service import exceptions
+from container_service.db import conductors
+
+BINARY = 'container-service-conductor'
+
+_c = conductors.table.c
+
+
+@dataclasses.dataclass(frozen=True)
+class Which:
+    """The conductors that are meant: those of a host, or the one of a name."""
+    host: str = None
+    name: str = None
+    binary: str = None
+
+    def __str__(self):
+        words = [self.name or self.host]
+        if self.name and self.host:
+            words.append(f'on host {self.host}')
+        if self.binary not in (None, BINARY):
+            words.append(f'of kind {self.binary}')
+        return ' '.join(words)
+
+    @property
+    def conditions(self):
+        return [column == value for column, value in ((_c.host, self.host), (_c.server, self.name))
+                if value]
+
+
+def enable(db, which):
+    """Let them take work again.  All here return the rows as they are then."""
+    return _say(db, which, lambda conn, rows: conductors.say(
+        conn, _names(rows), disabled=0, disabled_reason=None))
+
+
+def disable(db, which, reason=None):
+    """Let them take nothing new; they stay alive, and what runs there goes on."""
+    return _say(db, which, lambda conn, rows: conductors.say(
+        conn, _names(rows), disabled=1, disabled_reason=reason))
+
+
+def drain(db, which):
+    """Let them finish what they run, and end.  Raises ConductorDown when none is alive."""
+
+    def unit(conn, rows):
+        alive = [row for row in rows if row.state != conductors.GONE]
+        if not alive:
+            raise exceptions.ConductorDown(name=', '.join(_names(rows)))
+        conductors.say(conn, _names(alive), _c.state == conductors.UP, state=conductors.DRAINING)
+
+    return _say(db, which, unit)
+
+
+def force_down(db, which, down=True):
+    """Declare them dead, so that others take their work over at once; or undo that.
+
+    One that is alive all the same registers anew, and takes nothing as long as it is forced down.
+    """
+    values = {'forced_down': 1, 'state': conductors.GONE} if down else {'forced_down': 0}
+    return _say(db, which, lambda conn, rows: conductors.say(conn, _names(rows), **values))
+
+
+def forget(db, which):
+    """Forget conductors that are down, and what was said of them.  Raises ConductorAlive."""
+    forgotten = []
+
+    def unit(conn):
+        rows = forgotten[:] = _find(conn, which)
+        for row in rows:
+            if row.state != conductors.GONE:
+                raise exceptions.ConductorAlive(name=row.server)
+        conductors.forget(conn, _names(rows))
+
+    def landed(conn):
+        return not conductors.newest(conn, _c.id.in_([row.id for row in forgotten])) or None
+
+    db.transact(unit, landed)
+
+
+def _say(db, which, unit):
+    def whole(conn):
+        rows = _find(conn, which)
+        unit(conn, rows)
+        return conductors.newest(conn, _c.server.in_(_names(rows)))
+
+    return db.transact(whole)
+
+
+def _find(conn, which):
+    """The newest rows of those that are meant, locked.  Raises ConductorNotFound."""
+    conductors.lock(conn, *which.conditions)
+    found = conductors.newest(conn, *which.conditions)
+    if not found or which.binary not in (None, BINARY):
+        known = _names(conductors.listing(conn))
+        raise exceptions.ConductorNotFound(wanted=which, known=', '.join(known) or 'none')
+    # Of a host, those that ended in order long ago are not meant, unless there are no others.
+    listed = [row for row in found if row.is_listed]
+    return found if which.name else listed or found
+
+
+def _names(rows):
+    return [row.server for row in rows]
