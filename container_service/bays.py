@@ -63,14 +63,25 @@ def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
         raise exceptions.NameTaken(kind='bay', name=name) from None
 
 
-def delete(db, ident):
-    """Forget a bay that has no containers.  Raises BayNotFound, BayInUse."""
+def delete(db, ident, context=None, terms=lifecycle.Terms()):  # noqa: B008
+    """Forget a bay that has no containers; returns whether the same request did so before.
+
+    Raises BayNotFound, BayInUse, IdempotencyMismatch.
+    """
 
     def unit(conn):
         row = bays.lock(conn, ident)
+        idempotency.insert(conn, context, terms, row.uuid, 'bay')
         count = containers.count_on_bay(conn, row.uuid)
         if count:
             raise exceptions.BayInUse(bay=row.name, count=count)
         bays.delete(conn, row.uuid)
 
-    db.transact(unit)
+    try:
+        db.transact(unit)
+        return False
+    except (db_exc.DBDuplicateEntry, exceptions.BayNotFound, exceptions.BayInUse):
+        with db.read() as conn:
+            if terms.key is None or not idempotency.earlier(conn, context.project_id, terms):
+                raise
+        return True

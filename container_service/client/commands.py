@@ -282,7 +282,8 @@ class DeleteBay(base.Command):
         codes = []
         for bay in parsed_args.bays:
             try:
-                self.client.delete(f'bays/{http.segment(bay)}')
+                asking.change(self.client, 'DELETE', f'bays/{http.segment(bay)}',
+                              key=str(uuid.uuid4()), on_trouble=self.tell_trouble)
             except http.ApiError as exc:
                 what = bay if len(parsed_args.bays) > 1 else None
                 self.say(*outcomes.of_error(exc, what))

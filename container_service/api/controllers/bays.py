@@ -61,5 +61,8 @@ class BayController(base.Controller):
     def delete(self):
         self.authorize('bay:delete')
         types.query(pecan.request, ())
-        bay_rules.delete(self.parts.db, self._ident)
+        replayed = bay_rules.delete(self.parts.db, self._ident, self.context,
+                                    accept.read_terms(self, {}, {}))
+        if replayed:
+            pecan.response.headers['Idempotency-Replayed'] = 'true'
         return base.empty(204)

@@ -76,6 +76,31 @@ class TestKey(AcceptCase):
         self.assertNotIn('Idempotency-Replayed', first.headers)
         self.assertEqual('true', again.headers['Idempotency-Replayed'])
 
+    def test_deleting_a_bay(self):
+        self.make_bay('b2')
+        first, again = (self.delete('/v1/bays/b2', headers=self.KEY) for _ in range(2))
+        self.assertEqual((204, 204), (first.status_int, again.status_int))
+        self.assertNotIn('Idempotency-Replayed', first.headers)
+        self.assertEqual('true', again.headers['Idempotency-Replayed'])
+        self.assert_refused(404, 'bay_not_found', self.delete('/v1/bays/b2'))
+        self.assert_refused(404, 'bay_not_found', self.delete(
+            '/v1/bays/b2', headers={'Idempotency-Key': 'another'}))
+        self.make_bay('b3')
+        self.assert_refused(422, 'idempotency_mismatch',
+                            self.delete('/v1/bays/b3', headers=self.KEY))
+        self.assertEqual(200, self.get('/v1/bays/b3').status_int)
+
+    def test_a_bay_that_could_not_be_deleted(self):
+        uuid = self.make('c1', 'Stopped', bay_uuid=self.place.uuid)
+        for _ in range(2):
+            self.assert_refused(409, 'bay_in_use',
+                                self.delete('/v1/bays/bay', headers=self.KEY))
+        self.delete('/v1/containers/c1')
+        self.carry_out(uuid)
+        answer = self.delete('/v1/bays/bay', headers=self.KEY)
+        self.assertEqual(204, answer.status_int)
+        self.assertNotIn('Idempotency-Replayed', answer.headers)
+
     def test_what_makes_another_request(self):
         self.running()
         self.running('c2')
