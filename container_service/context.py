@@ -11,6 +11,16 @@ class RequestContext(context.RequestContext):
     """
     all_projects = False
 
+    def __init__(self, *args, overwrite=True, **values):
+        # With overwrite=False the library makes it the context of a thread that has none, which
+        # then logs that request id for ever.
+        self._is_of_thread = overwrite
+        super().__init__(*args, overwrite=overwrite, **values)
+
+    def update_store(self):
+        if self._is_of_thread:
+            super().update_store()
+
     @property
     def project_scope(self):
         """The project that queries are limited to; None for all of them."""
