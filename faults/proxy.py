@@ -55,8 +55,8 @@ class Proxy:
     def link(self, name, listener, upstream, protocol=None):
         """Add and start a link.
 
-        ``listener`` is a bound socket, listening or not, of any network namespace, or an address
-        to bind: HOST:PORT (port 0 for any) or unix:PATH.  ``upstream`` is an address.
+        ``listener`` is a bound socket, listening or not, of any network namespace, whose port was
+        chosen by who bound it; or an address to bind: HOST:PORT (port 0 for any) or unix:PATH.  ``upstream`` is an address.
         ``protocol`` is what is spoken: mysql, postgresql, http; None for bytes.
         """
         link = Link(name, listener, upstream, protocol, self._loop,
@@ -184,7 +184,9 @@ class Link:
         for gate in self._gates.values():
             gate.set()
         if not self._listening:
+            address = self.address
             self._listener.listen(1024)
+            assert self.address == address, 'the listener was bound to any port'
             self.loop.add_reader(self._listener, self._accept)
             self._listening = True
         self.is_cut = False
@@ -370,6 +372,11 @@ def bound(listener):
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(address)
+    if family == socket.AF_INET and address[1] == 0:
+        # A port that the kernel chose is given back when a link is cut.
+        chosen = sock.getsockname()
+        sock.close()
+        return bound(f'{chosen[0]}:{chosen[1]}')
     return sock
 
 

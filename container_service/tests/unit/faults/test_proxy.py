@@ -130,10 +130,12 @@ class TestLink(Case):
     def test_cut_resets_refuses_and_heals(self):
         sock = self.connect()
         self.assertPasses(sock)
+        address = self.link.address
         self.link.cut()
         self.assertRaises(ConnectionError, sock.recv, 1)
         self.assertRaises(ConnectionRefusedError, self.connect)
         self.link.heal()
+        self.assertEqual(address, self.link.address)
         self.assertPasses(self.connect())
         self.assertEqual(1, self.link.counters.broken)
 
@@ -206,8 +208,7 @@ class TestLink(Case):
         self.assertPasses(self.connect())
 
     def test_a_socket_that_was_bound_elsewhere(self):
-        listener = socket.socket()
-        listener.bind(('127.0.0.1', 0))
+        listener = proxy.bound('127.0.0.1:0')
         listener.listen(5)
         self.link = self.proxy.link('given', listener, self.upstream())
         self.assertPasses(self.connect())
