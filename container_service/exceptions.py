@@ -253,6 +253,15 @@ class DatabaseUnavailable(Unavailable):
     message = 'The database cannot be reached. Nothing was changed; try again later.'
 
 
+class OutcomeUnknown(DatabaseUnavailable):
+    code = 'outcome_unknown'
+    title = 'Outcome unknown'
+    message = ('The database stopped answering while it recorded this: whether it was accepted '
+               'is not known.')
+    hint = ('Send the same request with the same Idempotency-Key again; without a key look '
+            'whether it was done before you send it again.')
+
+
 class BusUnavailable(Unavailable):
     code = 'bus_unavailable'
     title = 'Message bus unavailable'

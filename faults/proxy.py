@@ -56,8 +56,9 @@ class Proxy:
         """Add and start a link.
 
         ``listener`` is a bound socket, listening or not, of any network namespace, whose port was
-        chosen by who bound it; or an address to bind: HOST:PORT (port 0 for any) or unix:PATH.  ``upstream`` is an address.
-        ``protocol`` is what is spoken: mysql, postgresql, http; None for bytes.
+        chosen by who bound it; or an address to bind: HOST:PORT (port 0 for any) or unix:PATH.
+        ``upstream`` is an address.  ``protocol`` is what is spoken: mysql, postgresql, http;
+        None for bytes.
         """
         link = Link(name, listener, upstream, protocol, self._loop,
                     random.Random(f'{self._seed}/{name}'))  # noqa: S311 - seeded on purpose

@@ -19,4 +19,5 @@ from container_service.db import base
 
 def main():
     conf = options.load(cfg.CONF, sys.argv[1:])
-    daemon.run(server.Server(conf, app.build(conf, base.Database(conf), rpc.transport(conf))))
+    db = base.Database(conf, conf.api.database_timeout)
+    daemon.run(server.Server(conf, app.build(conf, db, rpc.transport(conf))))

@@ -18,4 +18,5 @@ from container_service.db import base
 
 def main():
     conf = options.load(cfg.CONF, sys.argv[1:])
-    daemon.run(service.Conductor(conf, base.Database(conf), rpc.transport(conf)))
+    seconds = min(conf.conductor.database_timeout, conf.conductor.lease / 3)
+    daemon.run(service.Conductor(conf, base.Database(conf, seconds), rpc.transport(conf)))

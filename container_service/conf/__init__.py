@@ -76,6 +76,11 @@ API_OPTS = [
         'wait_slots', default=16, min=1,
         help='Requests of this process that may wait for actions at once; more are answered '
              'without waiting. Keep it below the number of threads.'),
+    cfg.FloatOpt(
+        'database_timeout', default=3.0, min=1.0,
+        help='Seconds that a request waits for an answer of the database; then it is answered '
+             '503. While the database is silent one request at a time tries it, and the others '
+             'are answered at once.'),
     cfg.IntOpt('max_limit', default=1000, min=1, help='Most items on one page of a list.'),
     cfg.IntOpt('max_body_bytes', default=1048576, min=1024, help='Largest request body.'),
 ]
@@ -106,6 +111,10 @@ CONDUCTOR_OPTS = [
         'operation_timeouts', default={},
         help='Seconds that operations may take from their first claim, where the default is '
              'not wanted, such as create:7200,stop:300.'),
+    cfg.FloatOpt(
+        'database_timeout', default=5.0, min=1.0,
+        help='Seconds that a conductor waits for an answer of the database; at most a third of '
+             'the lease, so that one answer that does not come costs no lease.'),
     cfg.FloatOpt(
         'probe_interval', default=3.0, min=0.1,
         help='Seconds between looks whether an engine answers.'),
@@ -180,8 +189,8 @@ def register(conf):
         conf.register_opts(opts, group=None if group == 'DEFAULT' else group)
     log.register_options(conf)
     db_options.set_defaults(conf, max_pool_size=16, max_overflow=48)
-    # A request must not hang on a database that is down: ten seconds, then 503.
-    conf.set_default('pool_timeout', 10, group='database')
+    # A request must not hang on a database that is down: two seconds, then 503.
+    conf.set_default('pool_timeout', 2, group='database')
     oslo_messaging.set_transport_defaults(control_exchange=PROJECT)
     return conf
 

@@ -4,7 +4,7 @@
 import sqlalchemy as sa
 
 from container_service import exceptions
-from container_service.db import base
+from container_service.db import outages
 from container_service.db.models import settings as table
 
 DEPLOYMENT = 'deployment'
@@ -20,4 +20,4 @@ def deployment(db):
             return conn.execute(
                 sa.select(table.c.value).where(table.c.name == DEPLOYMENT)).scalar_one()
     except sa.exc.NoResultFound as exc:
-        raise exceptions.DatabaseUnavailable(base.NO_SCHEMA) from exc
+        raise exceptions.DatabaseUnavailable(outages.NO_SCHEMA) from exc

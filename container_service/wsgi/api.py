@@ -26,7 +26,7 @@ def _application():
             'auth_strategy is none: everybody who reaches this WSGI application would be '
             'administrator. Set [api] auth_strategy, or allow_unauthenticated if another guard '
             'is in front of it.')
-    return app.build(conf, base.Database(conf), rpc.transport(conf))
+    return app.build(conf, base.Database(conf, conf.api.database_timeout), rpc.transport(conf))
 
 
 application = _application()

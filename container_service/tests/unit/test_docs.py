@@ -236,9 +236,9 @@ class TestPages(base.TestCase):
 
     def test_changed_defaults_of_libraries(self):
         conf = known_options()
-        self.assertEqual((16, 48, 10), (conf.database.max_pool_size, conf.database.max_overflow,
+        self.assertEqual((16, 48, 2), (conf.database.max_pool_size, conf.database.max_overflow,
                                         conf.database.pool_timeout))
-        for words in ('16, 48', '- 10\n', '``container-service``'):
+        for words in ('16, 48', '- 2\n', '``container-service``'):
             self.assertIn(words, page('configuration/options.rst'))
 
     def test_every_status(self):

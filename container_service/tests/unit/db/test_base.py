@@ -62,8 +62,9 @@ class TestTransact(tests.DatabaseTestCase):
             raise db_exc.DBDeadlock()
 
         self.patch(base.time, 'sleep', lambda seconds: None)
-        self.assertRaises(db_exc.DBDeadlock, self.db.transact, unit)
-        self.assertEqual(10, len(runs))
+        error = self.assertRaises(exceptions.DatabaseUnavailable, self.db.transact, unit)
+        self.assertEqual((10, 503), (len(runs), error.status))
+        self.assertIn('too busy', error.detail)
 
     def test_an_error_that_will_not_pass_is_not(self):
         runs = []
@@ -133,8 +134,40 @@ class TestLostCommit(tests.DatabaseTestCase):
 
     def test_where_nothing_can_tell_the_caller_learns_it(self):
         with fixtures.lost_commit(self.db, landed=True):
-            self.assertRaises(exceptions.DatabaseUnavailable, self.db.transact, self.unit)
+            self.assertRaises(exceptions.OutcomeUnknown, self.db.transact, self.unit)
         self.assertEqual(1, len(self.runs))
+
+    def test_where_it_may_run_twice_it_does(self):
+        with fixtures.lost_commit(self.db, landed=True):
+            self.assertEqual('run', self.db.transact(self.unit, base.run_again))
+        self.assertEqual(2, len(self.runs))
+
+    def test_one_that_lands_late_is_found_by_what_the_second_run_meets(self):
+        """Asked too early, it had not landed; then the same rows cannot be made twice."""
+        def unit(conn):
+            self.runs.append(1)
+            conn.execute(table.insert().values(name='run1', value='1'))
+            return 'run'
+
+        def landed(conn):
+            found = self.landed(conn)
+            return found if len(self.asked) > 1 else None
+
+        with fixtures.lost_commit(self.db, landed=True):
+            self.assertEqual('run1', self.db.transact(unit, landed))
+        self.assertEqual((2, 2), (len(self.runs), len(self.asked)))
+
+    def test_or_by_its_finding_nothing_to_do(self):
+        def unit(conn):
+            return None if len(self.runs) else self.unit(conn)
+
+        def landed(conn):
+            found = self.landed(conn)
+            return found if len(self.asked) > 1 else None
+
+        with fixtures.lost_commit(self.db, landed=True):
+            self.assertEqual('run1', self.db.transact(unit, landed))
+        self.assertEqual((1, 2), (len(self.runs), len(self.asked)))
 
     def test_asking_goes_on_for_a_while(self):
         pauses = []
@@ -158,7 +191,7 @@ class TestLostCommit(tests.DatabaseTestCase):
             raise db_exc.DBConnectionError('still away')
 
         with fixtures.lost_commit(self.db, landed=True):
-            self.assertRaises(exceptions.DatabaseUnavailable,
+            self.assertRaises(exceptions.OutcomeUnknown,
                               self.db.transact, self.unit, landed)
 
 
