@@ -486,9 +486,9 @@ class TestOutage(base.ApiTestCase):
         self.make_bay()
         self.make('c1', status='Created')
         with tests.fixtures.lost_commit(self.db, landed=False, times=100):
-            self.assert_refused(503, 'database_unavailable',
+            self.assert_refused(503, 'outcome_unknown',
                                 self.post('/v1/containers/c1/start'))
-            self.assert_refused(503, 'database_unavailable',
+            self.assert_refused(503, 'outcome_unknown',
                                 self.post('/v1/containers', {'image': 'i', 'name': 'c2'}))
         self.assertEqual((None, 1), (self.get('/v1/containers/c1').json['task_state'],
                                      len(self.get('/v1/actions').json['actions'])))
