@@ -14,19 +14,36 @@ from container_service import exceptions
 LOG = log.getLogger(__name__)
 
 
-def until_told_to_stop():
-    """Wait for SIGTERM or SIGINT.  A second one ends the process at once."""
-    told = []
+class Told:
+    """What signals have told this process.  A second one that ends it does so at once."""
 
-    def handle(number, frame):
-        if told:
+    def __init__(self):
+        self.stop = self.drain = False
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number, frame):
+        if number == signal.SIGUSR2:
+            self.drain = True
+        elif self.stop:
             os._exit(128 + number)
-        told.append(number)
+        else:
+            self.stop = True
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
-    # Not an Event: with green threads the handler may run where no lock can be waited for.
-    while not told:
+
+def until_told_to_stop(*services):
+    """Wait for SIGTERM, or until what SIGUSR2 or somebody else told to drain has done so."""
+    told = Told()
+    draining = [service for service in services if hasattr(service, 'drain')]
+    # Not an Event: with green threads a handler may run where no lock can be waited for.
+    while not told.stop:
+        if told.drain:
+            for service in draining:
+                service.drain()
+            if not draining:
+                return
+        if any(service.drained for service in draining):
+            return
         time.sleep(0.3)
 
 
@@ -40,7 +57,7 @@ def run(*services):
         for service in services:
             service.start()
             started.append(service)
-        until_told_to_stop()
+        until_told_to_stop(*services)
     except (exceptions.Error, OSError) as exc:
         LOG.error('%s', exc)
         print(f'{os.path.basename(sys.argv[0])}: {exc}', file=sys.stderr)

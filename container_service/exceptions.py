@@ -408,6 +408,16 @@ class DeadlineExceeded(Error):
     message = 'It did not succeed within %(seconds)d seconds. Last: %(last)s'
 
 
+class AttemptsExhausted(Error):
+    """Told on an action, never raised to a request."""
+    status = 502
+    code = 'attempts_exhausted'
+    title = 'Attempts exhausted'
+    message = ('Each of its %(attempts)d attempts ended with the death of the conductor that '
+               'made it, or with an error that should have passed.')
+    hint = 'Look into the logs of the conductors before you ask for it again.'
+
+
 def _subclasses(cls):
     for sub in cls.__subclasses__():
         yield sub

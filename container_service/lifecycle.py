@@ -435,6 +435,12 @@ def _deadline(action, time, limit):
     return action.deadline_at
 
 
+def owns(db, claim):
+    """Whether a claim still holds, at this moment.  Raises DatabaseUnavailable."""
+    with db.read() as conn:
+        return actions.holds(conn, claim.action.uuid, claim.uuid)
+
+
 def progress(db, claim, **values):
     """Write stage or progress of a running action.  Raises Fenced."""
     _write(db, claim, values)
@@ -640,42 +646,81 @@ _QUEUED_AGAIN = {
     'progress': None}
 
 
-def take_over(db, action):
+def take_over(db, action, *, counts=True, max_attempts=None):
     """Free the container of a running action whose conductor is dead.
 
     By the operation's row it is queued again, to be driven to its state by whoever claims it,
-    or ended as interrupted when it must never run twice.  ``action`` is the row that was found
-    abandoned; one that has moved on since is left alone.  Returns whether it was freed.
+    or ended as interrupted when it must never run twice.  ``counts``: the death counts as an
+    attempt, and after ``max_attempts`` (None: never) it has failed.  ``action`` is the row that
+    was found abandoned; one that has moved on since is left alone.  Returns whether it was freed.
     """
+    op = operations.OPERATIONS[action.operation]
+    if not op.may_run_again(action.params):
+        return _end_abandoned(db, action, states.INTERRUPTED, _interrupted('died'), {})
+    # What removes is never given up: a delete, and the undoing of what was cancelled.
+    given_up = counts and max_attempts is not None and action.attempts >= max_attempts
+    if given_up and op.name != 'delete' and action.cancel_requested_at is None:
+        error = as_error(exceptions.AttemptsExhausted(attempts=action.attempts), action.stage)
+        return _end_abandoned(db, action, states.FAILED, error, {'status': states.UNKNOWN})
+    # The time in which nobody was at it does not count.
+    last_heard = action._mapping.get('last_heard') or now()
+    return _free(db, action, now(), {
+        'waiting_code': 'taken_over', 'parked_at': last_heard,
+        'waiting_detail': 'Its conductor died; another one goes on with it.',
+        'attempts': action.attempts if counts else action.attempts - 1})
+
+
+def hand_back(db, action, delay):
+    """Free the container of a running action that its conductor lets go of in order to stop.
+
+    As ``take_over``, but it counts no attempt.  ``delay``: seconds for which a call of it may
+    still be under way on the engine.
+    """
+    op = operations.OPERATIONS[action.operation]
+    if not op.may_run_again(action.params):
+        return _end_abandoned(db, action, states.INTERRUPTED, _interrupted('was stopped'), {})
+    return _free(db, action, now(delay), {
+        'waiting_code': 'handed_back', 'parked_at': now(),
+        'waiting_detail': 'Its conductor was stopped; another one goes on with it.',
+        'attempts': action.attempts - 1})
+
+
+def _free(db, action, runnable_at, changes):
     op = operations.OPERATIONS[action.operation]
 
     def unit(conn):
         row = containers.lock_uuid(conn, action.resource_uuid)
-        again = op.on_takeover == operations.RERUN
-        changes = (dict(_QUEUED_AGAIN, waiting_code='taken_over',
-                        waiting_detail='Its conductor died; another one goes on with it.')
-                   if again else
-                   {'status': states.INTERRUPTED, 'finished_at': now(), 'error': _INTERRUPTED})
-        if not actions.update(conn, action.uuid, changes, actions.of_claim(action.claim_uuid)):
+        if not actions.update(conn, action.uuid, {**_QUEUED_AGAIN, **changes},
+                              actions.of_claim(action.claim_uuid)):
             return False
-        if again:
-            containers.update(conn, row.uuid, {
-                'running_action_uuid': None, 'runnable_at': now(), 'fence': row.fence + 1,
-                'head_urgent': int(op.urgent)})
-        else:
-            _settle(conn, row, {'fence': row.fence + 1,
-                                'status_reason': _INTERRUPTED['detail']},
-                    states.INTERRUPTED, action)
+        containers.update(conn, row.uuid, {
+            'running_action_uuid': None, 'runnable_at': runnable_at, 'fence': row.fence + 1,
+            'head_urgent': int(op.urgent)})
         return True
 
     return db.transact(unit)
 
 
-_INTERRUPTED = {
-    'code': 'interrupted', 'title': 'Interrupted', 'stage': None, 'retriable': False,
-    'detail': 'Its conductor died while it ran, and it must not run twice: whether it took '
-              'effect is not known.',
-    'hint': 'Look at the container, then decide whether to ask for it again.'}
+def _end_abandoned(db, action, status, error, values):
+    def unit(conn):
+        row = containers.lock_uuid(conn, action.resource_uuid)
+        if not actions.update(
+                conn, action.uuid, {'status': status, 'finished_at': now(), 'error': error},
+                actions.of_claim(action.claim_uuid)):
+            return False
+        _settle(conn, row, {**values, 'fence': row.fence + 1,
+                            'status_reason': error['detail']}, status, action)
+        return True
+
+    return db.transact(unit)
+
+
+def _interrupted(how):
+    return {
+        'code': 'interrupted', 'title': 'Interrupted', 'stage': None, 'retriable': False,
+        'detail': f'Its conductor {how} while it ran, and it must not run twice: whether it '
+                  'took effect is not known.',
+        'hint': 'Look at the container, then decide whether to ask for it again.'}
 
 
 def expire(db, action):

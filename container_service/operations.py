@@ -157,7 +157,7 @@ class Operation:
     allowed_with: dict = dataclasses.field(default_factory=dict)  # parameter: more statuses
     during: str = None                     # container status while it runs, where it differs
     target: object = UNCHANGED             # status when it has succeeded, or f(params, status)
-    on_takeover: str = RERUN
+    on_takeover: object = RERUN            # or f(params)
     cancel: str = TOO_LATE
     verb: str = None                       # "Cannot <verb> container ...", if not the name
     coalesce: bool = False                 # may be folded into an equal one still queued
@@ -201,15 +201,29 @@ class Operation:
                 allowed = allowed | more
         return allowed
 
+    def may_run_again(self, params):
+        """Whether it is run again when the conductor that ran it has died."""
+        rule = self.on_takeover(params) if callable(self.on_takeover) else self.on_takeover
+        return rule == RERUN
+
     def target_for(self, params, status):
         """The status that a container in ``status`` has once this has succeeded."""
         target = self.target(params, status) if callable(self.target) else self.target
         return status if target is UNCHANGED else target
 
 
-def _kill_target(params, status):
+def _is_fatal(params):
     # Only SIGKILL cannot be caught; what another signal does is the process's own choice.
-    return STOPPED if params.get('signal') in ('SIGKILL', '9') else UNCHANGED
+    return params.get('signal') in ('SIGKILL', '9')
+
+
+def _kill_target(params, status):
+    return STOPPED if _is_fatal(params) else UNCHANGED
+
+
+def _kill_again(params):
+    # That the process has ended can be seen, that it got another signal cannot.
+    return RERUN if _is_fatal(params) else INTERRUPT
 
 
 _TIMEOUT = Param('timeout_seconds', integer, 10, wire='timeout', minimum=0, maximum=3600,
@@ -244,7 +258,7 @@ _ROWS = (
     Operation(
         'kill', ASYNC, 'Send a signal to the main process of a container.',
         allowed=frozenset((RUNNING, PAUSED, RESTARTING)), target=_kill_target,
-        on_takeover=INTERRUPT, urgent=True,
+        on_takeover=_kill_again, urgent=True,
         params=(Param('signal', signal, 'SIGKILL',
                       help='Name or number of the signal, for example HUP, SIGUSR1 or 9.'),)),
     Operation(

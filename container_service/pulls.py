@@ -69,12 +69,17 @@ def requeue(db, claim, delay):
         raise exceptions.Fenced(container=claim.pull.image)
 
 
-def sweep(db, lost=()):
-    """Free the pulls of dead conductors and those in ``lost``, and forgotten waiters."""
+def sweep(db, bays=None):
+    """Free the pulls of dead conductors on these bays (None: all), and forgotten waiters."""
     with db.read() as conn:
-        abandoned = [*pulls.abandoned(conn), *lost]
+        abandoned = pulls.abandoned(conn)
         forgotten = pulls.ended_but_waited_for(conn)
-    for row in abandoned:
-        db.transact(lambda conn, row=row: pulls.release(conn, row))
+    release(db, [row for row in abandoned if bays is None or row.bay_uuid in bays])
     for uuid in forgotten:
         db.transact(lambda conn, uuid=uuid: pulls.free_waiters(conn, uuid))
+
+
+def release(db, rows, delay=0):
+    """Queue pulls again that nobody carries out any more, or end those nobody wants."""
+    for row in rows:
+        db.transact(lambda conn, row=row: pulls.release(conn, row, delay))

@@ -17,7 +17,7 @@ from container_service.db import conductors
 NONE, FULL, FREE = 'none', 'full', 'free'
 
 # Seconds for which the membership is taken from memory.
-_FRESH = 1.0
+FRESH = 1.0
 
 
 def serves(hosts, host):
@@ -61,7 +61,7 @@ class Ring:
 
     def _refresh(self, bay_uuid):
         now = self._clock()
-        if (self._read_at is not None and now - self._read_at < _FRESH
+        if (self._read_at is not None and now - self._read_at < FRESH
                 and bay_uuid in self._bays):
             return
         with self._db.read() as conn:

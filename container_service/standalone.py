@@ -95,6 +95,14 @@ class Standalone:
             hosts=[self._conf.host])
         LOG.info('Registered bay %s at %s', LOCAL_BAY, endpoint)
 
+    def drain(self):
+        """As the conductor; the API goes on meanwhile."""
+        self._conductor.drain()
+
+    @property
+    def drained(self):
+        return self._conductor.drained
+
     def stop(self):
         self._server.stop()
         self._conductor.stop()

@@ -17,6 +17,7 @@ WAKING = 'waking'
 WORKING = 'working'
 CANCELLING = 'cancelling'
 OWNER_LOST = 'owner_lost'
+HANDED_BACK = 'handed_back'
 
 # Every code there is, with what it means; the documentation prints it.
 CODES = {
@@ -30,6 +31,8 @@ CODES = {
     WORKING: 'A conductor is at it.',
     CANCELLING: 'It was asked to stop and is undoing what it has made.',
     OWNER_LOST: 'Its conductor has died; another one takes over.',
+    HANDED_BACK: 'Its conductor was stopped; another one goes on with it, as soon as no call '
+                 'of the first can still be under way on the engine.',
 }
 
 
@@ -40,15 +43,18 @@ def waiting(row, pool):
     """
     if row.status in states.FINAL:
         return None
-    code, detail = _claimed(row) if row.status in states.CLAIMED else _queued(row, pool)
-    due = row.runnable_at if code in (RETRYING, BAY_UNREACHABLE) else None
+    code, detail = _claimed(row, pool) if row.status in states.CLAIMED else _queued(row, pool)
+    due = row.runnable_at if code in (RETRYING, BAY_UNREACHABLE, HANDED_BACK) else None
     if due is not None and due <= row.db_now:
         due = None
     return {'code': code, 'detail': detail, 'retry_at': due}
 
 
-def _claimed(row):
+def _claimed(row, pool):
     if liveness(row)['owner'] == 'lost':
+        if pool(row.bay_uuid) == ring.NONE:
+            return NO_CONDUCTOR, (f'Conductor {row.conductor} has not been heard of, and no '
+                                  f'other live one reaches bay {row.bay_name}.')
         return OWNER_LOST, (f'Conductor {row.conductor} has not been heard of; another one takes '
                             'over.')
     if row.health_status == 'UNHEALTHY':

@@ -28,14 +28,19 @@ SETTLED = 1.0
 
 
 class Attempt(base.Attempt):
-    """One attempt, watched.  ``write(stage, progress)`` stores what it tells."""
+    """One attempt, watched.
 
-    def __init__(self, claim_uuid, may_act, write, *, remembered=None, store=None,
-                 seconds_left=None, limit=None, last=None, clock=time.monotonic):
+    ``may_act()`` is whether the lease holds, ``owns()`` whether SQL has the claim;
+    ``write(stage, progress)`` stores what it tells.
+    """
+
+    def __init__(self, claim_uuid, may_act, write, *, owns=lambda: True, remembered=None,
+                 store=None, seconds_left=None, limit=None, last=None, clock=time.monotonic):
         super().__init__(remembered)
         self.claim_uuid = claim_uuid
         self.aborted = None               # the exception that it was ended with
         self._may_act, self._write, self._store = may_act, write, store
+        self._owns = owns
         self._clock = clock
         self._lock = threading.Lock()
         self._closers = []
@@ -71,6 +76,18 @@ class Attempt(base.Attempt):
         """As ``gate``, for undoing what was aborted."""
         if not self._may_act():
             raise exceptions.Fenced(container=self.claim_uuid)
+
+    def gate_destructive(self):
+        self.gate()
+        self.gate_claim()
+
+    def gate_claim(self):
+        """As ``gate_lease``, and by what SQL says at this moment."""
+        self.gate_lease()
+        if not self._owns():
+            raise exceptions.Fenced(container=self.claim_uuid)
+        # The look may have taken as long as the lease had left.
+        self.gate_lease()
 
     @contextlib.contextmanager
     def closing(self, close):
@@ -129,6 +146,11 @@ class Watch:
         finally:
             del self._attempts[attempt.claim_uuid]
 
+    def abort_all(self, exc):
+        """End all that runs now."""
+        for attempt in list(self._attempts.values()):
+            attempt.abort(exc)
+
     def __call__(self):
         """One round."""
         attempts = list(self._attempts.values())
@@ -148,6 +170,7 @@ def of_action(db, claim, may_act, limit):
     attempt = Attempt(
         claim.uuid, may_act,
         lambda stage, progress: lifecycle.progress(db, claim, stage=stage, progress=progress),
+        owns=lambda: lifecycle.owns(db, claim),
         remembered=claim.action.remembered,
         store=lambda remembered: lifecycle.remember(db, claim, remembered),
         seconds_left=claim.seconds_left, limit=limit, last=claim.last)

@@ -14,6 +14,7 @@ import oslo_messaging
 from container_service import exceptions
 from container_service import operations
 from container_service import rpc
+from container_service.conductor import inflight
 from container_service.conductor import runner
 from container_service.db import containers
 
@@ -24,15 +25,20 @@ class Wake:
     """Topic of the doorbell."""
     target = oslo_messaging.Target(version=rpc.VERSION)
 
-    def __init__(self, inflight):
+    def __init__(self, inflight, pass_on=lambda container_uuid: None):
         self._inflight = inflight
+        self._pass_on = pass_on
 
     @oslo_messaging.expose
     def wake(self, context, container_uuid, more=()):
         """Work on a container; ``more`` are others that were rung for at the same time."""
+        answers = [self._wake(uuid) for uuid in (container_uuid, *more)]
+        return answers[0]
+
+    def _wake(self, container_uuid):
         answer = self._inflight.wake(container_uuid, caller_may_run=True)
-        for uuid in more:
-            self._inflight.wake(uuid, caller_may_run=True)
+        if answer == inflight.STOPPING:
+            self._pass_on(container_uuid)
         return answer
 
 

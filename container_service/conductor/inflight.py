@@ -71,9 +71,11 @@ class InFlight:
     ``work(container_uuid)`` carries out one action, if there is one, and returns whether another
     is next; it calls ``admit`` before it begins.  ``pick(leave_out)`` names the next container
     that has something to do, or None.  ``bays()`` is the number of bays this conductor serves.
+    ``left(container_uuid)`` is told of a container that has more to do, which is not done here.
     """
 
-    def __init__(self, executor, workers, work, pick, bays=lambda: 1, policy=QUEUE):
+    def __init__(self, executor, workers, work, pick, bays=lambda: 1, policy=QUEUE,
+                 left=lambda container_uuid: None):
         self._executor = _EXECUTORS[executor](workers)
         self._workers = workers
         self._lanes = Lanes(workers)
@@ -81,6 +83,7 @@ class InFlight:
         self._pick = pick
         self._bays = bays
         self._policy = policy
+        self._left = left
         self._condition = threading.Condition()
         self._slots = {}              # container in flight: _Slot
         self._missed = False          # a wake was dropped since the last pick
@@ -187,11 +190,13 @@ class InFlight:
             with self._condition:
                 slot = self._slots[container_uuid]
                 slot.bay = None
-                if self._stopping:
-                    return
                 if not more and not slot.again:
                     return
                 slot.again = False
+                stopping = self._stopping
+            if stopping:
+                self._left(container_uuid)
+                return
 
     def _next(self, container_uuid):
         """Give the slot to the next container in line; None when the slot was given up."""
@@ -235,10 +240,15 @@ class InFlight:
         with self._condition:
             self._release(container_uuid)
 
-    def stop(self, timeout):
-        """Take nothing new and wait for what runs.  Returns the containers still in flight."""
+    def drain(self):
+        """Take nothing new; what runs goes on."""
         with self._condition:
             self._stopping = True
+
+    def stop(self, timeout):
+        """Take nothing new and wait for what runs.  Returns the containers still in flight."""
+        self.drain()
+        with self._condition:
             self._condition.wait_for(lambda: not self._slots, timeout)
             left = set(self._slots)
         # What is not left has ended; idle threads of the pool take a second to notice.

@@ -26,7 +26,7 @@ class Puller:
 
     def pick(self, leave_out):
         """The pull that has waited longest, or None."""
-        if not self._lease.holds(self._lease.uuid):
+        if not self._lease.may_claim():
             return None
         try:
             bays = self._engines.available()
@@ -40,7 +40,7 @@ class Puller:
     def work(self, pull_uuid):
         """Claim and carry out a pull; there is never another one behind it."""
         incarnation = self._lease.uuid
-        if not self._lease.holds(incarnation):
+        if not self._lease.may_claim():
             return False
         try:
             claim = pulls.claim(self._db, pull_uuid, self._lease)

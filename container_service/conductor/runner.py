@@ -58,7 +58,7 @@ class Runner:
     def work(self, container_uuid):
         """Claim and carry out the next action of a container; returns whether another is next."""
         incarnation = self._lease.uuid
-        if not self._lease.holds(incarnation):
+        if not self._lease.may_claim():
             return False
 
         def admit(bay_uuid, urgent):
@@ -79,7 +79,7 @@ class Runner:
             with self._watch.over(attempt):
                 return self._carry_out(claim, attempt)
         except exceptions.Fenced:
-            LOG.warning('Action %s was taken over while it ran here; leaving it alone.',
+            LOG.warning('Action %s is not ours any more; leaving it alone.',
                         claim.action.uuid)
             return False
 
@@ -210,7 +210,7 @@ class Runner:
     def _plain(attempt):
         """An attempt for undoing: still fenced, but no longer aborted."""
         plain = base.Attempt()
-        plain.gate = attempt.gate_lease
+        plain.gate, plain.gate_destructive = attempt.gate_lease, attempt.gate_claim
         return plain
 
     def _failed(self, claim, attempt, container, exc):

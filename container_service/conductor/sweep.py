@@ -17,6 +17,9 @@ from container_service.db import pulls as pull_rows
 
 LOG = log.getLogger(__name__)
 
+# What waits is counted up to here: more than that is simply a lot.
+_COUNTED = 1000
+
 # Dead registrations are forgotten after a week.
 _DEAD_CONDUCTORS = 7 * 24 * 3600
 
@@ -32,17 +35,22 @@ class Sweep:
         self._pulling = pulling
         self._pick = pick
         self._suspects = set()
+        self.queued = 0               # containers that could run here when it was last looked
 
     def __call__(self):
         """One pass."""
-        self._take_over()
+        self._free_lost()
         self._expire()
-        self.wake()
+        with self._db.read() as conn:
+            self.queued = containers.count_runnable(conn, self._engines.served(), _COUNTED)
+        if self._lease.may_claim():
+            self.take_over()
+            self.wake()
 
     def wake(self):
         """Fill the free slots from SQL."""
         bays = self._engines.available()
-        if not bays:
+        if not bays or not self._lease.may_claim():
             return
         busy = self._inflight.snapshot()
         # One more than there is room for, so that a full pool knows that something waits.
@@ -58,24 +66,44 @@ class Sweep:
         for uuid in waiting:
             self._pulling.wake(uuid)
 
-    def _take_over(self):
+    def after_a_death(self):
+        """Take over what a conductor has left, now that it is known to be dead."""
+        self.take_over()
+        self.wake()
+
+    def take_over(self):
+        """Free what dead conductors were running on the bays that this one serves."""
+        served = self._engines.served()
         with self._db.read() as conn:
             abandoned = actions.abandoned(conn)
+        for row in abandoned:
+            if row.bay_uuid in served:
+                # Whoever ran more than this may have died of any of it.
+                self._free(row, counts=row.ran == 1)
+        pulls.sweep(self._db, served)
+
+    def _free(self, row, counts):
+        if lifecycle.take_over(self._db, row, counts=counts,
+                               max_attempts=self._conf.conductor.max_attempts):
+            LOG.warning('Action %s (%s of %s): its conductor %s does not run it any more; '
+                        'freed', row.uuid, row.operation, row.resource_uuid, row.conductor)
+
+    def _free_lost(self):
+        """Free what is ours by SQL, but nobody here is at.
+
+        It was lost to an error, or to a database that did not answer when the outcome was to be
+        written.  It must be seen so twice: a slot may be between its claim and the next look.
+        """
+        with self._db.read() as conn:
             mine = [row for row in actions.of_conductor(conn, self._lease.uuid)
                     if row.resource_uuid not in self._inflight]
             pulled = [row for row in pull_rows.of_conductor(conn, self._lease.uuid)
                       if row.uuid not in self._pulling]
-        # Ours by SQL, but nobody here is at it: lost to an error or to a database that did not
-        # answer when the outcome was to be written.  Seen twice, since a slot may be between
-        # its claim and the next look.
-        abandoned += [row for row in mine if row.claim_uuid in self._suspects]
-        lost = [row for row in pulled if row.claim_uuid in self._suspects]
+        for row in mine:
+            if row.claim_uuid in self._suspects:
+                self._free(row, counts=True)
+        pulls.release(self._db, [row for row in pulled if row.claim_uuid in self._suspects])
         self._suspects = {row.claim_uuid for row in (*mine, *pulled)}
-        for row in abandoned:
-            if lifecycle.take_over(self._db, row):
-                LOG.warning('Action %s (%s of %s): its conductor %s does not run it any more; '
-                            'freed', row.uuid, row.operation, row.resource_uuid, row.conductor)
-        pulls.sweep(self._db, lost)
 
     def _expire(self):
         with self._db.read() as conn:

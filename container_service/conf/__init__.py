@@ -131,15 +131,18 @@ CONDUCTOR_OPTS = [
         'heartbeat_interval', default=3.0, min=0.1, help='Seconds between renewals of the lease.'),
     cfg.FloatOpt(
         'lease', default=15.0, min=1.0,
-        help='Seconds after the last renewal until other conductors take over the actions of '
-             'this one. At least three heartbeat intervals.'),
+        help='Seconds without a renewal until other conductors, who watch it, take over the '
+             'actions of this one. At least three heartbeat intervals.'),
     cfg.FloatOpt(
         'reconcile_interval', default=30.0, min=0.1,
         help='Seconds between full comparisons of a bay with its engine.'),
     cfg.FloatOpt(
         'shutdown_timeout', default=60.0, min=0,
         help='Seconds that running actions may take to end when the conductor is told to stop; '
-             'what is left is taken over by other conductors or after a restart.'),
+             'what is left is handed back, for other conductors or for after a restart.'),
+    cfg.FloatOpt(
+        'drain_timeout', default=1800.0, min=0,
+        help='The same when it is told to drain: SIGUSR2, or "container-service service drain".'),
     cfg.FloatOpt(
         'retry_interval', default=2.0, min=0.05,
         help='Seconds until an action that failed for a reason that may pass is tried again; '

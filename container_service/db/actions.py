@@ -176,6 +176,7 @@ def final(conn, uuids):
 
 
 abandoned = functools.partial(claims.abandoned, table)
+holds = functools.partial(claims.holds, table)
 cancelling = functools.partial(claims.cancelling, table)
 of_conductor = functools.partial(claims.of_conductor, table)
 

@@ -5,17 +5,28 @@ and claim_uuid."""
 import sqlalchemy as sa
 
 from container_service import states
-from container_service.db.base import now
 from container_service.db.models import conductors
 
 
 def abandoned(table, conn):
-    """Running rows whose conductor has no lease any more."""
+    """Running rows whose conductor was declared dead.
+
+    With what is known of that one: when it was ``last_heard`` of, and how much it ran in all
+    (``ran``).
+    """
     c = conductors.c
     return conn.execute(
-        sa.select(table).outerjoin(conductors, table.c.conductor_uuid == c.uuid)
+        sa.select(table, c.heartbeat_at.label('last_heard'), c.in_flight.label('ran'))
+        .outerjoin(conductors, table.c.conductor_uuid == c.uuid)
         .where(table.c.status.in_(states.CLAIMED),
-               sa.or_(c.uuid.is_(None), c.state == 'gone', c.lease_until <= now()))).all()
+               sa.or_(c.uuid.is_(None), c.state == 'gone'))).all()
+
+
+def holds(table, conn, uuid, claim_uuid):
+    """Whether a row still runs under that claim."""
+    return conn.execute(sa.select(table.c.id).where(
+        table.c.uuid == uuid, table.c.claim_uuid == claim_uuid,
+        table.c.status.in_(states.CLAIMED))).first() is not None
 
 
 def cancelling(table, conn, conductor_uuid):

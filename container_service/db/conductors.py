@@ -3,49 +3,102 @@
 
 import sqlalchemy as sa
 
+from container_service import states
 from container_service.db.base import now
+from container_service.db.models import actions
 from container_service.db.models import conductors as table
+from container_service.db.models import pulls
 
 UP, DRAINING, GONE = 'up', 'draining', 'gone'
 
+# What an administrator says of a conductor, whatever its incarnation.
+SAID = ('disabled', 'disabled_reason', 'forced_down')
+
 
 def insert(conn, lease, values):
-    conn.execute(table.insert().values(
-        state=UP, started_at=now(), heartbeat_at=now(), lease_until=now(lease), **values))
+    conn.execute(table.insert().values(**{
+        'state': UP, 'started_at': now(), 'heartbeat_at': now(), 'lease_until': now(lease),
+        **values}))
+
+
+def register(conn, lease, values):
+    """Insert an incarnation; what was said of the server before holds for it too."""
+    c = table.c
+    # Locked: what is said at this moment is said before or after, and not lost in between.
+    said = conn.execute(
+        sa.select(*(c[name] for name in SAID)).where(c.server == values['server'])
+        .order_by(c.id.desc()).limit(1).with_for_update()).first()
+    insert(conn, lease, {**(said._mapping if said else {}), **values})
+
+
+def find(conn, uuid):
+    return conn.execute(sa.select(table).where(table.c.uuid == uuid)).first()
 
 
 def renew(conn, uuid, lease, values):
-    """Extend a lease that has not lapsed; False when it has."""
-    return conn.execute(
-        table.update().where(table.c.uuid == uuid, table.c.lease_until > now(),
-                             table.c.state != GONE)
+    """Extend a lease; returns the row as it is then, None when it was declared dead."""
+    renewed = conn.execute(
+        table.update().where(table.c.uuid == uuid, table.c.state != GONE)
         .values(lease_until=now(lease), heartbeat_at=now(),
                 heartbeats=table.c.heartbeats + 1, **values)).rowcount == 1
+    return find(conn, uuid) if renewed else None
 
 
-def end(conn, *where):
-    """Mark conductors gone: their work may be taken over at once."""
-    return conn.execute(table.update().where(table.c.state != GONE, *where)
-                        .values(state=GONE)).rowcount
+def set_state(conn, uuid, state):
+    conn.execute(table.update().where(table.c.uuid == uuid, table.c.state != GONE)
+                 .values(state=state))
 
 
-def end_predecessors(conn, host, slot, boot_id):
-    """Whoever holds this slot's lock file knows that earlier holders on this boot are dead."""
-    return end(conn, table.c.host == host, table.c.slot == slot, table.c.boot_id == boot_id)
+def declare_dead(conn, uuid, *where):
+    """Mark a conductor gone where the conditions hold: its work may be taken over.
+
+    What it was running is counted in the same transaction, before anybody takes a part of it:
+    a death counts against an action only when that was all there was.  Returns whether it was
+    this call that marked it.
+    """
+    if not conn.execute(table.update().where(table.c.uuid == uuid, table.c.state != GONE, *where)
+                        .values(state=GONE)).rowcount:
+        return False
+    running = sum(conn.execute(
+        sa.select(sa.func.count()).select_from(work)
+        .where(work.c.conductor_uuid == uuid, work.c.status.in_(states.CLAIMED))).scalar_one()
+        for work in (actions, pulls))
+    conn.execute(table.update().where(table.c.uuid == uuid).values(in_flight=running))
+    return True
+
+
+def declare_silent(conn, uuid, heartbeats):
+    """As ``declare_dead``, unless it has renewed its lease since that counter was read."""
+    return declare_dead(conn, uuid, table.c.heartbeats == heartbeats)
+
+
+def heartbeats(conn):
+    """What tells whether conductors live, of all that are not known to be gone."""
+    c = table.c
+    return conn.execute(
+        sa.select(c.uuid, c.server, c.host, c.slot, c.boot_id, c.heartbeats, c.heartbeat_at,
+                  c.lease_until).where(c.state != GONE)).all()
 
 
 def live(conn):
-    """Those with a lease, by server name."""
+    """Those that take work and have a lease, by server name."""
+    c = table.c
     return conn.execute(
-        sa.select(table).where(table.c.state == UP, table.c.lease_until > now())
-        .order_by(table.c.server)).all()
+        sa.select(table).where(c.state == UP, c.lease_until > now(), c.disabled == 0,
+                               c.forced_down == 0)
+        .order_by(c.server)).all()
 
 
 def purge(conn, older_than):
-    """Forget the dead after a while; their names stay on the actions they ran."""
+    """Forget the dead after a while; their names stay on the actions they ran.
+
+    The newest of a server stays as long as an administrator's word on it holds.
+    """
+    c, latest = table.c, sa.func.max(table.c.id)
+    kept = conn.execute(sa.select(latest).group_by(c.server)).scalars().all()
     conn.execute(table.delete().where(
-        table.c.lease_until < now(-older_than),
-        sa.or_(table.c.state == GONE, table.c.lease_until < now())))
+        c.lease_until < now(-older_than), c.state == GONE,
+        sa.or_(c.id.not_in(kept), sa.and_(c.disabled == 0, c.forced_down == 0))))
 
 
 # What an administrator says of them, and how they are.  It is said of a server name, not of an
@@ -53,11 +106,6 @@ def purge(conn, older_than):
 
 # One that has ended is of no interest any more, unless something was said of it.
 _LISTED = sa.or_(table.c.state != GONE, table.c.disabled == 1, table.c.forced_down == 1)
-
-
-def find(conn, uuid):
-    """One incarnation, or None."""
-    return conn.execute(sa.select(table).where(table.c.uuid == uuid)).first()
 
 
 def newest(conn, *where):

@@ -124,6 +124,16 @@ def _runnable(in_project, urgent_only):
 
 _ON_BAYS = table.c.bay_uuid.in_(sa.bindparam('bays', expanding=True))
 
+_COUNT_RUNNABLE = sa.select(sa.func.count()).select_from(
+    sa.select(table.c.id).where(table.c.runnable_at <= now(), _ON_BAYS)
+    .limit(sa.bindparam('most', type_=sa.Integer)).subquery())
+
+
+def count_runnable(conn, bay_uuids, most):
+    """How many containers have an action that may be claimed now, counted up to ``most``."""
+    return conn.execute(_COUNT_RUNNABLE, {'bays': list(bay_uuids), 'most': most}).scalar_one()
+
+
 _PROJECTS_WAITING = sa.select(table.c.project_id).distinct().where(
     table.c.runnable_at <= now(), _ON_BAYS)
 

@@ -123,15 +123,15 @@ cancelling = functools.partial(claims.cancelling, table)
 of_conductor = functools.partial(claims.of_conductor, table)
 
 
-def release(conn, row):
+def release(conn, row, delay=0):
     """Queue an abandoned pull again, or end it when nobody wants it any more."""
     if row.status == states.CANCELLING:
         return update(conn, row.uuid, {
             'status': states.CANCELLED, 'live_key': None, 'finished_at': now()},
             of_claim(row.claim_uuid))
     return update(conn, row.uuid, {
-        'status': states.QUEUED, 'claim_uuid': None, 'runnable_at': now(), 'progress': None},
-        of_claim(row.claim_uuid))
+        'status': states.QUEUED, 'claim_uuid': None, 'runnable_at': now(delay),
+        'progress': None}, of_claim(row.claim_uuid))
 
 
 def purge(conn, seconds):

@@ -10,9 +10,11 @@ Rules for every method that changes something:
 
 * It drives to a state: inspect, act, inspect.  Called again after a crash in any line it ends
   in the same state and has its effect once.
-* It calls ``attempt.gate()`` before each call that changes something on the engine.
+* It calls ``attempt.gate()`` before each call that changes something on the engine, and
+  ``attempt.gate_destructive()`` before one that ends or removes something.
 * What tells "done" from "not done" after a crash goes to ``attempt.remember()`` before acting.
-* It raises ``DriverError`` or a subclass and nothing else (and lets ``Fenced`` pass).
+* It raises ``DriverError`` or a subclass and nothing else (and lets pass what an attempt
+  raises).
 """
 
 import abc
@@ -171,6 +173,13 @@ class Attempt:
         Raises ``Fenced`` if another conductor has taken over, and what the attempt was ended
         with if it was cancelled or its time is over.
         """
+
+    def gate_destructive(self):
+        """As ``gate``, before a call whose effect nothing brings back: remove, kill, stop.
+
+        The claim is read again as well.  Raises DatabaseUnavailable when it cannot be.
+        """
+        self.gate()
 
     @contextlib.contextmanager
     def closing(self, close):

@@ -55,7 +55,7 @@ READ_SECONDS = 30
 PROBE_SECONDS = 2
 POST_MORTEM_LINES = 20
 PULL_STALL_SECONDS = 60          # a pull that says nothing for so long has failed
-WAIT_SLICE_SECONDS = 5           # how long one look at an ending container may block
+WAIT_SLICE_SECONDS = 2           # how long one look at an ending container may block
 KILL_SECONDS = 20                # after SIGKILL; longer means a process the kernel cannot end
 REMOVE_SECONDS = 60
 NAME_SECONDS = 10                # a name that is taken with no container to be seen
@@ -79,6 +79,9 @@ _STATUSES = {
     # the engine has failed to remove it, which is what Dead means.
     'exited': STOPPED, 'dead': DEAD, 'removing': DEAD}
 _BUSY = frozenset((RUNNING, PAUSED, RESTARTING))
+
+# Calls of the SDK whose effect nothing brings back.
+_DESTRUCTIVE = frozenset(('kill', 'remove_container'))
 
 _ENGINE_ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException,
                   urllib3.exceptions.HTTPError, http.client.HTTPException, OSError,
@@ -743,7 +746,7 @@ class DockerDriver(base.Driver):
             raise exceptions.WrongState(operation='kill', status=status)
         self._remember(attempt, found)
         attempt.enter('killing')
-        attempt.gate()
+        attempt.gate_destructive()
         try:
             self._client().kill(found['Id'], signal)
         except docker.errors.APIError:
@@ -916,7 +919,10 @@ class DockerDriver(base.Driver):
         id is never used again, so it cannot mean a container that is not ours.  Where the
         engine did not do it, the caller looks why.
         """
-        attempt.gate()
+        if verb in _DESTRUCTIVE:
+            attempt.gate_destructive()
+        else:
+            attempt.gate()
         try:
             getattr(self._client(), verb)(engine_id, *args, **kwargs)
         except docker.errors.APIError:
@@ -997,7 +1003,7 @@ class DockerDriver(base.Driver):
             # A frozen process cannot handle the signal.
             found = self._thaw(attempt, engine_id)
         remaining = min(max(timeout_seconds - (now - began), 0), timeout_seconds)
-        attempt.gate()
+        attempt.gate_destructive()
         try:
             # The engine takes this signal for a stop: its restart policy does not apply.
             self._client().kill(engine_id, found['Config'].get('StopSignal') or 'SIGTERM')
@@ -1007,7 +1013,7 @@ class DockerDriver(base.Driver):
         found = self._wait_ended(attempt, engine_id, remaining)
         if container_status(found['State']) not in _BUSY:
             return found
-        attempt.gate()
+        attempt.gate_destructive()
         try:
             self._client().kill(engine_id, 'SIGKILL')
         except docker.errors.APIError:
@@ -1016,7 +1022,7 @@ class DockerDriver(base.Driver):
         return self._wait_killed(attempt, engine_id)
 
     def _thaw(self, attempt, engine_id):
-        attempt.gate()
+        attempt.gate_destructive()
         try:
             self._client().unpause(engine_id)
         except docker.errors.APIError:
@@ -1084,7 +1090,7 @@ class DockerDriver(base.Driver):
                 attempt.enter('removing')
             elif not force:
                 self._check_removable(status)
-            attempt.gate()
+            attempt.gate_destructive()
             try:
                 # What the engine failed to remove before goes only with force.
                 self._client().remove_container(engine_id, v=True, force=force or status == DEAD)

@@ -47,6 +47,7 @@ LAYER_BYTES = 4_000_000
 HOLD_SECONDS = 60                # a call that a test forgot to release gives up after this
 
 _ALIVE = frozenset((RUNNING, PAUSED))
+_DESTRUCTIVE = frozenset(('stop', 'reboot', 'kill', 'delete'))
 _OPERATIONS = frozenset(OPERATIONS) - {'run'} | {'pull'}     # run is create, then start
 _NUMBERS = frozenset(('delay', 'pull_seconds')) | {f'{name}_delay' for name in _OPERATIONS}
 _LISTS = frozenset(('missing_image', 'present_image', 'fail'))
@@ -582,7 +583,10 @@ class FakeDriver(base.Driver):
     def _call(self, attempt, operation, container, stage):
         """Around one effect; the container must still be there when its time has come."""
         attempt.enter(stage)
-        attempt.gate()
+        if operation in _DESTRUCTIVE:
+            attempt.gate_destructive()
+        else:
+            attempt.gate()
         with self.engine.call(operation, container.uuid, attempt):
             if operation not in ('create', 'delete') and not self.engine.find(container):
                 raise exceptions.EngineContainerMissing()

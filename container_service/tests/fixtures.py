@@ -254,6 +254,14 @@ class Process:
         self._popen.kill()
         self._popen.wait(10)
 
+    def send(self, number):
+        """Send a signal and do not wait."""
+        self._popen.send_signal(number)
+
+    def ended(self, seconds=20):
+        """The exit code, once it has ended by itself."""
+        return self._popen.wait(seconds)
+
     def stop(self, seconds=20):
         """Ask it to end, and return its exit code."""
         if self._popen.poll() is None:
@@ -349,12 +357,18 @@ retry_interval = 0.5
             raise AssertionError(f'container-service-manage failed:\n{done.stdout}')
         return done.stdout
 
-    def start_conductor(self):
-        return self._start('container-service-conductor')
+    def start_conductor(self, host=None):
+        """Start one more; ``host`` for one as on another machine, with files of its own."""
+        if host is None:
+            return self._start('container-service-conductor')
+        path = os.path.join(self.directory, f'{host}.conf')
+        with open(path, 'w') as f:
+            f.write(f'[DEFAULT]\nhost = {host}\nstate_path = {self.directory}/{host}\n')
+        return self._start('container-service-conductor', '--config-file', path)
 
     def _start(self, command, *arguments):
         log = os.path.join(self.directory, f'{command}.{uuid.uuid4().hex[:4]}.log')
-        process = Process(command, [*arguments, '--config-file', self.config_file], log)
+        process = Process(command, ['--config-file', self.config_file, *arguments], log)
         self.addCleanup(process.stop)
         self.addDetail(os.path.basename(log), content.content_from_file(
             log, content_type.UTF8_TEXT))

@@ -18,7 +18,7 @@ from container_service.api import versions
 from container_service.client import outcomes
 from container_service.client import words
 
-_TAKEOVER = {operations.RERUN: 'runs again', operations.INTERRUPT: 'ends ``interrupted``'}
+_TAKEOVER = {True: 'runs again', False: 'ends ``interrupted``'}
 _CANCEL = {operations.UNDO: 'stops, and is undone', operations.TOO_LATE: 'too late'}
 _TYPES = {operations.boolean: 'true or false', operations.integer: 'whole number',
           operations.text: 'text', operations.signal: 'signal name or number',
@@ -39,11 +39,18 @@ def operation_table():
 
 def rule_table():
     """How the actions of each asynchronous operation are treated."""
-    rows = [[f'``{op.name}``', _TAKEOVER[op.on_takeover], _CANCEL[op.cancel],
+    rows = [[f'``{op.name}``', _taken_over(op), _CANCEL[op.cancel],
              'folded' if op.coalesce else 'each carried out', 'yes' if op.urgent else 'no',
              f'{op.deadline_seconds} s'] for op in operations.of_kind(operations.ASYNC)]
     return _table(['Operation', 'If its conductor dies', 'Cancelled while it runs',
                    'Equal requests', 'Urgent', 'Deadline'], rows, (14, 20, 24, 18, 10, 14))
+
+
+def _taken_over(op):
+    # Asked with its defaults, as in _leads_to.
+    defaults = {param.name: param.default for param in op.params}
+    words = _TAKEOVER[op.may_run_again(defaults)]
+    return f'{words}, by default' if callable(op.on_takeover) else words
 
 
 def _leads_to(op):
@@ -157,7 +164,8 @@ def internal_errors():
     return _errors([exceptions.Fenced])
 
 
-_ON_ACTIONS = (exceptions.Cancelled, exceptions.DeadlineExceeded)
+_ON_ACTIONS = (exceptions.Cancelled, exceptions.DeadlineExceeded,
+               exceptions.AttemptsExhausted)
 _NOT_IN_ANSWERS = (exceptions.DriverError, exceptions.Fenced, *_ON_ACTIONS)
 
 

@@ -355,9 +355,14 @@ class Races:
             return self.db.transact(lambda conn: conductors.renew(conn, conductor, 5, {}))
 
         self.assertTrue(renew())
-        self.let_pass(4)
-        self.assertTrue(renew())
         self.let_pass(6)
+        with self.db.read() as conn:
+            self.assertEqual([], conductors.live(conn))
+        self.assertTrue(renew())        # nobody has declared it dead
+        self.assertFalse(self.db.transact(
+            lambda conn: conductors.declare_silent(conn, conductor, 1)))
+        self.assertTrue(self.db.transact(
+            lambda conn: conductors.declare_silent(conn, conductor, 2)))
         self.assertFalse(renew())
 
     def test_a_name_is_free_again_as_often_as_you_like(self):

@@ -237,7 +237,7 @@ class TestTriedBefore(CancelCase):
 
     def test_of_what_must_not_run_twice(self):
         uuid = self.running()
-        self.submit('kill', uuid)
+        self.submit('kill', uuid, signal='SIGHUP')
         claim = self.claim(uuid)
         self.submit('delete', uuid, force=True)
         lifecycle.take_over(self.db, self.action(claim.action.uuid))

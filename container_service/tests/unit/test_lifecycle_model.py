@@ -42,7 +42,7 @@ ALLOWED = {
 }
 FOLDS = ('start', 'stop', 'reboot', 'pause', 'unpause', 'delete', 'delete stop', 'delete force')
 UNDONE = ('create', 'run')                  # cancelled while they run
-INTERRUPTED = ('hup', 'kill')               # by the death of their conductor
+INTERRUPTED = ('hup',)                      # by the death of their conductor
 DURING = {'create': 'Creating', 'run': 'Creating', 'reboot': 'Restarting',
           'delete': 'Deleting', 'delete stop': 'Deleting', 'delete force': 'Deleting'}
 PARAMS = {'hup': ('kill', {'signal': 'SIGHUP'}), 'delete stop': ('delete', {'stop': True}),

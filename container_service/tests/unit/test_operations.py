@@ -135,9 +135,13 @@ class TestStates(base.TestCase):
 
     def test_what_must_not_run_twice_is_not_run_again_after_a_crash(self):
         again = {op.name for op in operations.of_kind(operations.ASYNC)
-                 if op.on_takeover == operations.RERUN}
+                 if op.may_run_again({param.name: param.default for param in op.params})}
         self.assertEqual({'create', 'run', 'start', 'stop', 'reboot', 'pause', 'unpause',
-                          'delete'}, again)
+                          'kill', 'delete'}, again)
+        kill = OPERATIONS['kill']
+        for signal, expected in (('SIGKILL', True), ('9', True), ('SIGTERM', False),
+                                 ('15', False)):
+            self.assertEqual(expected, kill.may_run_again({'signal': signal}), signal)
 
 
 class TestAcceptance(base.DatabaseTestCase):

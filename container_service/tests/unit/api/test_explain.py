@@ -192,16 +192,25 @@ class TestWaiting(ExplainCase):
 
     def test_owner_lost(self):
         conductor = self.conductor()
+        self.conductor(host='another')
         uuid = self.make()
         self.claim(uuid, conductor)
         for change in ({'lease_until': self.database_time()}, {'state': 'gone'}):
             self.change(conductors.table, conductor.uuid, **change)
             self.assertIn(conductor.server, self.assert_waiting('owner_lost', uuid))
         self.db.transact(lambda conn: conn.execute(conductors.table.delete()))
+        self.assertIn(conductor.server, self.assert_waiting('no_conductor_for_bay', uuid))
+        self.conductor()
         self.assert_waiting('owner_lost', uuid)
         lifecycle.take_over(self.db, self.actions_of(uuid)[0])
-        self.conductor()
         self.assertIn('died', self.assert_waiting('waking', uuid))
+
+    def test_handed_back(self):
+        uuid = self.make()
+        self.claim(uuid, self.conductor())
+        lifecycle.hand_back(self.db, self.actions_of(uuid)[0], 60)
+        self.assertIn('stopped', self.assert_waiting('handed_back', uuid))
+        self.assertIsNotNone(self.show(uuid)['waiting']['retry_at'])
 
     def test_what_has_ended_waits_for_nothing(self):
         uuid = self.make(status='Created')

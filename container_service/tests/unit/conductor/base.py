@@ -27,11 +27,15 @@ class Bench(service.Conductor):
         self.clock = fixtures.Clock()
         slot = lease.Slot(conf.state_path)
         case.addCleanup(slot.release)
-        self.put_together(slot, settings.deployment(db), self.clock)
+        self.put_together(slot, settings.deployment(db), self.clock, self.clock)
+        self.passed_on = []
         self.prober._pool = inflight.futurist.SynchronousExecutor()
         self.reconcile = self.reconciler
         self.lease.start()
         case.addCleanup(self.lease.stop)
+
+    def pass_on(self, container_uuid):
+        self.passed_on.append(container_uuid)
 
 
 class BenchCase(base.DatabaseTestCase):
@@ -55,9 +59,10 @@ class BenchCase(base.DatabaseTestCase):
         return Bench(self)
 
     def die(self, bench):
-        """Let the lease of a conductor lapse, in the database and on its own clock."""
-        self.change(conductors.table, bench.lease.uuid, lease_until=self.database_time())
+        """Let a conductor be silent for a lease, and be declared dead."""
         bench.clock.advance(self.conf.conductor.lease)
+        self.assertTrue(self.db.transact(
+            lambda conn: conductors.declare_dead(conn, bench.lease.uuid)))
 
     def running(self, name=None, **spec):
         """A container that runs on the engine."""

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+from container_service import exceptions
+from container_service import states
 from container_service.conductor import lease
+from container_service.conductor import service
 from container_service.db import conductors
 from container_service.tests import fixtures
 from container_service.tests.unit.conductor import base
@@ -43,6 +46,9 @@ class TestLease(LeaseCase):
 
     def start_again(self, slot):
         """As a new process in the same slot would."""
+        slot.release()
+        slot = lease.Slot(self.conf.state_path)
+        self.addCleanup(slot.release)
         made = lease.Lease(self.db, self.conf, slot, clock=fixtures.Clock())
         made.start()
         self.addCleanup(made.stop)
@@ -65,7 +71,17 @@ class TestLease(LeaseCase):
         self.assertGreater(row.lease_until, before.lease_until)
         self.assertEqual((1, 3, 7), (row.heartbeats, row.in_flight, row.pool_full))
 
-    def test_a_lapsed_one_is_not_renewed(self):
+    def test_one_that_was_only_slow_goes_on(self):
+        """Nobody has declared it dead, so nobody has taken its work."""
+        incarnation = self.here.lease.uuid
+        self.let_pass(3600)
+        self.here.clock.advance(3600)
+        self.assertFalse(self.here.lease.holds(incarnation))
+        self.here.lease.renew()
+        self.assertEqual(incarnation, self.here.lease.uuid)
+        self.assertTrue(self.here.lease.holds(incarnation))
+
+    def test_one_that_was_declared_dead_takes_a_new_incarnation(self):
         old = self.here.lease.uuid
         self.die(self.here)
         self.assertEqual([], self.live())
@@ -74,13 +90,19 @@ class TestLease(LeaseCase):
         self.assertEqual([self.here.lease.server], self.live())
         self.assertFalse(self.here.lease.holds(old))
         self.assertTrue(self.here.lease.holds(self.here.lease.uuid))
-        self.assertEqual(0, self.row(old).heartbeats)
+        self.assertEqual(('gone', 0), (self.row(old).state, self.row(old).heartbeats))
 
-    def test_one_that_was_declared_dead_is_not_renewed(self):
+    def test_an_incarnation_that_nobody_knows_is_not_renewed(self):
         old = self.here.lease.uuid
-        self.change(conductors.table, old, state=conductors.GONE)
+        self.db.transact(lambda conn: conn.execute(conductors.table.delete()))
         self.here.lease.renew()
         self.assertNotEqual(old, self.here.lease.uuid)
+
+    def test_a_lost_answer_to_the_registration(self):
+        with fixtures.lost_commit(self.db, landed=True) as lost:
+            other = self.another()
+        self.assertEqual(1, len(lost))
+        self.assertIn(other.lease.server, self.live())
 
     def test_work_may_act_until_a_margin_before_the_end(self):
         seconds, incarnation = self.conf.conductor.lease, self.here.lease.uuid
@@ -126,6 +148,24 @@ class TestLease(LeaseCase):
         self.here.lease.renew()
         self.assertEqual(('draining', 1), (self.row().state, self.row().heartbeats))
 
+    def test_draining_outlives_a_new_incarnation(self):
+        self.here.lease.drain()
+        self.die(self.here)
+        self.here.lease.renew()
+        self.assertEqual('draining', self.row().state)
+
+    def test_draining_is_told_when_the_database_is_back(self):
+        def down(*args, **kwargs):
+            raise exceptions.DatabaseUnavailable()
+
+        transact = self.db.transact
+        self.patch(self.db, 'transact', down)
+        self.here.lease.drain()
+        self.patch(self.db, 'transact', transact)
+        self.assertEqual('up', self.row().state)
+        self.here.lease.renew()
+        self.assertEqual('draining', self.row().state)
+
     def test_stopping_says_so(self):
         self.here.lease.stop()
         self.assertEqual('gone', self.row().state)
@@ -139,3 +179,80 @@ class TestLease(LeaseCase):
         self.conf.set_override('heartbeat_interval', 0.1, group='conductor')
         other = self.another()
         fixtures.eventually(lambda: self.row(other.lease.uuid).heartbeats >= 2)
+
+
+class TestWhatAnAdministratorSays(LeaseCase):
+
+    def say(self, **values):
+        self.change(conductors.table, self.here.lease.uuid, **values)
+        self.here.lease.renew()
+
+    def test_a_disabled_one_takes_no_work(self):
+        self.say(disabled=1, disabled_reason='new kernel')
+        self.assertIn('new kernel', self.log.output)
+        self.assertEqual([], self.live())
+        self.assertFalse(self.here.lease.may_claim())
+        self.assertTrue(self.here.lease.holds(self.here.lease.uuid))    # what runs goes on
+        uuid = self.create()
+        self.here.sweep()
+        self.here.inflight.wake(uuid)
+        self.assertEqual([('create', 'queued')], self.outcomes(uuid))
+        self.say(disabled=0)
+        self.here.sweep()
+        self.assert_at_rest(uuid, states.CREATED)
+
+    def test_a_disabled_one_does_not_take_over_and_does_not_reconcile(self):
+        uuid = self.create()
+        self.claim(uuid)                    # by one that is not known: dead
+        self.say(disabled=1)
+        self.here.sweep()
+        self.assertEqual([('create', 'running')], self.outcomes(uuid))
+        self.here.reconciler = lambda: self.fail('reconciled')
+        service.Conductor.reconcile(self.here)
+
+    def test_one_that_was_forced_down_is_idle_until_that_is_taken_back(self):
+        old = self.here.lease.uuid
+        self.say(forced_down=1, state=conductors.GONE)
+        self.assertNotEqual(old, self.here.lease.uuid)
+        self.assertEqual((1, 'up'), (self.row().forced_down, self.row().state))
+        self.assertFalse(self.here.lease.may_claim())
+        self.assertEqual([], self.live())
+        self.say(forced_down=0)
+        self.assertTrue(self.here.lease.may_claim())
+
+    def test_what_was_said_holds_after_a_restart(self):
+        self.say(disabled=1, disabled_reason='new kernel')
+        self.here.lease.stop()
+        self.here.slot.release()
+        again = self.another()
+        self.assertEqual((1, 'new kernel'), (self.row(again.lease.uuid).disabled,
+                                             self.row(again.lease.uuid).disabled_reason))
+        self.assertFalse(again.lease.may_claim())
+
+    def test_it_is_said_of_one_server_only(self):
+        self.say(disabled=1)
+        self.assertTrue(self.another().lease.may_claim())
+
+    def test_it_is_not_forgotten_with_the_dead(self):
+        self.say(disabled=1)
+        self.here.lease.stop()
+        self.let_pass(8 * 24 * 3600)
+        other = self.another()
+        other.sweep.purge()
+        self.assertEqual(1, self.row(self.here.lease.uuid).disabled)
+        self.change(conductors.table, self.here.lease.uuid, disabled=0)
+        other.sweep.purge()
+        with self.db.read() as conn:
+            self.assertIsNone(conductors.find(conn, self.here.lease.uuid))
+
+    def test_it_drains_when_told_to(self):
+        self.say(state=conductors.DRAINING)
+        self.assertTrue(self.here.drained)
+        self.assertFalse(self.here.lease.may_claim())
+
+
+class TestClock(LeaseCase):
+
+    def test_it_does_not_go_back(self):
+        before = lease.elapsed()
+        self.assertGreaterEqual(lease.elapsed(), before)

@@ -290,7 +290,7 @@ class TestFenced(base.BenchCase):
         self.here.sweep()
         self.assertEqual([], self.effects(uuid))
         self.assertEqual([('create', 'running')], self.outcomes(uuid))
-        self.assertIn('taken over', self.log.output)
+        self.assertIn('not ours any more', self.log.output)
 
     def test_without_a_lease_nothing_is_claimed(self):
         uuid = self.create()

@@ -6,6 +6,7 @@ import types
 from container_service import exceptions
 from container_service.conductor import service
 from container_service.db import conductors
+from container_service.drivers import fake
 from container_service.tests import base
 from container_service.tests import fixtures
 
@@ -64,12 +65,14 @@ class TestConductor(base.TestCase):
         self.assertIn('db sync', error.detail)
 
     def test_what_does_not_end_in_time_is_left_to_others(self):
+        self.patch(service, '_ABORT', 0.1)
+        self.patch(fake.FakeDriver, 'call_timeout_seconds', 0.5)
         deployment = self.deploy(conductor_shutdown_timeout=0)
         with deployment.engine.hold('create') as held:
             answer = deployment.api.post_json('/v1/containers', {'image': base.IMAGE})
             held.wait_entered()
             deployment.conductor.stop()
-        self.assertIn(f'to be taken over: {answer.json["uuid"]}', self.log.output)
+        self.assertIn(f'create of container {answer.json["uuid"]}', self.log.output)
         deployment.start_conductor()
         path = f'/v1/containers/{answer.json["uuid"]}'
         fixtures.eventually(lambda: deployment.api.get(path).json['status'] == 'Created')
@@ -79,7 +82,7 @@ class TestConductor(base.TestCase):
         """Else the slot that asks would be given the same again and again."""
         asked = []
         conductor = types.SimpleNamespace(
-            lease=types.SimpleNamespace(uuid='u', holds=lambda uuid: True),
+            lease=types.SimpleNamespace(may_claim=lambda: True),
             inflight=types.SimpleNamespace(
                 room=lambda: (False, {'sated', 'silent'}, {'full'})),
             engines=types.SimpleNamespace(available=lambda: ['free', 'full', 'sated']),

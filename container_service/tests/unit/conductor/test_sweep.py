@@ -154,11 +154,11 @@ class TestTakeOver(base.BenchCase):
         found = []
         take_over = lifecycle.take_over
 
-        def race(db, row):
+        def race(db, row, **how):
             if not found:
                 found.append(row)
                 third.sweep()
-            return take_over(db, row)
+            return take_over(db, row, **how)
 
         self.patch(lifecycle, 'take_over', race)
         other.sweep()
@@ -177,7 +177,7 @@ class TestTakeOver(base.BenchCase):
 
     def test_an_own_action_in_flight_is_left_alone(self):
         uuid = self.create()
-        self.meanwhile(lambda: (self.here.sweep._take_over(), self.here.sweep._take_over()))
+        self.meanwhile(lambda: (self.here.sweep(), self.here.sweep()))
         self.here.sweep()
         self.assertNotIn('freed', self.log.output)
         self.assertEqual(1, self.actions_of(uuid)[0].attempts)
