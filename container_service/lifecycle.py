@@ -193,6 +193,17 @@ def replayed(context, db, terms):
     return Accepted(container, action, replayed=True)
 
 
+def would_fold(context, db, op, ident, params, terms):
+    """Whether a request would add no action but be folded into one that is queued already.
+
+    Only as things are now: nothing is locked or written.  Raises ContainerNotFound.
+    """
+    with db.read() as conn:
+        row = containers.get(conn, ident, context.project_scope)
+        waiting = actions.unfinished(conn, CONTAINER, row.uuid) if row.task_state else []
+    return _twin(context, op, params, terms, waiting) is not None
+
+
 def _twin(context, op, params, terms, waiting):
     """The action that an equal request would be folded into, or None.
 

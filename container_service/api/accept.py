@@ -79,8 +79,10 @@ def operation(controller, op, ident, arguments, body, older_status=202):
     """Accept an operation on a container and answer it."""
     options, params = split(arguments)
     terms, wait = read_terms(controller, options, body), _seconds_to_wait()
-    accepted = _within_limits(controller, op, terms, lambda: lifecycle.submit(
-        controller.context, controller.parts.db, op, ident, params, terms))
+    request = (controller.context, controller.parts.db, op, ident, params, terms)
+    accepted = _within_limits(
+        controller, op, terms, lambda: lifecycle.submit(*request),
+        adds_nothing=lambda: op.coalesce and lifecycle.would_fold(*request))
     if terms.dry_run:
         return _verdict(controller, op, params, accepted)
     ended = _tell(controller, accepted, wait)
@@ -114,8 +116,11 @@ def creation(controller, op, *, name, image, spec, bay, options, body):
     return view
 
 
-def _within_limits(controller, op, terms, accept):
-    """Accept what the limits let through, and give back what was not used."""
+def _within_limits(controller, op, terms, accept, adds_nothing=lambda: False):
+    """Accept what the limits let through, and give back what was not used.
+
+    What has its action already, by its key or by being folded, is let through beyond them.
+    """
     limits, project = controller.parts.limits, controller.context.project_id
     counted = op.name != 'delete'         # what empties queues is never held up
     try:
@@ -123,9 +128,11 @@ def _within_limits(controller, op, terms, accept):
             limits.check(project, urgent=op.urgent)
     except (exceptions.TooManyActions, exceptions.Unavailable):
         earlier = lifecycle.replayed(controller.context, controller.parts.db, terms)
-        if earlier is None:
+        if earlier is not None:
+            return earlier
+        if not adds_nothing():
             raise
-        return earlier
+        counted = False
     used = False
     try:
         accepted = accept()

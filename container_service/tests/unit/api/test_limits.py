@@ -104,6 +104,23 @@ class TestProject(LimitsCase):
         self.assertEqual(2, len(self.actions_of(uuid)))
         self.assertEqual(202, self.accept('c1').status_int)
 
+    def test_what_is_folded_adds_nothing(self):
+        uuid = self.make('c0', 'Running')
+        self.clock.advance(1)
+        self.set(project_action_limit=1)
+        first = self.post('/v1/containers/c0/pause', version='1.41')
+        again = self.post('/v1/containers/c0/pause', version='1.41')
+        self.assertEqual((202, first.json['uuid'], 1), (
+            again.status_int, again.json['uuid'], again.json['coalesced']))
+        self.assertEqual(1, self.limits.view('project')['unfinished_actions']['used'])
+        # Not what is another request, or is never folded.
+        for path in ('unpause', 'kill'):
+            self.assert_refused(429, 'too_many_actions',
+                                self.post(f'/v1/containers/c0/{path}'))
+        self.claim(uuid)
+        self.assert_refused(429, 'too_many_actions', self.post('/v1/containers/c0/pause'))
+        self.assertEqual(2, len(self.actions_of(uuid)))
+
     def test_a_request_sent_again_gets_its_answer(self):
         self.set(project_action_limit=1)
         headers = {'Idempotency-Key': 'k'}
