@@ -54,7 +54,7 @@ def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
         return bays.get(conn, uuid, None)
 
     try:
-        return db.transact(unit), False
+        return db.transact(unit, landed=lambda conn: bays.find(conn, uuid)), False
     except db_exc.DBDuplicateEntry:
         with db.read() as conn:
             earlier = idempotency.earlier(conn, context.project_id, terms)
@@ -69,8 +69,11 @@ def delete(db, ident, context=None, terms=lifecycle.Terms()):  # noqa: B008
     Raises BayNotFound, BayInUse, IdempotencyMismatch.
     """
 
+    deleting = []
+
     def unit(conn):
         row = bays.lock(conn, ident)
+        deleting[:] = [row.uuid]
         idempotency.insert(conn, context, terms, row.uuid, 'bay')
         count = containers.count_on_bay(conn, row.uuid)
         if count:
@@ -78,7 +81,7 @@ def delete(db, ident, context=None, terms=lifecycle.Terms()):  # noqa: B008
         bays.delete(conn, row.uuid)
 
     try:
-        db.transact(unit)
+        db.transact(unit, landed=lambda conn: bays.find(conn, deleting[0]) is None or None)
         return False
     except (db_exc.DBDuplicateEntry, exceptions.BayNotFound, exceptions.BayInUse):
         with db.read() as conn:

@@ -25,6 +25,7 @@ from container_service.db import containers
 from container_service.db import idempotency
 from container_service.db import pulls
 from container_service.db.base import now
+from container_service.db.base import run_again
 
 CONTAINER = 'container'
 
@@ -189,7 +190,9 @@ def replayed(context, db, terms):
             return None
         action = actions.get(conn, earlier.resource_uuid, None)
         container = containers.by_uuid(conn, action.resource_uuid)
-    db.transact(lambda conn: actions.add_request(conn, action.uuid, context.request_id))
+    db.transact(
+        lambda conn: actions.add_request(conn, action.uuid, context.request_id),
+        landed=lambda conn: actions.find(conn, actions.folded(context.request_id)))
     return Accepted(container, action, replayed=True)
 
 
@@ -465,7 +468,7 @@ def remember(db, claim, remembered):
 def _write(db, claim, values):
     ours = db.transact(lambda conn: actions.update(
         conn, claim.action.uuid, {'progress_at': now(), **values},
-        actions.of_claim(claim.uuid)))
+        actions.of_claim(claim.uuid)), run_again)
     if not ours:
         raise exceptions.Fenced(container=claim.container.uuid)
 
@@ -528,6 +531,8 @@ def _finish(db, claim, status, values, undo=False, **about):
         if not actions.update(
                 conn, action.uuid,
                 {'status': status, 'finished_at': now(), 'progress': None, **about}, *ours):
+            if landed(conn):
+                return True           # written before, by a COMMIT whose answer was lost
             if undo and actions.find(conn, actions.of_claim(claim.uuid)):
                 raise exceptions.Cancelled()
             raise exceptions.Fenced(container=uuid)
@@ -612,7 +617,7 @@ def requeue(db, claim, code, detail, delay, *, parked=False):
         _back_to_queue(conn, claim, now(delay), values)
         return True
 
-    db.transact(unit)
+    db.transact(unit, landed=lambda conn: _handed_back(conn, claim))
 
 
 def wait_for_pull(db, claim):
@@ -631,10 +636,21 @@ def wait_for_pull(db, claim):
             'attempts': claim.action.attempts - 1, 'parked_at': now(), 'pull_uuid': pull})
         return pull
 
+    def landed(conn):
+        action = _handed_back(conn, claim)
+        return action and action.pull_uuid
+
     try:
-        return db.transact(unit)
+        return db.transact(unit, landed)
     except db_exc.DBDuplicateEntry:
-        return db.transact(unit)      # somebody began the same pull just now: join that one
+        return db.transact(unit, landed)    # somebody began the same pull now: join that one
+
+
+def _handed_back(conn, claim):
+    """The action, if it is queued again by who had this claim; others would raise the fence."""
+    action = actions.find(conn, _a.uuid == claim.action.uuid, _a.status == states.QUEUED)
+    row = containers.by_uuid(conn, claim.container.uuid)
+    return action if row.fence == claim.fence else None
 
 
 def _back_to_queue(conn, claim, runnable_at, values):
@@ -752,7 +768,7 @@ def expire(db, action):
             pulls.cancel_unless_waited_for(conn, action.pull_uuid)
         return True
 
-    return db.transact(unit)
+    return db.transact(unit, run_again)
 
 
 def as_error(exc, stage=None):
@@ -783,4 +799,4 @@ def lose(db, container_uuid, fence, reason):
 def _observed(db, container_uuid, fence, values):
     return db.transact(lambda conn: containers.update(
         conn, container_uuid, values, _c.fence == fence, _c.task_state.is_(None),
-        _c.deleted_at.is_(None)))
+        _c.deleted_at.is_(None)), run_again)

@@ -14,6 +14,7 @@ from container_service import lifecycle
 from container_service import states
 from container_service.db import pulls
 from container_service.db.base import now
+from container_service.db.base import run_again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ def progress(db, claim, progress):
     """Write how far it is.  Raises Fenced when it has been taken over."""
     if not db.transact(lambda conn: pulls.update(
             conn, claim.pull.uuid, {'progress': progress, 'progress_at': now()},
-            pulls.of_claim(claim.uuid))):
+            pulls.of_claim(claim.uuid)), run_again):
         raise exceptions.Fenced(container=claim.pull.image)
 
 
@@ -55,9 +56,16 @@ def end(db, claim, status, error=None):
     """
     values = {'status': status, 'error': error, 'live_key': None, 'finished_at': now()}
     if not db.transact(lambda conn: pulls.update(
-            conn, claim.pull.uuid, values, pulls.of_claim(claim.uuid))):
+            conn, claim.pull.uuid, values, pulls.of_claim(claim.uuid)),
+            landed=lambda conn: _is(conn, claim, claim_uuid=claim.uuid, status=status)):
         raise exceptions.Fenced(container=claim.pull.image)
-    return db.transact(lambda conn: pulls.free_waiters(conn, claim.pull.uuid))
+    return db.transact(lambda conn: pulls.free_waiters(conn, claim.pull.uuid), run_again)
+
+
+def _is(conn, claim, **values):
+    """True when the pull has these values; None when not."""
+    row = pulls.find(conn, claim.pull.uuid)
+    return row and all(row._mapping[name] == value for name, value in values.items()) or None
 
 
 def requeue(db, claim, delay):
@@ -65,7 +73,8 @@ def requeue(db, claim, delay):
     if not db.transact(lambda conn: pulls.update(
             conn, claim.pull.uuid,
             {'status': states.QUEUED, 'claim_uuid': None, 'runnable_at': now(delay)},
-            pulls.of_claim(claim.uuid))):
+            pulls.of_claim(claim.uuid)),
+            landed=lambda conn: _is(conn, claim, claim_uuid=None, status=states.QUEUED)):
         raise exceptions.Fenced(container=claim.pull.image)
 
 
@@ -76,10 +85,10 @@ def sweep(db, bays=None):
         forgotten = pulls.ended_but_waited_for(conn)
     release(db, [row for row in abandoned if bays is None or row.bay_uuid in bays])
     for uuid in forgotten:
-        db.transact(lambda conn, uuid=uuid: pulls.free_waiters(conn, uuid))
+        db.transact(lambda conn, uuid=uuid: pulls.free_waiters(conn, uuid), run_again)
 
 
 def release(db, rows, delay=0):
     """Queue pulls again that nobody carries out any more, or end those nobody wants."""
     for row in rows:
-        db.transact(lambda conn, row=row: pulls.release(conn, row, delay))
+        db.transact(lambda conn, row=row: pulls.release(conn, row, delay), run_again)

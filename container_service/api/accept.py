@@ -6,6 +6,7 @@ The route is found by ``controllers/containers.py``; what is legal is decided by
 ``lifecycle.py``.
 """
 
+import contextlib
 import hashlib
 import json
 import re
@@ -105,7 +106,7 @@ def creation(controller, op, *, name, image, spec, bay, options, body):
     ended = _tell(controller, accepted, wait)
     row = accepted.container
     if ended or accepted.replayed:
-        with parts.db.read() as conn:
+        with contextlib.suppress(exceptions.DatabaseUnavailable), parts.db.read() as conn:
             row = containers.by_uuid(conn, row.uuid)
     own = controller.version >= versions.OWN_SHAPES
     pecan.response.status = 200 if ended and own else 202
@@ -188,12 +189,13 @@ def _tell(controller, accepted, seconds):
     try:
         if not parts.waiting.wait([action.uuid], max(0, until - time.monotonic())):
             return None
-    except exceptions.TooManyWaiters as exc:
+        with parts.db.read() as conn:
+            return actions.get(conn, action.uuid, None)
+    except (exceptions.TooManyWaiters, exceptions.DatabaseUnavailable) as exc:
+        # It is accepted, and whoever asked must learn that, whatever became of the wait.
         headers['Retry-After'] = str(exc.retry_after)
         headers.pop('Preference-Applied', None)
         return None
-    with parts.db.read() as conn:
-        return actions.get(conn, action.uuid, None)
 
 
 def _action_view(controller, accepted, ended):

@@ -58,6 +58,10 @@ def only(conn, project_id):
     return rows[0]
 
 
+def find(conn, uuid):
+    return conn.execute(sa.select(table).where(table.c.uuid == uuid)).first()
+
+
 def lock(conn, ident):
     row = conn.execute(sa.select(table).where(_ident(ident)).with_for_update()).first()
     if row is None:

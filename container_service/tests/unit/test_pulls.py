@@ -192,6 +192,19 @@ class TestEnd(PullCase):
         self.assertIsNone(self.claim(uuid))
         self.assert_at_rest(uuid, states.RUNNING)
 
+    def test_when_the_answer_of_the_database_is_lost(self):
+        for landed in (True, False):
+            uuid, pull = self.waiting(f'lost/{landed}:1')
+            claim = self.claim_pull(pull)
+            with fixtures.lost_commit(self.db, landed):
+                pulls.progress(self.db, claim, {})
+            with fixtures.lost_commit(self.db, landed):
+                pulls.requeue(self.db, claim, 0)
+            claim = self.claim_pull(pull)
+            with fixtures.lost_commit(self.db, landed):
+                self.assertEqual([uuid], pulls.end(self.db, claim, states.SUCCEEDED))
+            self.assertEqual([True], self.runnable(uuid))
+
     def test_who_was_taken_over_changes_nothing(self):
         uuid, pull = self.waiting()
         claim = self.claim_pull(pull)

@@ -191,6 +191,16 @@ class TestSlots(WaitingCase):
         self.assertEqual([True, True], [result() for result in found])
         self.assertFalse(self.waiting.wait(self.made(1), 0))         # the slots are free again
 
+    def test_what_was_accepted_is_told_when_the_wait_fails(self):
+        """Not an error that says that nothing was changed."""
+        def fail(*args):
+            raise exceptions.DatabaseUnavailable()
+
+        self.patch(self.waiting, 'wait', fail)
+        answer = self.post('/v1/containers', {'image': 'i'}, headers={'Prefer': 'wait=20'})
+        self.assertEqual(202, answer.status_int)
+        self.assertNotIn('Preference-Applied', answer.headers)
+
     def test_what_has_ended_needs_no_slot(self):
         one, two = self.made(2)
         self.end(two)
