@@ -131,6 +131,69 @@ end_process() {
 }
 process_gone() { ! pid_of "$1"; }
 
+# ---- runs of tests, benchmark, faults ---------------------------------------------------------
+
+SERVICES=$REPO/tools/services.sh
+VENV=$REPO/.venv
+STARTED=()
+JOB=
+
+# begin_run CLEAN_UP: whatever ends the script, it ends through that function.
+begin_run() {
+    # shellcheck disable=SC2064
+    trap "$1" EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    # What a user has set for a cloud, or a proxy for the world, is not meant for this.
+    local name
+    for name in ${!OS_@} ${!CONTAINER_SERVICE_@}; do
+        [ "$name" = CONTAINER_SERVICE_SERVICES_DIR ] || unset "$name"
+    done
+    export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost LC_ALL=C.UTF-8
+}
+
+# start_services NAME...: and tell in CS_TEST_* where they are.
+start_services() {
+    local name exports
+    step 'starting services'
+    for name; do
+        # Only what was not there before is ours to end.
+        "$SERVICES" pid "$name" >/dev/null || STARTED+=("$name")
+        "$SERVICES" start "$name" || die "this needs $name, and it cannot be started (see above)"
+    done
+    exports=$("$SERVICES" env)
+    eval "$exports"
+}
+
+stop_services() {
+    if [ -z "${KEEP_SERVICES:-}" ] && [ "${#STARTED[@]}" -gt 0 ]; then
+        "$SERVICES" stop "${STARTED[@]}"
+    fi
+}
+
+# provide_image DIRECTORY: CS_TEST_IMAGE, in the engine at CS_TEST_DOCKER.
+provide_image() {
+    # The engine that is tested, whatever the user's environment prefers.
+    export DOCKER_HOST=$CS_TEST_DOCKER CS_TEST_IMAGE=cs-test/busybox:latest
+    if ! docker image inspect "$CS_TEST_IMAGE" >/dev/null 2>&1; then
+        say "building $CS_TEST_IMAGE"
+        import_busybox "$CS_TEST_IMAGE" "$1"
+    fi
+}
+
+# run_job COMMAND...: in the background, so that a signal is ours at once; Ctrl-C does not reach it.
+run_job() {
+    local status=0
+    "$@" </dev/null &
+    JOB=$!
+    wait "$JOB" || status=$?
+    JOB=
+    return "$status"
+}
+
+# end_job: what run_job has left behind when a signal came; it cleans up after itself.
+end_job() { [ -z "$JOB" ] || { kill "$JOB" 2>/dev/null && wait "$JOB"; }; }
+
 # ---- python -----------------------------------------------------------------------------------
 
 find_python() {
@@ -154,7 +217,7 @@ ensure_venv() {
 }
 
 update_venv() {
-    local python venv=$REPO/.venv stamp files=() file
+    local python venv=$VENV stamp files=() file
     for file in requirements.txt "$@"; do
         [[ " ${files[*]} " == *" -r $REPO/$file "* ]] || files+=(-r "$REPO/$file")
     done

@@ -13,8 +13,6 @@ set -euo pipefail
 # shellcheck source=tools/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-SERVICES=$REPO/tools/services.sh
-VENV=$REPO/.venv
 ENDPOINT=http://127.0.0.1:9517
 STATE=${XDG_STATE_HOME:-$HOME/.local/state}/container-service/quickstart
 # Not plain `busybox`: that name would hide the real one.
