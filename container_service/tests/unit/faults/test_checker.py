@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""That the checker of the fault suite takes what is right, and nothing else."""
+
+import types
+
+from container_service import operations
+from container_service import states
+from container_service.tests import base
+from faults import checker
+
+
+def action(operation, status=states.SUCCEEDED, started=True, **params):
+    return types.SimpleNamespace(operation=operation, status=status, params=params, sequence=1,
+                                 started_at=1 if started else None)
+
+
+class TestExplain(base.TestCase):
+
+    def assert_explained(self, letters, *actions, **kwargs):
+        self.assertIsNone(checker.explain(letters, actions, **kwargs))
+
+    def assert_not_explained(self, letters, *actions, **kwargs):
+        self.assertIsNotNone(checker.explain(letters, actions, **kwargs))
+
+    def test_a_whole_life(self):
+        self.assert_explained(
+            'CSPUDSKDX', action('create'), action('start'), action('pause'), action('unpause'),
+            action('reboot'), action('kill', signal='SIGUSR1'), action('stop'), action('delete'))
+
+    def test_an_effect_that_is_missing(self):
+        self.assert_not_explained('C', action('create'), action('start'))
+
+    def test_an_effect_had_twice(self):
+        self.assert_not_explained('CSDSDS', action('create'), action('start'), action('reboot'))
+        self.assert_not_explained('CSKK', action('run'), action('kill', signal='SIGUSR1'))
+
+    def test_effects_in_another_order(self):
+        self.assert_not_explained('CSDS', action('create'), action('start'), action('start'),
+                                  action('stop'))
+
+    def test_an_effect_of_nobody(self):
+        self.assert_not_explained('CSD', action('run'))
+        self.assert_explained('CSD', action('run'), outside='D')
+
+    def test_a_late_ghost(self):
+        self.assert_not_explained('CXC', action('create'), action('delete'))
+
+    def test_what_was_skipped_has_no_effect(self):
+        self.assert_explained('C', action('create'), action('start', states.SKIPPED, False))
+        self.assert_not_explained('CS', action('create'), action('start', states.SKIPPED, False))
+
+    def test_what_was_interrupted_has_its_effect_once_or_not_at_all(self):
+        kill = action('kill', states.INTERRUPTED, signal='SIGKILL')
+        self.assert_explained('CS', action('run'), kill)
+        self.assert_explained('CSD', action('run'), kill)
+        self.assert_not_explained('CSDSD', action('run'), kill)
+
+    def test_what_failed_may_have_come_half_way(self):
+        self.assert_explained('C', action('run', states.FAILED))
+        self.assert_not_explained('CSD', action('run', states.FAILED))
+
+    def test_a_cancelled_creation_is_undone(self):
+        for letters in ('', 'CX', 'CSDX'):
+            self.assert_explained(letters, action('run', states.CANCELLED))
+        self.assert_explained('', action('run', states.CANCELLED, started=False))
+        self.assert_not_explained('CX', action('run', states.CANCELLED, started=False))
+
+    def test_a_stop_of_what_has_ended_does_nothing(self):
+        self.assert_explained('CSD', action('run'), action('kill', signal='SIGKILL'),
+                              action('stop'))
+
+    def test_a_paused_container_may_be_thawed_on_its_way_out(self):
+        for letters in ('CSPDX', 'CSPUDX'):
+            self.assert_explained(letters, action('run'), action('pause'), action('delete'))
+
+    def test_every_operation_is_known(self):
+        for op in operations.of_kind(operations.ASYNC):
+            self.assertTrue(checker.effects(op.name, {}, checker.RUNNING))

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m faults``; tools/faults.sh starts what it needs and calls it."""
+
+import argparse
+import json
+import logging
+import secrets
+import signal
+import sys
+
+from container_service import concurrency
+
+# What kind of threads there are is decided before anything else is imported.
+concurrency.choose()
+
+from faults import bugs  # noqa: E402
+from faults import process  # noqa: E402
+from faults import report  # noqa: E402
+from faults import scenario  # noqa: E402
+from faults import scenarios  # noqa: E402, F401 - registers them
+from faults import world  # noqa: E402
+
+_DATABASES = ('mysql', 'postgresql')
+
+
+def _options():
+    parser = argparse.ArgumentParser(
+        prog='tools/faults.sh', description='Breaks a deployment on purpose, and checks that '
+        'nothing was lost, done twice or left stuck.')
+    parser.add_argument('--seed', default=None, help='of all that is random; it is printed')
+    parser.add_argument('--database', choices=(*_DATABASES, 'both'), default='both')
+    parser.add_argument('--only', metavar='ID[,ID...]', help='these scenarios only')
+    parser.add_argument('--long', action='store_true', help='an hour and more instead of minutes')
+    parser.add_argument('--bug', metavar='NAME', help='put this bug into the daemons, and pass if '
+                        'the scenario that must catch it does; all: each of them in turn')
+    parser.add_argument('--list', action='store_true', help='list scenarios and bugs')
+    parser.add_argument('--json', metavar='FILE', help='write the results there too')
+    options = parser.parse_args()
+    options.bugs = list(bugs.BUGS) if options.bug == 'all' else [options.bug or None]
+    if options.bug and not set(options.bugs) <= set(bugs.BUGS):
+        parser.error(f'no bug {options.bug}; there are: {", ".join(bugs.BUGS)}')
+    chosen = options.only.split(',') if options.only else list(scenario.SCENARIOS)
+    for name in chosen:
+        if name not in scenario.SCENARIOS:
+            parser.error(f'no scenario {name}; there are: {", ".join(scenario.SCENARIOS)}')
+    options.scenarios = [scenario.SCENARIOS[name] for name in chosen]
+    return options
+
+
+def _run(options):
+    """Run the scenarios, or those that must catch a bug; returns the results."""
+    results = []
+    for kind in _DATABASES if options.database == 'both' else (options.database,):
+        for bug in options.bugs:
+            chosen = options.scenarios
+            if bug:
+                chosen = [scenario.SCENARIOS[bugs.BUGS[bug].caught_by]]
+            with world.World(kind, options.seed, bug) as deployment:
+                for each in chosen:
+                    result = scenario.Run(deployment, each, options.seed,
+                                          scenario.LONG if options.long else scenario.SHORT)()
+                    print(report.line(result), flush=True)
+                    if not result.passed:
+                        print(report.violations(result), flush=True)
+                    results.append(result)
+    return results
+
+
+def main():
+    options = _options()
+    if options.list:
+        for each in scenario.SCENARIOS.values():
+            print(f'{each.id}  {each.title}\n      {each.target}')
+        for each in bugs.BUGS.values():
+            print(f'{each.name}: {each.title} Caught by {each.caught_by}.')
+        return 0
+    # The client of the bus, and the proxy, say much of connections that are broken on purpose.
+    logging.getLogger().setLevel(logging.ERROR)
+    # So that what was started is ended, whoever ends us.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    options.seed = options.seed or secrets.token_hex(4)
+    machine = report.machine()
+    print(f'seed {options.seed}; {machine["cores"]} cores, load {machine["load_average"][0]}',
+          flush=True)
+    try:
+        results = _run(options)
+    except process.Broken as exc:
+        sys.exit(f'faults: {exc}')
+    print(f'\n{report.table(results)}\n')
+    if options.json:
+        with open(options.json, 'w') as file:
+            json.dump({'seed': options.seed, 'machine': machine,
+                       'results': [report.as_dict(result) for result in results]}, file, indent=2)
+    failed = sum(not result.passed for result in results)
+    print(f'seed {options.seed}')
+    print(f'{len(results) - failed} passed, {failed} failed')
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does harm, and notes what it did and when."""
+
+import dataclasses
+import time
+
+import sqlalchemy as sa
+
+from container_service import states
+from container_service.db import models
+
+
+@dataclasses.dataclass
+class Fault:
+    kind: str
+    on: str                             # name of what was hurt
+    began: float
+    ended: float = None
+    stops_work: bool = False            # what runs there does not go on by itself
+
+
+class Nemesis:
+
+    def __init__(self, world, chance):
+        self._world, self._chance = world, chance
+        self.faults = []
+
+    def note(self, kind, on, stops_work=False):
+        """Record that harm begins."""
+        fault = Fault(kind, str(on), time.time(), stops_work=stops_work)
+        self.faults.append(fault)
+        return fault
+
+    def kill(self, host):
+        """kill -9; returns the Fault, which ends when ``start`` is called."""
+        fault = self.note('kill -9', host, stops_work=True)
+        host.kill()
+        return fault
+
+    def start(self, host, fault=None):
+        """Start what was killed; returns at once."""
+        host.start()
+        if fault is not None:
+            fault.ended = time.time()
+
+    def freeze(self, host, seconds):
+        """SIGSTOP, and SIGCONT so many seconds later; returns then."""
+        fault = self.note(f'SIGSTOP {seconds:.1f} s', host, stops_work=True)
+        host.freeze()
+        try:
+            time.sleep(seconds)
+        finally:
+            host.thaw()
+            fault.ended = time.time()
+        return fault
+
+    def someone(self):
+        """A random conductor."""
+        return self._chance.choice(self._world.conductors)
+
+    def busy(self, host, count=1, seconds=10):
+        """Wait until a conductor has so many actions under way, but no longer than that."""
+        a, c = models.actions.c, models.conductors.c
+        query = sa.select(sa.func.count()).select_from(models.actions.join(
+            models.conductors, a.conductor_uuid == c.uuid)).where(
+                c.host == host.name, c.state != 'gone', a.status.in_(states.CLAIMED))
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self._world.database.rows(query)[0][0] >= count:
+                return True
+            time.sleep(0.005)
+        return False

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a scenario is, and one run of it: load, harm, quiescence, check, clean-up.
+
+A scenario is a function that gets a ``Run``, with the row of the table that it stands for.  The
+modules in ``scenarios`` register theirs when they are imported.
+"""
+
+import collections
+import dataclasses
+import random
+import time
+
+from container_service import states
+from faults import checker
+from faults import client
+from faults import history
+from faults import load
+from faults import nemesis
+from faults import process
+from faults import world as worlds
+
+SHORT, LONG = 'short', 'long'
+
+# Whose fault it is when the suite itself cannot go on.
+SUITE = 'suite'
+
+SCENARIOS = {}
+
+# What is recorded may be this old where nothing is under way: a pass of the reconciler.
+_CONVERGE_SECONDS = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    id: str
+    title: str
+    target: str
+    function: object
+    settings: dict                      # of the conductors
+    outside: str                        # effects that come from nobody's action, as letters
+
+
+def scenario(id, title, target, settings=worlds.QUICK, outside=''):
+    """Register a function as a scenario."""
+    def register(function):
+        SCENARIOS[id] = Scenario(id, title, target, function, settings, outside)
+        return function
+    return register
+
+
+@dataclasses.dataclass
+class Result:
+    """What came of one run."""
+    scenario: Scenario
+    database: str
+    bug: str = None
+    seconds: float = 0
+    faults: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    outcomes: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    recoveries: list = dataclasses.field(default_factory=list)
+    slowest_answer: float = 0
+    measured: dict = dataclasses.field(default_factory=dict)
+    violations: list = dataclasses.field(default_factory=list)
+    stories: list = dataclasses.field(default_factory=list)
+
+    @property
+    def passed(self):
+        """Whether there was nothing wrong; or, with a bug, whether it was caught."""
+        if self.bug is None:
+            return not self.violations
+        return any(each.invariant != SUITE for each in self.violations)
+
+
+class Run:
+    """One run of a scenario on a world; what its function is given."""
+
+    def __init__(self, world, scenario, seed, scale=SHORT):
+        self.world, self.scenario, self.scale = world, scenario, scale
+        self.random = random.Random(f'{seed}/{scenario.id}')  # noqa: S311 - seeded on purpose
+        self.nemesis = nemesis.Nemesis(world, self.random)
+        self.loads = []
+        self.result = Result(scenario, world.kind, world.bug)
+        self.last_settled = None
+
+    # For scenarios.
+
+    def sized(self, short, long):
+        """``short`` in the short run, ``long`` in the long one."""
+        return long if self.scale == LONG else short
+
+    def load(self, **values):
+        """A Load, part of what is checked at the end."""
+        name = f'{self.scenario.id.lower()}l{len(self.loads)}'
+        self.loads.append(load.Load(self.world, self.random, name, **values))
+        return self.loads[-1]
+
+    def settle(self, seconds=30):
+        """Wait until all that was accepted has ended; returns how long that took."""
+        began = time.monotonic()
+        while count := history.History.unfinished(self.world, self._mark):
+            if time.monotonic() - began > seconds:
+                self.violated('I6', f'{count} actions have not ended {seconds} s after the end '
+                              f'of load and harm')
+                break
+            time.sleep(0.05)
+        self.last_settled = time.monotonic() - began
+        return self.last_settled
+
+    def past(self):
+        """The History of this run up to now."""
+        return history.History(self.world, self._mark, self.loads, self.nemesis.faults)
+
+    def measure(self, name, value):
+        """Note a figure for the report."""
+        self.result.measured[name] = value
+
+    def expect(self, fulfilled, words):
+        """A target of this scenario beside the invariants."""
+        if not fulfilled:
+            self.violated('target', words)
+
+    def violated(self, invariant, words, container=None):
+        self.result.violations.append(checker.Violation(invariant, words, container))
+
+    # The run itself.
+
+    def __call__(self):
+        """Do all of it; returns the Result."""
+        began, self._start = time.monotonic(), time.time()
+        self.world.mend(self.scenario.settings)
+        self._mark = history.History.mark(self.world)
+        try:
+            self.scenario.function(self)
+            self.world.mend(self.scenario.settings)
+            self.settle(5 if self.result.violations else 30)
+            self._check()
+        except process.Broken as exc:
+            self.violated(SUITE, str(exc))
+        self._sum_up()
+        try:
+            if self.world.bug is None:
+                self.world.mend(self.scenario.settings)
+                self._clean_up()
+        except process.Broken as exc:
+            self.violated(SUITE, f'after the check: {exc}')
+        self.result.seconds = time.monotonic() - began
+        return self.result
+
+    def _check(self):
+        until = time.monotonic() + _CONVERGE_SECONDS
+        while True:
+            found = checker.Checker(self.world, self.past(), self.scenario.outside)()
+            # What nobody is at may be put right by a pass of the reconciler.
+            if ({each.invariant for each in found} - {'I3', 'I4'} or not found
+                    or time.monotonic() > until):
+                break
+            time.sleep(0.5)
+        self.result.violations += found
+
+    def _sum_up(self):
+        past, result = self.past(), self.result
+        result.faults.update(fault.kind.split()[0] if fault.kind.startswith('SIG') else fault.kind
+                             for fault in self.nemesis.faults)
+        result.outcomes['requests'] = len(past.requests)
+        result.outcomes['accepted'] = sum(request.accepted for request in past.requests)
+        result.outcomes.update(action.status for action in past.actions.values())
+        result.recoveries = past.recoveries()
+        result.slowest_answer = max((attempt.seconds for request in past.requests
+                                     for attempt in request.tries), default=0)
+        told = {}
+        for violation in result.violations:
+            if violation.container is not None:
+                told.setdefault(violation.container.uuid, violation.container)
+        result.stories = [history.story(each, self.nemesis.faults, self.world, self._start)
+                          for each in list(told.values())[:5]]
+
+    def _clean_up(self):
+        """Let the deployment delete what is left, so that the next scenario begins empty."""
+        caller = client.Client(self.world.clients)
+        for container in self.past().containers:
+            if container.row.deleted_at is None and container.row.status != states.DELETED:
+                caller.ask('DELETE', f'/v1/containers/{container.uuid}?force=true')
+        caller.close()
+        process.wait_for(lambda: not history.History.unfinished(self.world, self._mark),
+                         'what is left cannot be deleted', 30)

@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scenarios.  Importing this registers all of them, in the order in which they are run."""
+
+from faults.scenarios import broker  # noqa: F401
+from faults.scenarios import conductors  # noqa: F401

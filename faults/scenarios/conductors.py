@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Conductors that die."""
+
+import time
+
+from faults import load
+from faults import world
+from faults.scenario import scenario
+
+
+@scenario('T-01', 'kill -9 a random conductor every 3 s, restarted after 1 s',
+          'all ended within 30 s of the last kill; p50 <= 5 s')
+def random_kills(run):
+    nemesis = run.nemesis
+    with run.load(requests=run.sized(90, 2000), clients=run.sized(6, 12), pause=0.5) as asking:
+        asking.wait_for(5)
+        while asking.busy():
+            victim = nemesis.someone()
+            nemesis.busy(victim, seconds=1)
+            fault = nemesis.kill(victim)
+            time.sleep(1)
+            nemesis.start(victim, fault)
+            time.sleep(2)
+    took = run.settle(30)
+    run.measure('last ended after', took)
+    recoveries = run.past().recoveries()
+    median = recoveries[len(recoveries) // 2] if recoveries else 0
+    run.expect(recoveries, 'no kill hit an action that was under way')
+    run.expect(median <= 5, f'half of what was hit took {median:.1f} s or more')
+
+
+@scenario('T-02', 'kill -9 all conductors, they stay down, and return',
+          '0 lost; all ended within 30 s of their return')
+def all_killed(run):
+    nemesis, world_ = run.nemesis, run.world
+    with run.load(requests=run.sized(60, 560), clients=6, containers=run.sized(4, 40),
+                  pause=0.05) as asking:
+        asking.wait_for(run.sized(15, 60))
+        faults = [nemesis.kill(each) for each in world_.conductors]
+    time.sleep(run.sized(5, 30))
+    for each, fault in zip(world_.conductors, faults):
+        nemesis.start(each, fault)
+    run.measure('all ended after return', run.settle(run.sized(30, 90)))
+
+
+@scenario('T-03', 'kill -9 one conductor that does not come back, 2 left, default settings',
+          'taken over within 20 s; 0 failed', settings=world.DEFAULTS)
+def never_restarted(run):
+    nemesis = run.nemesis
+    victim = nemesis.someone()
+    with run.load(requests=run.sized(60, 300), clients=6, pause=0.1,
+                  mix=load.RERUN_ONLY) as asking:
+        asking.wait_for(15)
+        nemesis.busy(victim, count=2)
+        nemesis.kill(victim)
+    run.settle(40)
+    past = run.past()
+    taken = past.taken_over()
+    run.expect(taken, 'nothing was under way on what was killed')
+    run.measure('taken over', max(taken, default=0))
+    run.expect(max(taken, default=0) <= 20, f'taken over after {max(taken, default=0):.1f} s')
+    failed = [one for one in past.actions.values() if one.status in ('failed', 'interrupted')]
+    run.expect(not failed, f'{len(failed)} actions failed')
