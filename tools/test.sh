@@ -4,7 +4,7 @@
 # Installs and starts what the tests need, runs them, and ends with the line `N passed, N failed`.
 #
 #   tools/test.sh                          everything
-#   tools/test.sh style|unit|functional... these parts only
+#   tools/test.sh style|unit|functional|faults...  these parts only
 #   tools/test.sh [PART...] REGEX          only the tests whose names match (without PART: unit, functional)
 #
 #   KEEP_SERVICES=1          leave services running that this run started; the next one is faster
@@ -28,12 +28,9 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$REPO"
 
-SERVICES=$REPO/tools/services.sh
-VENV=$REPO/.venv
 RUN=$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
 VHOST=cs_test_$RUN
 WORK=$(mktemp -d)
-STARTED=()
 PASSED=0
 FAILED=0
 EMPTY=0
@@ -42,17 +39,8 @@ usage() { sed -n '/^#   tools/,/^$/p' "${BASH_SOURCE[0]}" | sed -n -e '/^[^#]/q'
 
 # ---- what the tests talk to ---------------------------------------------------------------------
 
-start_services() {
-    local name
-    step 'starting services'
-    for name in docker registry rabbitmq mariadb postgresql; do
-        # Only what was not there before is ours to end.
-        "$SERVICES" pid "$name" >/dev/null || STARTED+=("$name")
-        "$SERVICES" start "$name" || die "the tests need $name, and it cannot be started (see above)"
-    done
-    local exports
-    exports=$("$SERVICES" env)
-    eval "$exports"
+provide_services() {
+    start_services docker registry rabbitmq mariadb postgresql
     export CS_TEST_DATABASE_PREFIX=cs_test_${RUN}_
     $CS_TEST_RABBITMQCTL -q add_vhost "$VHOST" >/dev/null
     $CS_TEST_RABBITMQCTL -q set_permissions -p "$VHOST" container_service '.*' '.*' '.*' >/dev/null
@@ -76,12 +64,7 @@ push() { # IMAGE: to our registry; the engine forgets that name again, so that t
 }
 
 provide_images() {
-    # The engine that is tested, whatever the user's environment prefers.
-    export DOCKER_HOST=$CS_TEST_DOCKER CS_TEST_IMAGE=cs-test/busybox:latest
-    if ! docker image inspect "$CS_TEST_IMAGE" >/dev/null 2>&1; then
-        say "building $CS_TEST_IMAGE"
-        import_busybox "$CS_TEST_IMAGE" "$WORK"
-    fi
+    provide_image "$WORK"
     in_registry cs-test/busybox || push "$CS_TEST_IMAGE"
     if ! in_registry cs-test/layers; then
         say 'building cs-test/layers:latest'
@@ -121,14 +104,13 @@ clean_up() {
     local status=$?
     trap - EXIT
     set +e
+    end_job
     if [ -n "${CS_TEST_DATABASE_PREFIX:-}" ]; then
         # A test may have left a service stopped; then there is nothing to clean in it.
         "$SERVICES" pid rabbitmq >/dev/null && $CS_TEST_RABBITMQCTL -q delete_vhost "$VHOST" >/dev/null 2>&1
         drop_databases >/dev/null 2>&1
     fi
-    if [ -z "${KEEP_SERVICES:-}" ] && [ "${#STARTED[@]}" -gt 0 ]; then
-        "$SERVICES" stop "${STARTED[@]}"
-    fi
+    stop_services
     rm -rf "$WORK"
     exit "$status"
 }
@@ -231,13 +213,27 @@ run_tests() { # PART [OPTION...]
     FAILED=$((FAILED + failed))
 }
 
+# The short run of the fault suite; each scenario on each database counts as one test.
+run_faults() {
+    local status=0 passed='' failed=''
+    run_job tools/faults.sh >"$WORK/faults.log" || status=$?
+    cat "$WORK/faults.log"
+    read -r passed _ failed _ < <(tail -n 1 "$WORK/faults.log" | grep -x '[0-9]* passed, [0-9]* failed') || true
+    if [ -z "$passed" ] || { [ "$status" != 0 ] && [ "$failed" = 0 ]; }; then
+        echo "FAILED  the fault suite ended with exit code $status, and no scenario to blame"
+        failed=$((${failed:-0} + 1))
+    fi
+    PASSED=$((PASSED + ${passed:-0}))
+    FAILED=$((FAILED + failed))
+}
+
 main() {
     local parts=()
     REGEX=
     while [ $# -gt 0 ]; do
         case $1 in
             -h|--help) usage; exit 0 ;;
-            style|unit|functional) parts+=("$1") ;;
+            style|unit|functional|faults) parts+=("$1") ;;
             -*) die "unknown option $1; see --help" ;;
             *)
                 [ -z "$REGEX" ] || die "one regular expression, please: $REGEX or $1?"
@@ -247,22 +243,12 @@ main() {
     done
     if [ "${#parts[@]}" = 0 ]; then
         parts=(unit functional)
-        [ -n "$REGEX" ] || parts=(style "${parts[@]}")
+        [ -n "$REGEX" ] || parts=(style "${parts[@]}" faults)
     fi
-    trap clean_up EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
-
-    # What a user has set for a cloud, or a proxy for the world, is not meant for the tests.
-    local name
-    for name in ${!OS_@} ${!CONTAINER_SERVICE_@}; do
-        [ "$name" = CONTAINER_SERVICE_SERVICES_DIR ] || unset "$name"
-    done
-    export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost LC_ALL=C.UTF-8
-
+    begin_run clean_up
     ensure_venv test-requirements.txt doc/requirements.txt
     export PATH=$VENV/bin:$PATH
-    [[ " ${parts[*]} " == ' style ' ]] || start_services
+    [[ " ${parts[*]} " == ' style ' || " ${parts[*]} " == ' faults ' ]] || provide_services
 
     local part
     for part in "${parts[@]}"; do
@@ -270,6 +256,7 @@ main() {
             style) run_style ;;
             unit) run_tests unit ;;
             functional) run_tests functional --concurrency "${CS_TEST_CONCURRENCY:-1}" ;;
+            faults) run_faults ;;
         esac
     done
     if [ "$((PASSED + FAILED))" = 0 ]; then
