@@ -725,7 +725,7 @@ def _free(db, action, runnable_at, changes):
             'head_urgent': int(op.urgent)})
         return True
 
-    return db.transact(unit)
+    return db.transact(unit, run_again)
 
 
 def _end_abandoned(db, action, status, error, values):
@@ -739,7 +739,7 @@ def _end_abandoned(db, action, status, error, values):
                             'status_reason': error['detail']}, status, action)
         return True
 
-    return db.transact(unit)
+    return db.transact(unit, run_again)
 
 
 def _interrupted(how):

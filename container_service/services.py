@@ -9,6 +9,7 @@ import dataclasses
 
 from container_service import exceptions
 from container_service.db import conductors
+from container_service.db.base import run_again
 
 BINARY = 'container-service-conductor'
 
@@ -92,7 +93,7 @@ def _say(db, which, unit):
         unit(conn, rows)
         return conductors.newest(conn, _c.server.in_(_names(rows)))
 
-    return db.transact(whole)
+    return db.transact(whole, run_again)
 
 
 def _find(conn, which):

@@ -19,6 +19,7 @@ from container_service import exceptions
 from container_service import lifecycle
 from container_service import version
 from container_service.db import conductors
+from container_service.db.base import run_again
 
 LOG = log.getLogger(__name__)
 
@@ -164,7 +165,7 @@ class Lease:
         """Extend the lease, or take a new incarnation when this one was declared dead."""
         began = self._clock()
         row = self._db.transact(lambda conn: conductors.renew(
-            conn, self.uuid, self._seconds, self._report()))
+            conn, self.uuid, self._seconds, self._report()), run_again)
         if row is None:
             LOG.warning('Incarnation %s was declared dead; taking a new one.', self.uuid)
             self._register()
@@ -223,7 +224,8 @@ class Lease:
 
     def _set_state(self, state):
         try:
-            self._db.transact(lambda conn: conductors.set_state(conn, self.uuid, state))
+            self._db.transact(lambda conn: conductors.set_state(conn, self.uuid, state),
+                              run_again)
         except exceptions.DatabaseUnavailable:
             LOG.warning('Cannot tell the database that this conductor is %s; others find out '
                         'by themselves.', state)

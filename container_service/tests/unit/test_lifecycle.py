@@ -823,6 +823,19 @@ class TestLostCommit(LifecycleCase):
                 lifecycle.cancel, self.context, self.db, action).status)
         self.both(test)
 
+    def test_taking_over(self):
+        def test(lose):
+            uuid = self.create()
+            self.claim(uuid)
+            lose(lifecycle.take_over, self.db, self.actions_of(uuid)[0])
+            self.assertEqual([('create', 'queued')], self.outcomes(uuid))
+            self.assertEqual(1, self.actions_of(uuid)[0].attempts)
+            claim = self.claim(uuid)
+            lose(lifecycle.hand_back, self.db, self.actions_of(uuid)[0], 0)
+            self.assertEqual((claim.fence + 1, 1), (
+                self.container(uuid).fence, self.actions_of(uuid)[0].attempts))
+        self.both(test)
+
     def test_observe(self):
         def test(lose):
             uuid = self.running()
