@@ -66,8 +66,13 @@ def force_down(db, which, down=True):
 
     One that is alive all the same registers anew, and takes nothing as long as it is forced down.
     """
-    values = {'forced_down': 1, 'state': conductors.GONE} if down else {'forced_down': 0}
-    return _say(db, which, lambda conn, rows: conductors.say(conn, _names(rows), **values))
+
+    def unit(conn, rows):
+        conductors.say(conn, _names(rows), forced_down=int(down))
+        for row in rows if down else ():
+            conductors.declare_dead(conn, row.uuid)
+
+    return _say(db, which, unit)
 
 
 def forget(db, which):

@@ -45,8 +45,10 @@ def renew(conn, uuid, lease, values):
 
 
 def set_state(conn, uuid, state):
+    """What a conductor says of itself.  Of one that has ended in order there is no pid."""
+    ended = {'pid': None} if state == GONE else {}
     conn.execute(table.update().where(table.c.uuid == uuid, table.c.state != GONE)
-                 .values(state=state))
+                 .values(state=state, **ended))
 
 
 def declare_dead(conn, uuid, *where):
@@ -104,8 +106,10 @@ def purge(conn, older_than):
 # What an administrator says of them, and how they are.  It is said of a server name, not of an
 # incarnation: a restarted conductor inherits it from the newest row of its name.
 
-# One that has ended is of no interest any more, unless something was said of it.
-_LISTED = sa.or_(table.c.state != GONE, table.c.disabled == 1, table.c.forced_down == 1)
+# One that has ended in order is of no interest any more, unless something was said of it; one
+# that was lost is.
+_LISTED = sa.or_(table.c.state != GONE, table.c.pid.is_not(None), table.c.disabled == 1,
+                 table.c.forced_down == 1)
 
 
 def newest(conn, *where):

@@ -153,6 +153,12 @@ class TestHealth(deployed.DeployedTestCase):
         self.assertTrue(self.ready('api')['ready'])
         self.processes.request('PUT', '/v1/services/enable', which, expect=200)
         self.eventually_ready('conductor')
+        self.processes.request('PUT', '/v1/services/force_down', {**which, 'forced_down': True},
+                               expect=200)
+        self.eventually_not_ready('conductor', 'forced_down')
+        self.processes.request('PUT', '/v1/services/force_down', {**which, 'forced_down': False},
+                               expect=200)
+        self.eventually_ready('conductor')
         [shown] = self.processes.request('GET', '/v1/services', expect=200).json['services']
         self.assertEqual(('up', False, False),
                          (shown['state'], shown['disabled'], shown['forced_down']))

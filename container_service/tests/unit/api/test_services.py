@@ -72,12 +72,22 @@ class TestList(ServicesCase):
         self.assertEqual(3, len(shown))
         self.assertEqual(self.ids['node1.0'], shown['node1.0']['incarnation'])
 
-    def test_one_that_has_ended_is_shown_only_if_something_was_said_of_it(self):
-        self.change(conductors.table, self.ids['node1.0'], state='gone')
-        self.change(conductors.table, self.ids['node1.1'], state='gone', disabled=1)
-        self.change(conductors.table, self.ids['node2.0'], state='gone', forced_down=1)
+    def end(self, name):
+        self.db.transact(lambda conn: conductors.set_state(conn, self.ids[name], 'gone'))
+
+    def test_one_that_has_ended_in_order_is_shown_only_if_something_was_said_of_it(self):
+        for name in self.ids:
+            self.end(name)
+        self.change(conductors.table, self.ids['node1.1'], disabled=1)
+        self.change(conductors.table, self.ids['node2.0'], forced_down=1)
         self.assertEqual({'node1.1': 'down', 'node2.0': 'down'},
                          {name: row['state'] for name, row in self.services().items()})
+
+    def test_one_that_was_lost_is_shown_as_down(self):
+        self.db.transact(lambda conn: conductors.declare_dead(conn, self.ids['node1.0']))
+        self.assertEqual('down', self.services()['node1.0']['state'])
+        self.assertEqual(204, self.delete('/v1/services?name=node1.0').status_int)
+        self.assertNotIn('node1.0', self.services())
 
     def test_up_is_who_has_a_lease_and_is_not_forced_down(self):
         self.change(conductors.table, self.ids['node1.0'], lease_until=self.database_time())
@@ -151,17 +161,17 @@ class TestChange(ServicesCase):
                                          answer['service']['state']))
 
     def test_what_was_said_of_a_conductor_that_has_ended_holds_for_the_next(self):
-        self.change(conductors.table, self.ids['node2.0'], state='gone')
+        self.change(conductors.table, self.ids['node2.0'], state='gone', pid=None)
         self.assertNotIn('node2.0', self.services())
         self.put('disable', {'name': 'node2.0'})
         self.assertEqual(('down', True), (self.services()['node2.0']['state'],
                                           self.services()['node2.0']['disabled']))
 
     def test_of_a_host_those_that_ended_are_not_meant_unless_there_are_no_others(self):
-        self.change(conductors.table, self.ids['node1.1'], state='gone')
+        self.change(conductors.table, self.ids['node1.1'], state='gone', pid=None)
         self.assertEqual('node1.0', self.put('disable', {'host': 'node1'})['service']['name'])
         self.assertEqual(0, self.row('node1.1').disabled)
-        self.change(conductors.table, self.ids['node2.0'], state='gone')
+        self.change(conductors.table, self.ids['node2.0'], state='gone', pid=None)
         self.assertEqual('node2.0', self.put('disable', {'host': 'node2'})['service']['name'])
 
     def test_an_unknown_one(self):
