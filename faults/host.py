@@ -32,7 +32,8 @@ class Host:
     """
 
     def __init__(self, name, command, directory, proxy, parts, settings, isolated, bug=None):
-        self.name, self._command, self._bug = name, command, bug
+        self.name, self._command = name, command
+        self.patch = bug                   # what sabotaged.py does to it before it starts
         self._settings = settings
         self.directory = pathlib.Path(directory) / name
         self.directory.mkdir()
@@ -66,8 +67,8 @@ class Host:
     def start(self):
         """Start the command; returns at once."""
         arguments = ['--config-file', self.write_conf()]
-        if self._bug:
-            command = [sys.executable, '-m', 'faults.sabotaged', self._bug, self._command]
+        if self.patch:
+            command = [sys.executable, '-m', 'faults.sabotaged', self.patch, self._command]
         else:
             command = [pathlib.Path(sys.executable).parent / self._command]
         command, fds = [*command, *arguments], []

@@ -3,3 +3,4 @@
 
 from faults.scenarios import broker  # noqa: F401
 from faults.scenarios import conductors  # noqa: F401
+from faults.scenarios import points  # noqa: F401

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A conductor dies at each point of each operation, by its own hand (see ``points.py``)."""
+
+import dataclasses
+import random
+import threading
+import time
+import urllib.parse
+
+from container_service import states
+from faults import client
+from faults import host
+from faults import load
+from faults import points
+from faults import process
+from faults.scenario import scenario
+
+# Operation: what is asked for before, to have a container on which it is possible.
+_BEFORE = {
+    'create': (), 'run': (), 'start': ('create',), 'stop': ('run',), 'reboot': ('run',),
+    'pause': ('run',), 'unpause': ('run', 'pause'), 'kill': ('run',), 'signal': ('run',),
+    'delete': ('run',)}
+
+_QUERY = {'stop': {'timeout': 1}, 'reboot': {'timeout': 1}, 'kill': {'signal': 'KILL'},
+          'signal': {'signal': 'USR1'}, 'delete': {'force': 'true'}}
+
+
+class Script:
+    """One conductor with a bay of its own, and one client that asks it for one thing at a time.
+
+    ``deaths`` is what came of each: (operation, point, action).
+    """
+
+    def __init__(self, world, conductor, name):
+        self.requests, self.deaths = [], []
+        self._world, self._host, self._name = world, conductor, name
+        self._order = conductor.directory / 'point'
+        self._caller = client.Client(world.clients)
+        self._number = 0
+
+    def __enter__(self):
+        self._replace('points', {points.ORDER: str(self._order)})
+        answer = self._caller.ask('POST', '/v1/bays', {
+            'name': f'{self._name}-bay', 'hosts': [self._host.name], 'public': True,
+            'endpoint': f'tcp://127.0.0.1:{host.PORTS["one"]}'})
+        if answer.status != 201:
+            raise process.Broken(f'no bay: {answer}')
+        self._bay = answer.json['uuid']
+        return self
+
+    def __exit__(self, *exc_info):
+        self._replace(None, {})
+        self._caller.close()
+
+    def _replace(self, patch, environ):
+        """Let the conductor be another build of itself from now on."""
+        self._host.stop()
+        self._host.patch, self._host.environ = patch, environ
+        self._host.start()
+        self._world.await_up(self._host)
+
+    def points_of(self, operation):
+        """The names of the points that an operation passes."""
+        container = self._prepare(operation)
+        passed = self._order.with_name('point.passed')
+        passed.unlink(missing_ok=True)
+        self._order.write_text('count 0')
+        self._ended(self._ask(operation, container))
+        # The last ones come when its end can be seen already.
+        time.sleep(0.3)
+        self._order.unlink()
+        return passed.read_text().splitlines()
+
+    def die_at(self, operation, number):
+        """Let the conductor die at a point, start it again, and see what becomes of the action."""
+        container = self._prepare(operation)
+        died = self._order.with_name('point.died')
+        died.unlink(missing_ok=True)
+        self._order.write_text(f'kill {number}')
+        action = self._ask(operation, container)
+        process.wait_for(died.exists, f'{operation} does not come to point {number}', 15, 0.01)
+        self._host.process.wait()
+        began = time.monotonic()
+        self._host.start()
+        return self._ended(action), time.monotonic() - began
+
+    def _prepare(self, operation):
+        """A container on which it is possible; None for those that make one."""
+        container = None
+        for before in _BEFORE[operation]:
+            action = self._ask(before, container)
+            container = action['container_uuid']
+            if self._ended(action)['status'] != states.SUCCEEDED:
+                raise process.Broken(f'{before} before {operation} did not succeed')
+        return container
+
+    def _ask(self, operation, container):
+        self._number += 1
+        key = f'{self._name}-{self._number}'
+        if container is None:
+            request = load.Request(
+                client=self._name, operation=operation, method='POST', key=key, name=key,
+                path='/v1/containers' + ('?run=true' if operation == 'run' else ''),
+                body={'name': key, 'image': self._world.image, 'command': load.COMMAND,
+                      'bay_uuid': self._bay})
+        else:
+            name = next(one.name for one in self.requests if one.container == container)
+            path, query = f'/v1/containers/{container}', _QUERY.get(operation, {})
+            method = 'DELETE' if operation == 'delete' else 'POST'
+            if operation != 'delete':
+                path += f'/{"kill" if operation == "signal" else operation}'
+            request = load.Request(
+                client=self._name, operation=operation, method=method, key=key, name=name,
+                container=container, path=f'{path}?{urllib.parse.urlencode(query)}', body=None)
+        self.requests.append(request)
+        answer = self._caller.ask(request.method, request.path, request.body, request.key,
+                                  tries=request.tries)
+        if answer.status != 202:
+            raise process.Broken(f'{operation} was not accepted: {answer}')
+        action = answer.json['action'] if container is None else answer.json
+        request.action, request.container = action['uuid'], action['container_uuid']
+        return action
+
+    def _show(self, action):
+        return self._caller.ask('GET', f'/v1/actions/{action["uuid"]}').json
+
+    def _is_final(self, action):
+        return self._show(action)['status'] in states.FINAL
+
+    def _ended(self, action):
+        process.wait_for(lambda: self._is_final(action),
+                         f'{action["operation"]} {action["uuid"]} does not end', 30, 0.02)
+        return self._show(action)
+
+    def all_of(self, tasks, chance, share):
+        """Take operations from ``tasks`` and die at their points, at all or at some of them."""
+        while tasks:
+            try:
+                operation = tasks.pop()
+            except IndexError:
+                return
+            names = self.points_of(operation)
+            numbers = range(1, len(names) + 1)
+            if share < len(names):
+                numbers = sorted(chance.sample(numbers, share))
+            for number in numbers:
+                self.deaths.append(
+                    Death(operation, names[number - 1], *self.die_at(operation, number)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Death:
+    """What came of an action whose conductor died at a point."""
+    operation: str
+    point: str
+    action: dict
+    seconds: float                      # from the restart to the end
+
+    def wrong(self):
+        """What is wrong with it, in words; or None."""
+        status, allowed = self.action['status'], {states.SUCCEEDED}
+        # It must not be sent twice: all is known only before its claim and after its end.
+        if self.operation == 'signal' and self.point not in (
+                'before COMMIT of claim', 'after COMMIT of _finish'):
+            allowed = {states.INTERRUPTED}
+        if status in allowed:
+            return None
+        return (f'{self.operation} whose conductor died {self.point} ended {status}: '
+                f'{(self.action["error"] or {}).get("detail")}')
+
+
+@scenario('T-04', 'a conductor kills itself at each point of each operation, and is restarted',
+          'each ends as the table of operations says, its effect once; p50 <= 5 s')
+def each_point(run):
+    tasks = run.random.sample(list(_BEFORE), len(_BEFORE))
+    scripts = [Script(run.world, conductor, f'{run.scenario.id.lower()}s{number}')
+               for number, conductor in enumerate(run.world.conductors)]
+    run.loads += scripts
+    share, broken = run.sized(3, 1000), []
+
+    def work(script, chance):
+        try:
+            with script:
+                script.all_of(tasks, chance, share)
+        except Exception as exc:
+            broken.append(exc)
+
+    threads = [threading.Thread(target=work, args=(
+        script, random.Random(run.random.random()))) for script in scripts]  # noqa: S311
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    deaths = [death for script in scripts for death in script.deaths]
+    for death in deaths:
+        run.nemesis.note('kill -9 at a point', death.operation)
+        run.expect(not death.wrong(), death.wrong())
+    took = sorted(death.seconds for death in deaths)
+    run.measure('points', len(deaths))
+    run.measure('death to end p50', took[len(took) // 2] if took else 0)
+    run.measure('death to end max', max(took, default=0))
+    run.expect(took and took[len(took) // 2] <= 5, 'half of them took more than 5 s')
+    if broken:
+        raise broken[0]
