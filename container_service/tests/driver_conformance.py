@@ -38,6 +38,13 @@ class FencedAfter(base.Attempt):
         self.looks -= 1
 
 
+class NotOurs(base.Attempt):
+    """An attempt whose lease seems to hold, while SQL says that it was taken over."""
+
+    def gate_destructive(self):
+        raise exceptions.Fenced(container='this')
+
+
 class DriverConformance:
     """Mix in before a test case with testtools' ``assertRaises``, which returns the error."""
 
@@ -341,6 +348,22 @@ class DriverConformance:
             self.assertEqual(f'Cannot {name} a container in Stopped state.', error.detail)
 
     # kill
+
+    def test_nothing_is_ended_or_removed_without_reading_the_claim_again(self):
+        for operation, params in (
+                ('stop', {'timeout_seconds': 0}), ('stop', {'timeout_seconds': 1}),
+                ('kill', {'signal': 'SIGTERM'}), ('kill', {}), ('delete', {'force': True}),
+                ('delete', {'stop': True}), ('reboot', {'timeout_seconds': 0})):
+            for container in (self.running(), self.paused()):
+                before = self.driver.observe(container)
+                for first in (True, False):
+                    attempt = NotOurs()
+                    attempt.first = first
+                    self.assertRaises(exceptions.Fenced, getattr(self.driver, operation),
+                                      attempt, container, **params)
+                    after = self.driver.observe(container)
+                    self.assertEqual((before.status, before.started_at),
+                                     (after.status, after.started_at), operation)
 
     def test_kill(self):
         for signal in ('SIGKILL', '9'):

@@ -6,6 +6,7 @@ from container_service import exceptions
 from container_service import lifecycle
 from container_service import states
 from container_service.db import actions
+from container_service.db import conductors
 from container_service.db import containers
 from container_service.db import paging
 from container_service.drivers.base import Observed
@@ -559,6 +560,63 @@ class TestTakeOver(LifecycleCase):
         self.assertEqual((states.RUNNING, kill.error['detail'], 'delete-in-progress'),
                          (row.status, row.status_reason, row.task_state))
 
+    def test_kill_is_run_again_where_its_effect_can_be_seen(self):
+        uuid = self.running()
+        self.submit('kill', uuid)
+        self.assertTrue(lifecycle.take_over(self.db, self.abandoned(uuid)))
+        self.assertEqual([('kill', 'queued')], self.outcomes(uuid)[1:])
+
+    def deaths(self, uuid, count, **how):
+        """So many conductors die of the next action of a container."""
+        for _ in range(count):
+            found = self.abandoned(uuid)
+            self.assertTrue(lifecycle.take_over(self.db, found, max_attempts=3, **how))
+
+    def test_what_kills_every_conductor_is_given_up(self):
+        uuid = self.create()
+        self.submit('start', uuid)
+        self.submit('delete', uuid, stop=True)
+        self.deaths(uuid, 3)
+        self.assertEqual([('create', 'failed'), ('start', 'skipped'), ('delete', 'queued')],
+                         self.outcomes(uuid))
+        create = self.actions_of(uuid)[0]
+        self.assertEqual(('attempts_exhausted', 3), (create.error['code'], create.attempts))
+        row = self.container(uuid)
+        self.assertEqual((states.UNKNOWN, create.error['detail']),
+                         (row.status, row.status_reason))
+
+    def test_a_death_that_does_not_count(self):
+        uuid = self.create()
+        self.deaths(uuid, 10, counts=False)
+        self.assertEqual([('create', 'queued')], self.outcomes(uuid))
+        self.assertEqual(0, self.actions_of(uuid)[0].attempts)
+
+    def test_what_removes_is_never_given_up(self):
+        uuid = self.running()
+        self.submit('delete', uuid, stop=True)
+        self.deaths(uuid, 10)
+        self.assertEqual([('delete', 'queued')], self.outcomes(uuid)[1:])
+        other = self.create()
+        self.abandoned(other)
+        self.cancel(self.actions_of(other)[0].uuid)
+        with self.db.read() as conn:
+            found, = actions.abandoned(conn)
+        self.assertTrue(lifecycle.take_over(self.db, found, max_attempts=1))
+        self.assertEqual(states.CANCELLING, self.claim(other).action.status)
+
+    def test_the_time_without_anybody_does_not_count(self):
+        """All conductors were down for longer than the action may take."""
+        uuid, conductor = self.create(), base.Conductor()
+        self.db.transact(lambda conn: conductors.insert(conn, 15, {
+            'uuid': conductor.uuid, 'host': 'a', 'slot': 0, 'server': 'a.0'}))
+        first = self.claim(uuid, conductor)
+        self.let_pass(24 * 3600)
+        self.db.transact(lambda conn: conductors.declare_dead(conn, conductor.uuid))
+        with self.db.read() as conn:
+            found, = actions.abandoned(conn)
+        lifecycle.take_over(self.db, found)
+        self.assertAlmostEqual(first.seconds_left, self.claim(uuid).seconds_left, delta=5)
+
     def test_the_second_finds_it_gone(self):
         uuid = self.create()
         found = self.abandoned(uuid)
@@ -584,6 +642,50 @@ class TestTakeOver(LifecycleCase):
         before = self.rows(uuid)
         self.assertFalse(lifecycle.take_over(self.db, found))
         self.assertEqual(before, self.rows(uuid))
+
+
+class TestHandBack(LifecycleCase):
+    """A conductor that stops lets go of what it runs."""
+
+    def handed_back(self, uuid, delay=0):
+        claim = self.claim(uuid)
+        found = self.action(claim.action.uuid)
+        self.assertTrue(lifecycle.hand_back(self.db, found, delay))
+        self.assertFalse(lifecycle.hand_back(self.db, found, delay))
+        return claim
+
+    def test_it_counts_no_attempt(self):
+        uuid = self.create()
+        fence = self.container(uuid).fence
+        for _ in range(10):
+            self.handed_back(uuid)
+        create = self.actions_of(uuid)[0]
+        self.assertEqual(('queued', 0, 'handed_back'),
+                         (create.status, create.attempts, create.waiting_code))
+        self.assertEqual(fence + 20, self.container(uuid).fence)
+        self.assertFalse(self.claim(uuid).first)
+
+    def test_who_handed_it_back_writes_nothing_more(self):
+        uuid = self.create()
+        claim = self.handed_back(uuid)
+        self.assertRaises(exceptions.Fenced, lifecycle.succeed, self.db, claim,
+                          Observed(states.CREATED))
+
+    def test_it_waits_for_the_call_that_is_left_behind(self):
+        uuid = self.create()
+        self.handed_back(uuid, 60)
+        self.assertIsNone(self.claim(uuid))
+        self.let_pass(61)
+        self.assertIsNotNone(self.claim(uuid))
+
+    def test_what_must_not_run_twice_is_interrupted(self):
+        uuid = self.running()
+        self.submit('kill', uuid, signal='SIGHUP')
+        self.handed_back(uuid)
+        kill = self.actions_of(uuid)[1]
+        self.assertEqual((states.INTERRUPTED, 'interrupted'), (kill.status, kill.error['code']))
+        self.assertIn('was stopped', kill.error['detail'])
+        self.assert_at_rest(uuid, states.RUNNING)
 
 
 class TestFence(LifecycleCase):

@@ -191,6 +191,64 @@ class TestAbort(AttemptCase):
         held[0] = False
         self.assertRaises(exceptions.Fenced, attempt.gate_lease)
 
+    def test_all_that_runs_is_ended_at_once(self):
+        made = [self.make(), self.make()]
+        with self.here.watch.over(made[0]):
+            made[1].claim_uuid = 'other'
+            with self.here.watch.over(made[1]):
+                self.here.watch.abort_all(exceptions.Fenced('stops'))
+        for attempt in made:
+            self.assertRaises(exceptions.Fenced, attempt.gate)
+
+
+class TestDestructive(AttemptCase):
+    """Before what nothing brings back the claim is read again."""
+
+    def test_while_the_claim_holds(self):
+        _, attempt = self.claimed()
+        sent = self.statements()
+        attempt.gate()
+        self.assertEqual([], sent)
+        attempt.gate_destructive()
+        self.assertEqual(1, len([one for one in sent if one.startswith('SELECT')]))
+
+    def test_when_it_was_taken_over(self):
+        claim, attempt = self.claimed()
+        lifecycle.take_over(self.db, self.action(claim.action.uuid))
+        attempt.gate()                      # by the clock nothing has happened
+        self.assertRaises(exceptions.Fenced, attempt.gate_destructive)
+        self.claim(claim.container.uuid)
+        self.assertRaises(exceptions.Fenced, attempt.gate_destructive)
+
+    def test_when_it_cannot_be_read(self):
+        _, attempt = self.claimed()
+
+        def down():
+            raise exceptions.DatabaseUnavailable()
+
+        self.patch(self.db, 'read', down)
+        self.assertRaises(exceptions.DatabaseUnavailable, attempt.gate_destructive)
+
+    def test_when_the_look_took_as_long_as_the_lease(self):
+        held = [True]
+
+        def owns():
+            held[0] = False
+            return True
+
+        attempt = attempts.Attempt('claim', lambda: held[0], None, owns=owns)
+        self.assertRaises(exceptions.Fenced, attempt.gate_destructive)
+
+    def test_undoing_reads_it_too_but_is_not_aborted(self):
+        claim, attempt = self.claimed()
+        attempt.abort(exceptions.Cancelled())
+        plain = self.here.runner._plain(attempt)
+        plain.gate_destructive()
+        self.assertRaises(exceptions.Cancelled, attempt.gate_destructive)
+        lifecycle.take_over(self.db, self.action(claim.action.uuid))
+        plain.gate()
+        self.assertRaises(exceptions.Fenced, plain.gate_destructive)
+
 
 class TestWatch(AttemptCase):
 

@@ -20,6 +20,16 @@ class TestWake(base.BenchCase):
         self.assertEqual('accepted', wake.wake({}, lifecycle.new_uuid()))
 
 
+    def test_while_it_drains_peers_are_rung_instead(self):
+        uuids = [self.create() for _ in range(3)]
+        self.here.drain()
+        passed_on = []
+        wake = endpoint.Wake(self.here.inflight, passed_on.append)
+        self.assertEqual('stopping', wake.wake({}, uuids[0], uuids[1:]))
+        self.assertEqual(uuids, passed_on)
+        self.assertEqual([('create', 'queued')], self.outcomes(uuids[0]))
+
+
 class TestAsk(base.BenchCase):
 
     def setUp(self):

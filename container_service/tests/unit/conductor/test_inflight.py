@@ -333,6 +333,27 @@ class TestStop(InFlightCase):
         release.set()
         self.drained(made)
 
+    def test_what_it_leaves_is_told(self):
+        """Peers can be rung for it: here for what was woken again, and what has more to do."""
+        left, entered, release = [], threading.Semaphore(0), self.gate()
+
+        def work(name):
+            entered.release()
+            release.wait(WAIT)
+            return name == 'more'
+
+        made = inflight.InFlight(self.executor, 4, work, lambda leave_out: None,
+                                 left=left.append)
+        self.addCleanup(made._executor.shutdown, wait=False)
+        for name in ('more', 'again', 'nothing'):
+            made.wake(name)
+            self.assertTrue(entered.acquire(timeout=WAIT))
+        made.wake('again')
+        made.drain()
+        release.set()
+        self.assertEqual(set(), made.stop(WAIT))
+        self.assertEqual(['again', 'more'], sorted(left))
+
     def test_idle(self):
         made = self.make(Store())
         self.assertEqual(set(), made.stop(WAIT))

@@ -5,6 +5,7 @@ from container_service import exceptions
 from container_service import lifecycle
 from container_service import states
 from container_service.conductor import runner
+from container_service.db import actions
 from container_service.drivers import fake
 from container_service.tests.unit.conductor import base
 
@@ -291,6 +292,24 @@ class TestFenced(base.BenchCase):
         self.assertEqual([], self.effects(uuid))
         self.assertEqual([('create', 'running')], self.outcomes(uuid))
         self.assertIn('not ours any more', self.log.output)
+
+    def test_without_the_database_nothing_is_ended(self):
+        """The claim cannot be read again: the action is parked, and counts no attempt."""
+        uuid = self.running()
+        self.submit('stop', uuid)
+        holds = actions.holds
+
+        def down(*args):
+            actions.holds = holds
+            raise exceptions.DatabaseUnavailable()
+
+        self.patch(actions, 'holds', down)
+        self.here.sweep()
+        self.assertEqual(0, self.engine.calls['stop'])
+        self.assertEqual([('run', 'succeeded'), ('stop', 'queued')], self.outcomes(uuid))
+        self.retry()
+        self.assert_at_rest(uuid, 'Stopped')
+        self.assertEqual(1, self.actions_of(uuid)[1].attempts)
 
     def test_without_a_lease_nothing_is_claimed(self):
         uuid = self.create()

@@ -3,6 +3,7 @@
 
 from container_service import exceptions
 from container_service import lifecycle
+from container_service import pulls
 from container_service import states
 from container_service.conductor import inflight
 from container_service.db import actions
@@ -10,7 +11,9 @@ from container_service.db import bays
 from container_service.db import conductors
 from container_service.db import containers
 from container_service.db import models
+from container_service.db import pulls as pull_rows
 from container_service.drivers import fake
+from container_service.tests.base import Conductor
 from container_service.tests.unit.conductor import base
 
 
@@ -135,6 +138,52 @@ class TestTakeOver(base.BenchCase):
         self.assertEqual([('kill', 'interrupted'), ('stop', 'skipped')], self.outcomes(uuid)[1:])
         self.assertNotIn('kill', self.effects(uuid))
         self.assert_at_rest(uuid, states.RUNNING)
+
+    def test_on_bays_of_other_hosts_it_is_left_to_them(self):
+        uuid, image = self.create(), self.create(image='far/away:1')
+        self.claim(uuid)
+        pull = lifecycle.wait_for_pull(self.db, self.claim(image))
+        pulls.claim(self.db, pull, Conductor())
+        self.change(bays.table, self.place.uuid, hosts=['elsewhere'])
+        self.here.sweep()
+        self.assertEqual([('create', 'running')], self.outcomes(uuid))
+        with self.db.read() as conn:
+            self.assertEqual('running', pull_rows.find(conn, pull).status)
+        self.change(bays.table, self.place.uuid, hosts=[self.conf.host])
+        self.here.clock.advance(2)
+        self.here.lease.renew()
+        self.here.sweep()
+        self.here.sweep()
+        for one in (uuid, image):
+            self.assert_at_rest(one, states.CREATED)
+
+    def test_a_death_counts_only_when_it_ran_nothing_else(self):
+        self.conf.set_override('max_attempts', 2, group='conductor')
+        other = self.another()
+        together, alone = [self.create() for _ in range(2)], self.create()
+        self.engine.unreachable = True      # so that nobody carries on with them
+        for running in (together, together, together, [alone], [alone]):
+            for uuid in running:
+                self.change(containers.table, uuid, runnable_at=self.database_time())
+                self.assertIsNotNone(self.claim(uuid, other.lease))
+            self.die(other)
+            self.here.sweep.take_over()
+            other.lease.renew()
+        self.assertEqual([0, 0, 2], [self.actions_of(uuid)[0].attempts
+                                     for uuid in (*together, alone)])
+        self.assertEqual([('create', 'failed')], self.outcomes(alone))
+        self.assertEqual('attempts_exhausted', self.actions_of(alone)[0].error['code'])
+
+    def test_what_could_run_here_is_counted_and_reported(self):
+        for _ in range(3):
+            self.create()
+        self.engine.unreachable = True
+        for _ in range(3):
+            self.here.engines.failed(self.place.uuid, 'gone')
+        self.here.sweep()
+        self.here.lease.renew()
+        with self.db.read() as conn:
+            self.assertEqual(3, conductors.find(conn, self.here.lease.uuid).queued)
 
     def test_a_restart_of_the_same_conductor_takes_over_at_once(self):
         """It holds the lock of the slot, so it waits for no lease."""
