@@ -40,8 +40,8 @@ def _times(service, now):
 class ListServices(base.ListCommand):
     """List the conductors: which are up, how busy they are, how often they were full.
 
-    in_flight is the number of containers that one works on, queued that of actions that it could
-    begin if it had room, and pool_full how often it had none; all as of its last heartbeat.
+    in_flight is the number of actions that one is running. As of its last heartbeat, queued is how
+    many more it could begin with if it had room, and pool_full how often it had none.
     """
     path = 'services'
     fields = FIELDS
@@ -169,7 +169,7 @@ class ForceDown(ChangeServices):
 
     def outcome(self, parsed_args, service):
         if not parsed_args.unset:
-            return (f'is forced down; others take over what it ran. Its last heartbeat was '
+            return (f'is forced down; {_taken_over(service)} Its last heartbeat was '
                     f'{_heartbeat(service, None)}.')
         if service['state'] != 'up':
             return 'is not forced down any more; it takes work as soon as it is up.'
@@ -184,6 +184,13 @@ class Delete(ChangeServices):
     def one(self, parsed_args, conductor):
         self.change('DELETE', 'services', conductor)
         self.say(f'Conductor {conductor} is forgotten.')
+
+
+def _taken_over(service):
+    count = service.get('in_flight') or 0
+    if not count:
+        return 'nothing was running there.'
+    return f'others take over the {"action" if count == 1 else f"{count} actions"} that it ran.'
 
 
 def _still_running(service):

@@ -113,16 +113,24 @@ _LISTED = sa.or_(table.c.state != GONE, table.c.pid.is_not(None), table.c.disabl
 
 
 def newest(conn, *where):
-    """The newest incarnation of each server, and ``db_now``."""
+    """The newest incarnation of each server, with ``running`` actions and ``db_now``.
+
+    What runs is counted: as of the last heartbeat may be seconds ago, too old for whoever waits
+    for a conductor to be idle.
+    """
     latest = sa.select(sa.func.max(table.c.id)).group_by(table.c.server)
+    running = sa.select(sa.func.count()).select_from(actions).where(
+        actions.c.conductor_uuid == table.c.uuid,
+        actions.c.status.in_(states.CLAIMED)).scalar_subquery()
     return conn.execute(
-        sa.select(table, now().label('db_now'), _LISTED.label('is_listed'))
+        sa.select(table, running.label('running'), now().label('db_now'),
+                  _LISTED.label('is_listed'))
         .where(table.c.id.in_(latest), *where)
         .order_by(table.c.host, table.c.slot, table.c.server)).all()
 
 
 def listing(conn):
-    """The newest incarnation of each server that is of interest, and ``db_now``."""
+    """As ``newest``, of servers that are of interest."""
     return newest(conn, _LISTED)
 
 

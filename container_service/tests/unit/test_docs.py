@@ -255,7 +255,8 @@ class TestPages(base.TestCase):
         told = literals(page('reference/rest.rst'))
         action = row(actions.table, operation='stop', status=states.QUEUED, attempts=0)
         now = datetime.datetime(2026, 11, 20)
-        service = row(conductors.table, lease_until=now, heartbeat_at=now, db_now=now)
+        service = row(conductors.table, lease_until=now, heartbeat_at=now, db_now=now,
+                      running=0)
         liveness = explain.liveness(row(
             actions.table, status=states.QUEUED, health_status=None, db_now=now))
         for view in (views.container(row(containers.table, spec={}), '', True),

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import types
 from unittest import mock
 
 from container_service import services
@@ -23,7 +24,7 @@ class ServicesCase(base.ApiTestCase):
         uuid = tests.Conductor().uuid
         self.db.transact(lambda conn: conductors.insert(conn, lease, {
             'uuid': uuid, 'host': host, 'slot': int(slot), 'server': name, 'pid': 7,
-            'version': '1.0', 'workers': 4, 'in_flight': 2, 'queued': 5, 'pool_full': 3,
+            'version': '1.0', 'workers': 4, 'in_flight': 7, 'queued': 5, 'pool_full': 3,
             'saturation_policy': 'queue'}))
         if values:
             self.change(conductors.table, uuid, **values)
@@ -56,9 +57,23 @@ class TestList(ServicesCase):
             'id': mock.ANY, 'host': 'node1', 'binary': BINARY, 'state': 'up', 'disabled': False,
             'disabled_reason': None, 'forced_down': False, 'report_count': 0,
             'availability_zone': None, 'name': 'node1.0', 'incarnation': self.ids['node1.0'],
-            'version': '1.0', 'draining': False, 'workers': 4, 'in_flight': 2, 'queued': 5,
+            'version': '1.0', 'draining': False, 'workers': 4, 'in_flight': 0, 'queued': 5,
             'pool_full': 3, 'saturation_policy': 'queue'}, shown)
         self.assertIsNotNone(seen)
+
+    def test_what_is_in_flight_is_counted(self):
+        """What it said with its last heartbeat would be too old."""
+        self.make_bay()
+        busy = types.SimpleNamespace(uuid=self.ids['node1.0'], server='node1.0')
+        for name in ('c1', 'c2', 'c3'):
+            uuid = self.make(name)
+            if name != 'c3':
+                self.claim(uuid, busy)
+        self.carry_out(uuid)
+        self.assertEqual([2, 0, 0], [row['in_flight'] for row in self.services().values()])
+        answer = self.put('force_down', {'name': 'node1.0', 'forced_down': True})
+        self.assertEqual(2, answer['service']['in_flight'])
+        self.assertEqual(2, self.row('node1.0').in_flight)      # when it was declared dead
 
     def test_in_the_order_of_hosts_and_slots(self):
         self.register('node1.10')

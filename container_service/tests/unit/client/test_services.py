@@ -140,7 +140,13 @@ class TestChange(ServicesTest):
                 (['drain'], {'draining': True, 'in_flight': 0},
                  'takes nothing new and ends when it has finished; nothing is running there.'),
                 (['force-down'], {**down, 'forced_down': True},
-                 'is forced down; others take over what it ran. Its last heartbeat was 1s ago.'),
+                 'is forced down; others take over the 2 actions that it ran. Its last heartbeat '
+                 'was 1s ago.'),
+                (['force-down'], {**down, 'forced_down': True, 'in_flight': 1},
+                 'is forced down; others take over the action that it ran. Its last heartbeat '
+                 'was 1s ago.'),
+                (['force-down'], {**down, 'forced_down': True, 'in_flight': 0},
+                 'is forced down; nothing was running there. Its last heartbeat was 1s ago.'),
                 (['force-down', '--unset'], {}, 'is not forced down any more; it takes work '
                                                 'again.'),
                 (['force-down', '--unset'], down, 'is not forced down any more; it takes work as '
