@@ -23,7 +23,7 @@ HANDED_BACK = 'handed_back'
 CODES = {
     QUEUED_BEHIND: 'Another action of the container comes first.',
     POOL_FULL: 'Every conductor that reaches the bay is working on as much as it can.',
-    NO_CONDUCTOR: 'No live conductor reaches the bay.',
+    NO_CONDUCTOR: 'No conductor that takes work reaches the bay.',
     BAY_UNREACHABLE: 'The engine of the bay does not answer.',
     SHARED_PULL: 'The image is being pulled, once for all that wait for it.',
     RETRYING: 'An attempt failed for a reason that may pass; there will be another.',
@@ -54,7 +54,7 @@ def _claimed(row, pool):
     if liveness(row)['owner'] == 'lost':
         if pool(row.bay_uuid) == ring.NONE:
             return NO_CONDUCTOR, (f'Conductor {row.conductor} has not been heard of, and no '
-                                  f'other live one reaches bay {row.bay_name}.')
+                                  f'other that takes work reaches bay {row.bay_name}.')
         return OWNER_LOST, (f'Conductor {row.conductor} has not been heard of; another one takes '
                             'over.')
     if row.health_status == 'UNHEALTHY':
@@ -78,7 +78,7 @@ def _queued(row, pool):
         return row.waiting_code or WAKING, row.waiting_detail or 'Its time has not come.'
     state = pool(row.bay_uuid)
     if state == ring.NONE:
-        return NO_CONDUCTOR, f'No live conductor reaches bay {row.bay_name}.'
+        return NO_CONDUCTOR, f'No conductor that takes work reaches bay {row.bay_name}.'
     if state == ring.FULL:
         return POOL_FULL, 'Every conductor is working on as much as it can.'
     return WAKING, row.waiting_detail or CODES[WAKING]

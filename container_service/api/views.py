@@ -110,7 +110,8 @@ def service(row):
         'created_at': time(row.started_at), 'updated_at': time(row.heartbeat_at),
         'name': row.server, 'incarnation': row.uuid, 'version': row.version,
         'draining': row.state == conductors.DRAINING, 'workers': row.workers,
-        'in_flight': row.running, 'queued': row.queued, 'pool_full': row.pool_full,
+        'in_flight': row.running, 'queued': row.queued if up else None,
+        'pool_full': row.pool_full,
         'saturation_policy': row.saturation_policy,
         'heartbeat_age_seconds': round((row.db_now - row.heartbeat_at).total_seconds(), 3),
     }

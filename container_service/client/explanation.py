@@ -12,7 +12,7 @@ _SLOW_SECONDS = 30          # without progress, before that is worth a word
 
 _WHY = {
     'pool_full': 'all conductors are busy',
-    'no_conductor_for_bay': 'no conductor reaches its bay',
+    'no_conductor_for_bay': 'no conductor takes work of its bay',
     'bay_unreachable': 'bay unreachable',
     'waking': 'about to begin',
     'cancelling': 'undoing what it made',

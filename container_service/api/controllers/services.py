@@ -74,7 +74,8 @@ class ChangeController(base.Controller):
         arguments = types.arguments(pecan.request, (*_WHICH, *params), allow_body=True)
         which = _which(arguments)
         rows = change(self.parts.db, which, **arguments)
-        LOG.info('Conductor %s: %s %s, by user %s', which, self._name, arguments or '',
+        details = ''.join(f', {name} {value!r}' for name, value in arguments.items())
+        LOG.info('Conductor %s: %s%s, by user %s', which, self._name, details,
                  self.context.user_id)
         found = [views.service(row) for row in rows]
         several = {'services': found} if len(found) > 1 else {}
