@@ -17,6 +17,7 @@ _WHY = {
     'waking': 'about to begin',
     'cancelling': 'undoing what it made',
     'owner_lost': 'conductor lost, being taken over',
+    'handed_back': 'conductor stopped, being taken over',
 }
 
 
