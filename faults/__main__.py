@@ -39,7 +39,7 @@ def _options():
     options.bugs = list(bugs.BUGS) if options.bug == 'all' else [options.bug or None]
     if options.bug and not set(options.bugs) <= set(bugs.BUGS):
         parser.error(f'no bug {options.bug}; there are: {", ".join(bugs.BUGS)}')
-    chosen = options.only.split(',') if options.only else list(scenario.SCENARIOS)
+    chosen = options.only.split(',') if options.only else sorted(scenario.SCENARIOS)
     for name in chosen:
         if name not in scenario.SCENARIOS:
             parser.error(f'no scenario {name}; there are: {", ".join(scenario.SCENARIOS)}')

@@ -135,17 +135,18 @@ class Checker:
         """I1"""
         known, names = self._past.actions, {}
         for request in self._past.requests:
-            names[request.name] = request
+            if request.operation in ('create', 'run'):
+                names[request.name] = request
             if request.accepted and request.action and request.action not in known:
                 yield Violation('I1', f'{request.client} was answered 202 with action '
                                 f'{request.action}, of which there is no row')
-        keys = {}
-        for request in self._past.requests:
-            if request.accepted and request.operation in ('create', 'run'):
-                keys.setdefault(request.key, set()).add(request.container)
         for container in self._past.containers:
-            if container.row.name not in names:
+            creation = names.get(container.row.name)
+            if creation is None:
                 yield Violation('I1', 'nobody asked for this container', container)
+            elif not creation.accepted:
+                yield Violation('I1', f'it was made, but {creation.client} was answered '
+                                f'{creation.status} in the end', container)
             for action in container.actions:
                 if action.status not in states.FINAL:
                     yield Violation('I1', f'action {action.sequence} ({action.operation}) is '

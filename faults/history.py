@@ -100,6 +100,19 @@ class History:
                 ended = max(ended, seconds(action.finished_at) or 0)
         return found
 
+    def takeovers(self):
+        """The writes that took an action from who had claimed it."""
+        found = []
+        for container in self.containers:
+            for number, row in enumerate(container.audit):
+                if row.old_status in states.CLAIMED and row.status in (
+                        states.QUEUED, states.INTERRUPTED):
+                    before = [one for one in container.audit[:number]
+                              if one.action_uuid == row.action_uuid]
+                    if holder(before) != row.who:
+                        found.append(row)
+        return found
+
     def taken_over(self):
         """For each action that a host had when it was hurt: seconds until it was freed."""
         found = []

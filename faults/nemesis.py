@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does harm, and notes what it did and when."""
 
+import contextlib
 import dataclasses
 import time
 
@@ -12,7 +13,7 @@ from container_service.db import models
 
 @dataclasses.dataclass
 class Fault:
-    kind: str
+    kind: str                           # what is behind a colon is not counted apart
     on: str                             # name of what was hurt
     began: float
     ended: float = None
@@ -31,6 +32,15 @@ class Nemesis:
         self.faults.append(fault)
         return fault
 
+    @contextlib.contextmanager
+    def during(self, kind, on, stops_work=False):
+        """Note harm that lasts as long as the context."""
+        fault = self.note(kind, on, stops_work)
+        try:
+            yield fault
+        finally:
+            fault.ended = time.time()
+
     def kill(self, host):
         """kill -9; returns the Fault, which ends when ``start`` is called."""
         fault = self.note('kill -9', host, stops_work=True)
@@ -45,14 +55,10 @@ class Nemesis:
 
     def freeze(self, host, seconds):
         """SIGSTOP, and SIGCONT so many seconds later; returns then."""
-        fault = self.note(f'SIGSTOP {seconds:.1f} s', host, stops_work=True)
-        host.freeze()
-        try:
+        with self.during(f'SIGSTOP: for {seconds:.1f} s', host, stops_work=True):
+            host.freeze()
             time.sleep(seconds)
-        finally:
             host.thaw()
-            fault.ended = time.time()
-        return fault
 
     def someone(self):
         """A random conductor."""

@@ -19,6 +19,7 @@ def as_dict(result):
         'target': result.scenario.target, 'database': result.database, 'bug': result.bug,
         'passed': result.passed, 'seconds': round(result.seconds, 1),
         'faults': dict(result.faults), 'outcomes': dict(result.outcomes),
+        'errors': dict(result.errors),
         'recovery_seconds': {
             'count': len(result.recoveries),
             'p50': _round(_median(result)), 'max': _round(max(result.recoveries, default=None))},
@@ -41,8 +42,9 @@ def line(result):
     """One line when a scenario is over."""
     words = 'ok     ' if result.passed else 'FAILED '
     bug = f' with the bug {result.bug}, which must be caught' if result.bug else ''
+    errors = ', '.join(f'{count} {name}' for name, count in sorted(result.errors.items()))
     return (f'{words} {result.scenario.id} {result.database:10} {result.scenario.title}{bug} '
-            f'({result.seconds:.0f} s)')
+            f'({result.seconds:.0f} s){errors and "; ended with an error: "}{errors}')
 
 
 def violations(result):

@@ -58,6 +58,7 @@ class Result:
     faults: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     outcomes: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     recoveries: list = dataclasses.field(default_factory=list)
+    errors: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     slowest_answer: float = 0
     measured: dict = dataclasses.field(default_factory=dict)
     violations: list = dataclasses.field(default_factory=list)
@@ -87,6 +88,11 @@ class Run:
     def sized(self, short, long):
         """``short`` in the short run, ``long`` in the long one."""
         return long if self.scale == LONG else short
+
+    @property
+    def lease(self):
+        """Seconds for which conductors hold their claims here."""
+        return self.scenario.settings.get('lease', 15)
 
     def load(self, **values):
         """A Load, part of what is checked at the end."""
@@ -159,11 +165,14 @@ class Run:
 
     def _sum_up(self):
         past, result = self.past(), self.result
-        result.faults.update(fault.kind.split()[0] if fault.kind.startswith('SIG') else fault.kind
+        result.faults.update(fault.kind.partition(':')[0]
                              for fault in self.nemesis.faults)
         result.outcomes['requests'] = len(past.requests)
         result.outcomes['accepted'] = sum(request.accepted for request in past.requests)
         result.outcomes.update(action.status for action in past.actions.values())
+        result.errors.update(f'{action.operation}: {action.error["code"]}'
+                             for action in past.actions.values()
+                             if action.status in (states.FAILED, states.INTERRUPTED))
         result.recoveries = past.recoveries()
         result.slowest_answer = max((attempt.seconds for request in past.requests
                                      for attempt in request.tries), default=0)

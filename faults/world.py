@@ -191,7 +191,7 @@ class World:
             self._conductor_settings = settings
             for each in self.conductors:
                 if each.running():
-                    each.stop()
+                    each.kill()
         for each in self.hosts.values():
             each.thaw() if each.running() else each.start()
         self.await_all()

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scenarios.  Importing this registers all of them, in the order in which they are run."""
+"""The scenarios.  Importing this registers all of them."""
 
+from faults.scenarios import apis  # noqa: F401
 from faults.scenarios import broker  # noqa: F401
 from faults.scenarios import conductors  # noqa: F401
+from faults.scenarios import links  # noqa: F401
 from faults.scenarios import points  # noqa: F401

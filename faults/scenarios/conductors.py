@@ -61,3 +61,61 @@ def never_restarted(run):
     run.expect(max(taken, default=0) <= 20, f'taken over after {max(taken, default=0):.1f} s')
     failed = [one for one in past.actions.values() if one.status in ('failed', 'interrupted')]
     run.expect(not failed, f'{len(failed)} actions failed')
+
+
+@scenario('T-05', 'SIGSTOP of a conductor for longer than its lease, then SIGCONT',
+          'no write from an old claim; what was contradicted is repaired within 35 s')
+def frozen_beyond_lease(run):
+    with run.load(requests=run.sized(70, 2000), clients=6, pause=run.sized(0.8, 1.5)) as asking:
+        asking.wait_for(5)
+        for _ in range(run.sized(2, 100)):
+            victim = run.nemesis.someone()
+            run.nemesis.busy(victim, seconds=2)
+            run.nemesis.freeze(victim, run.lease * run.random.uniform(1.5, 2))
+            time.sleep(0.5)
+    run.settle(35)
+    past = run.past()
+    run.expect(past.takeovers(), 'nothing was taken over from what was frozen')
+    run.measure('taken over', len(past.takeovers()))
+
+
+@scenario('T-06', 'SIGSTOP of a conductor for less than its lease, many times',
+          '0 taken over, 0 failed')
+def frozen_within_lease(run):
+    with run.load(requests=run.sized(70, 1500), clients=6, pause=0.5,
+                  mix=load.RERUN_ONLY) as asking:
+        asking.wait_for(5)
+        for _ in range(run.sized(6, 200)):
+            victim = run.nemesis.someone()
+            run.nemesis.busy(victim, seconds=1)
+            run.nemesis.freeze(victim, run.lease / 3)
+            time.sleep(0.2)
+    run.settle(30)
+    past = run.past()
+    run.expect(not past.takeovers(), f'{len(past.takeovers())} actions were taken over')
+    failed = [one for one in past.actions.values() if one.status in ('failed', 'interrupted')]
+    run.expect(not failed, f'{len(failed)} actions failed')
+
+
+@scenario('T-21', 'a rolling restart under load: SIGTERM and start, one process after the other',
+          '0 failed, 0 taken over, nothing waits more than 2 s for its begin')
+def rolling_restart(run):
+    with run.load(requests=run.sized(100, 1000), clients=8, pause=0.8,
+                  mix=load.RERUN_ONLY) as asking:
+        asking.wait_for(5)
+        for _ in range(run.sized(1, 5)):
+            for each in run.world.hosts.values():
+                fault = run.nemesis.note('SIGTERM', each)
+                status = each.stop()
+                run.expect(status == 0, f'{each} ended with {status}')
+                run.nemesis.start(each, fault)
+                run.world.await_up(each)
+    run.settle(30)
+    past = run.past()
+    run.expect(not past.takeovers(), f'{len(past.takeovers())} actions were taken over')
+    failed = [one for one in past.actions.values()
+              if one.status in ('failed', 'interrupted', 'skipped')]
+    run.expect(not failed, f'{len(failed)} actions failed')
+    waited = max(past.waits(), default=0)
+    run.measure('longest wait for a begin', waited)
+    run.expect(waited <= 2, f'an action waited {waited:.1f} s for its begin')
