@@ -15,6 +15,7 @@ import types
 import uuid as uuids
 
 from oslo_db import exception as db_exc
+import sqlalchemy as sa
 
 from container_service import exceptions
 from container_service import operations
@@ -22,8 +23,10 @@ from container_service import states
 from container_service.db import actions
 from container_service.db import bays
 from container_service.db import containers
+from container_service.db import events
 from container_service.db import idempotency
 from container_service.db import pulls
+from container_service.db import strays
 from container_service.db.base import now
 from container_service.db.base import run_again
 
@@ -515,7 +518,7 @@ def observation(observed):
         'status_detail': observed.status_detail, 'exit_code': observed.exit_code,
         'oom_killed': observed.oom_killed, 'addresses': observed.addresses,
         'ports': list(observed.ports), 'started_at': observed.started_at,
-        'finished_at': observed.finished_at}
+        'finished_at': observed.finished_at, 'health': observed.health}
 
 
 def _finish(db, claim, status, values, undo=False, **about):
@@ -779,24 +782,71 @@ def as_error(exc, stage=None):
 
 # Observation
 
-def observe(db, container_uuid, fence, observed, reason=None):
+KEEP = object()         # what is there stays
+
+
+def observe(db, row, observed, reason=None, happened=None):
     """Record what the reconciler saw.  Returns whether it was written.
 
-    Only where nothing is unfinished and nobody has claimed the container since ``fence`` was
-    read, so that an old look never hides the result of an action.
+    Only where nothing is unfinished and nobody has claimed the container since ``row`` was read,
+    so that an old look never hides the result of an action.  ``happened`` is the event that goes
+    with it, as (type, detail): it is told if and only if the observation is written.
     """
-    return _observed(db, container_uuid, fence,
-                     dict(observation(observed), status_reason=reason))
+    values = observation(observed)
+    if reason is not KEEP:
+        values['status_reason'] = reason
+    return _observed(db, row, values, happened)
 
 
-def lose(db, container_uuid, fence, reason):
+def lose(db, row, reason, happened=None):
     """Record that a container is not on its engine any more.  As ``observe``."""
-    return _observed(db, container_uuid, fence, {
+    return _observed(db, row, {
         'status': states.ERROR, 'status_reason': reason, 'status_detail': None,
-        'addresses': {}})
+        'addresses': {}, 'health': None}, happened)
 
 
-def _observed(db, container_uuid, fence, values):
-    return db.transact(lambda conn: containers.update(
-        conn, container_uuid, values, _c.fence == fence, _c.task_state.is_(None),
-        _c.deleted_at.is_(None)), run_again)
+def _observed(db, row, values, happened):
+    event_uuid = new_uuid()
+
+    def unit(conn):
+        if not containers.update(conn, row.uuid, values, _c.fence == row.fence,
+                                 _c.task_state.is_(None), _c.deleted_at.is_(None)):
+            return False
+        if happened is not None:
+            kind, detail = happened
+            events.insert(conn, kind, uuid=event_uuid, bay_uuid=row.bay_uuid,
+                          project_id=row.project_id, container_uuid=row.uuid, **detail)
+        return True
+
+    return db.transact(unit, lambda conn: events.find(conn, event_uuid) and True)
+
+
+def adopt(db, stray, described, name, project_id, user_id):
+    """Make a container of what an engine has and the database did not know.
+
+    It keeps its uuid and generation, which its name and labels on the engine are made of.
+    Returns whether it was there to be adopted.  Raises NameTaken, Conflict.
+    """
+    def unit(conn):
+        if containers.by_uuid(conn, stray.container_uuid) is not None:
+            raise exceptions.Conflict(
+                f'There is, or was, a container with uuid {stray.container_uuid}.')
+        if not strays.delete(conn, stray.uuid):
+            return False
+        time = conn.execute(sa.select(now())).scalar_one()
+        containers.insert(conn, {
+            'uuid': stray.container_uuid, 'project_id': project_id, 'user_id': user_id,
+            'name': name, 'live_name': name, 'bay_uuid': stray.bay_uuid,
+            'image': described.image, 'spec': described.spec, 'next_sequence': 1,
+            'head_urgent': 0, 'generation': stray.generation, 'fence': 0, 'created_at': time,
+            'updated_at': time, **observation(described.observed)})
+        strays.count(conn, stray.bay_uuid)
+        events.insert(conn, events.STRAY_ADOPTED, bay_uuid=stray.bay_uuid, project_id=project_id,
+                      container_uuid=stray.container_uuid, engine_id=stray.engine_id, name=name)
+        return True
+
+    try:
+        return db.transact(unit, lambda conn: containers.by_uuid(
+            conn, stray.container_uuid) and True)
+    except db_exc.DBDuplicateEntry:
+        raise exceptions.NameTaken(kind='container', name=name) from None

@@ -80,6 +80,11 @@ class Engines:
             del self._drivers[uuid]
         self._open &= set(self._bays)
 
+    def reread(self):
+        """Have the rows read anew when they are next asked for."""
+        with self._lock:
+            self._read_at = None
+
     def driver(self, bay_uuid):
         """The driver of a bay.  Raises NoConductor when this conductor does not reach it."""
         with self._lock:
@@ -125,7 +130,7 @@ class Engines:
             self._db.transact(lambda conn: bays.update(conn, bay_uuid, {
                 'health_status': status, 'health_status_reason': reason}))
         except exceptions.DatabaseUnavailable:
-            pass                      # the reconciler writes it at its next pass
+            pass                      # whoever watches the bay writes it at its next pass
 
 
 class Prober:

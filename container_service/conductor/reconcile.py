@@ -1,97 +1,110 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What really happened on the engines, where nothing is under way.
+"""Which bays this conductor watches, so that what the database says is what engines have.
 
-One full pass per bay and interval compares the engine's list with SQL and corrects status, exit
-code and addresses: a main process that ended by itself, somebody's ``docker stop`` by hand.  One
-conductor at a time does a bay.  Containers without our labels are never looked at.
+One conductor at a time watches a bay: its incarnation stands in the bay's row, put there by a
+compare and swap when nobody's does, or that of one that is dead or may not.  The watching
+itself, its event stream and its full passes, is in ``observer.py``.
 """
+
+import math
+import time
 
 from oslo_log import log
 
 from container_service import exceptions
-from container_service import lifecycle
-from container_service import states
-from container_service.conductor import runner
-from container_service.conductor.engines import HEALTHY
-from container_service.conductor.engines import UNHEALTHY
+from container_service import ring
+from container_service.conductor import observer
 from container_service.db import bays
-from container_service.db import containers
-from container_service.db.base import now
+from container_service.db import conductors
+from container_service.db.base import run_again
 
 LOG = log.getLogger(__name__)
 
-REMOVED_OUTSIDE = 'The container is not on its engine any more: removed outside.'
-
-# Statuses in which the engine need not have the container.
-_NOT_ON_ENGINE = (states.ERROR, states.CREATING)
+# Seconds that one with more than its share of the bays leaves a free one to the others.
+_PATIENCE = 3
 
 
 class Reconciler:
 
-    def __init__(self, db, conf, engines, deployment):
+    def __init__(self, db, conf, engines, lease, deployment, clock=time.monotonic):
         self._db = db
-        self._interval = conf.conductor.reconcile_interval
+        self._conf = conf
         self._engines = engines
+        self._lease = lease
         self._deployment = deployment
+        self._clock = clock
+        self._free_since = {}         # bay: when it was first seen without a watcher
+        self._stopped = False
+        self.observers = {}           # bay uuid: Observer
 
     def __call__(self):
-        """Do the bays that are due."""
-        for uuid, bay in self._engines.served().items():
-            if self._db.transact(lambda conn, uuid=uuid: bays.take_reconcile(
-                    conn, uuid, self._interval)):
-                try:
-                    self.bay(bay)
-                except exceptions.DatabaseUnavailable:
-                    return
-                except Exception:
-                    LOG.exception('Reconciling bay %s', bay.name)
+        """Leave what is not ours to watch, take what is free."""
+        if self._stopped or not self._lease.holds(self._lease.uuid):
+            return
+        served = self._engines.served()
+        for uuid, one in list(self.observers.items()):
+            bay = served.get(uuid)
+            if bay is None or not bay.watcher_uuid == one.incarnation == self._lease.uuid:
+                self._leave(uuid)
+        others = [bay for bay in served.values() if bay.watcher_uuid != self._lease.uuid]
+        if others:
+            self._take(served, others)
+        for uuid, one in self.observers.items():
+            one.refresh(served[uuid])
 
-    def bay(self, bay):
-        """One full pass over one bay."""
-        # SQL first: an action that ends between the two reads raises the fence, and then what
-        # was seen is not written.
+    def _take(self, served, others):
+        """Watch bays that nobody fit for it watches."""
         with self._db.read() as conn:
-            rows = containers.idle_on_bay(conn, bay.uuid)
+            fit = _fit(conductors.listing(conn))
+        for bay in others:
+            serving = {row.uuid for row in fit if ring.serves(bay.hosts, row.host)}
+            if bay.watcher_uuid in serving or self._lease.uuid not in serving:
+                self._free_since.pop(bay.uuid, None)
+                continue
+            since = self._free_since.setdefault(bay.uuid, self._clock())
+            share = math.ceil(len(served) / max(1, len(serving)))
+            if len(self.observers) >= share and self._clock() - since < _PATIENCE:
+                continue
+            del self._free_since[bay.uuid]
+            self._watch(bay)
+
+    def _watch(self, bay):
+        incarnation = self._lease.uuid
+        if not self._db.transact(
+                lambda conn: bays.take_watch(conn, bay.uuid, bay.watcher_uuid, incarnation),
+                lambda conn: bays.is_watched_by(conn, bay.uuid, incarnation) or None):
+            return
+        self._engines.reread()
+        LOG.info('Watching bay %s', bay.name)
+        one = observer.Observer(self._db, self._conf, self._engines, self._lease,
+                                self._deployment, bay, self._clock)
+        self.observers[bay.uuid] = one
+        self.start(one)
+
+    @staticmethod
+    def start(one):
+        one.start()
+
+    def _leave(self, uuid):
+        one = self.observers.pop(uuid)
+        LOG.info('Not watching bay %s any more', one.bay.name)
+        one.stop()
+
+    def stop(self):
+        """Watch nothing any more, and let others do so."""
+        self._stopped = True
+        for uuid in list(self.observers):
+            self._leave(uuid)
         try:
-            driver = self._engines.driver(bay.uuid)
-            engine_id = driver.ping()
-            seen = driver.list(self._deployment)
-        except exceptions.DriverError as exc:
-            self._health(bay, UNHEALTHY, exc.detail)
-            return
-        self._health(bay, HEALTHY, None, engine_id)
-        for row in rows:
-            self._container(driver, row, seen.get((row.uuid, row.generation)))
+            self._db.transact(lambda conn: bays.leave_watch(conn, self._lease.uuid),
+                              run_again)
+        except exceptions.DatabaseUnavailable:
+            pass                      # this incarnation will be known to be gone
 
-    def _container(self, driver, row, seen):
-        if seen is None:
-            if row.status in _NOT_ON_ENGINE:
-                return
-            seen = driver.observe(runner.as_driver_sees(row, row.fence, self._deployment))
-            if seen is None:
-                self._missing(row)
-                return
-        elif seen.status == row.status:
-            return
-        else:
-            # The list has no exit code and no times.
-            seen = driver.observe(runner.as_driver_sees(row, row.fence, self._deployment)) or seen
-        if lifecycle.observe(self._db, row.uuid, row.fence, seen, seen.error):
-            LOG.info('Container %s is %s on its engine; was %s', row.uuid, seen.status, row.status)
 
-    def _missing(self, row):
-        reason = REMOVED_OUTSIDE
-        if row.engine_id is None and row.status_reason:
-            reason = row.status_reason          # it never came to be, and that is why
-        if lifecycle.lose(self._db, row.uuid, row.fence, reason):
-            LOG.warning('Container %s is not on its engine: %s', row.uuid, reason)
-
-    def _health(self, bay, status, reason, engine_id=None):
-        if bay.health_status != status:
-            LOG.log(log.INFO if status == HEALTHY else log.WARNING,
-                    'Bay %s is %s%s', bay.name, status, f': {reason}' if reason else '')
-        values = {'health_status': status, 'health_status_reason': reason,
-                  'reconciled_at': now()}
-        if engine_id:
-            values['engine_id'] = engine_id
-        self._db.transact(lambda conn: bays.update(conn, bay.uuid, values))
+def _fit(rows):
+    """Those that may watch; if all were taken out of service, these rather than nobody."""
+    alive = [row for row in rows
+             if row.state != conductors.GONE and not row.forced_down]
+    return ([row for row in alive if row.state == conductors.UP and not row.disabled]
+            or [row for row in alive if row.state == conductors.UP] or alive)

@@ -64,7 +64,7 @@ class Conductor:
         self._every(conf.poll_interval, self.sweep)
         self._every(_WATCH_INTERVAL, self.watch)
         self._every(min(1.0, conf.probe_interval), self.prober)
-        self._every(min(2.0, conf.reconcile_interval), self.reconcile)
+        self._every(min(2.0, conf.reconcile_interval), self.reconciler)
         self._every(_PURGE_INTERVAL, self.sweep.purge)
         self._listen(endpoint.Wake(self.inflight, self.pass_on),
                      endpoint.Ask(self._db, self.engines, deployment))
@@ -97,7 +97,8 @@ class Conductor:
         self.peers = peers.Peers(db, whole, self.lease, slot, self.sweep.after_a_death, clock)
         self.prober = engines.Prober(
             self.engines, conf.probe_interval, self.sweep.wake, clock)
-        self.reconciler = reconcile.Reconciler(db, whole, self.engines, deployment)
+        self.reconciler = reconcile.Reconciler(
+            db, whole, self.engines, self.lease, deployment, clock)
 
     def _pick(self, leave_out):
         """The container whose turn it is among those that may run now, or None."""
@@ -119,11 +120,6 @@ class Conductor:
         return {'in_flight': len(self.inflight), 'pool_full': self.inflight.full,
                 'is_full': int(self.inflight.is_full), 'queued': self.sweep.queued,
                 'saturation_policy': self._conf.conductor.saturation_policy}
-
-    def reconcile(self):
-        """One look at the bays, unless an administrator or the end of this process forbids it."""
-        if self.lease.may_claim():
-            self.reconciler()
 
     def _every(self, seconds, task):
         """Run a task in a thread of its own, over and over; it survives its exceptions."""
@@ -196,6 +192,7 @@ class Conductor:
         """Take nothing new, let what runs end, hand back what does not."""
         patience = 0 if self.drained else self._conf.conductor.shutdown_timeout
         self.drain()
+        self.reconciler.stop()
         left = self._let_end(patience)
         if left:
             self.watch.abort_all(exceptions.Fenced('This conductor stops.'))

@@ -12,6 +12,7 @@ from container_service import pulls
 from container_service.db import actions
 from container_service.db import conductors
 from container_service.db import containers
+from container_service.db import events
 from container_service.db import idempotency
 from container_service.db import pulls as pull_rows
 
@@ -121,4 +122,6 @@ class Sweep:
         while self._db.transact(lambda conn: actions.purge(conn, keep)):
             pass
         while self._db.transact(lambda conn: containers.purge(conn, keep)):
+            pass
+        while self._db.transact(lambda conn: events.purge(conn, keep)):
             pass

@@ -135,7 +135,12 @@ CONDUCTOR_OPTS = [
              'actions of this one. At least three heartbeat intervals.'),
     cfg.FloatOpt(
         'reconcile_interval', default=30.0, min=0.1,
-        help='Seconds between full comparisons of a bay with its engine.'),
+        help='Seconds between full comparisons of a bay with its engine. Most of what happens '
+             'is known at once, from the events of the engine.'),
+    cfg.FloatOpt(
+        'orphan_grace', default=60.0, min=0,
+        help='Seconds that a container stays on an engine after it was found there although it '
+             'had been deleted, or its creation had been cancelled.'),
     cfg.FloatOpt(
         'shutdown_timeout', default=60.0, min=0,
         help='Seconds that running actions may take to end when the conductor is told to stop; '

@@ -188,6 +188,28 @@ def overdue(conn):
         table.c.deadline_at <= now()).limit(100)).all()
 
 
+def may_have_done(conn, container_uuid, operations, seconds):
+    """Whether one of these operations may have its effect about now.
+
+    One that runs, or ended so many seconds ago without success, and any signal: what it leads to
+    comes later.  Others have recorded their effect when they succeed.
+    """
+    return conn.execute(sa.select(table.c.id).where(
+        table.c.resource_uuid == container_uuid, table.c.operation.in_(operations),
+        table.c.started_at.is_not(None),
+        sa.or_(table.c.finished_at.is_(None), sa.and_(
+            table.c.finished_at > now(-seconds),
+            sa.or_(table.c.status != states.SUCCEEDED, table.c.operation == 'kill')))
+    ).limit(1)).first() is not None
+
+
+def creation(conn, container_uuid, operations):
+    """The action that was to make a container; None when it is forgotten."""
+    return conn.execute(sa.select(table).where(
+        table.c.resource_uuid == container_uuid, table.c.operation.in_(operations))
+        .order_by(table.c.sequence).limit(1)).first()
+
+
 def unfinished_by_project(conn):
     """{project: number of unfinished actions}."""
     rows = conn.execute(

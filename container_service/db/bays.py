@@ -91,8 +91,26 @@ def delete(conn, uuid):
     conn.execute(table.delete().where(table.c.uuid == uuid))
 
 
-def take_reconcile(conn, uuid, interval):
-    """Take this bay's next full pass; False when it is not due or another took it."""
+def take_watch(conn, uuid, before, incarnation):
+    """Watch a bay in place of ``before`` (None: nobody); False when another was faster."""
     return conn.execute(
-        table.update().where(table.c.uuid == uuid, table.c.reconcile_at <= now())
-        .values(reconcile_at=now(interval))).rowcount == 1
+        table.update().where(table.c.uuid == uuid, table.c.watcher_uuid.is_(None)
+                             if before is None else table.c.watcher_uuid == before)
+        .values(watcher_uuid=incarnation)).rowcount == 1
+
+
+def leave_watch(conn, incarnation):
+    """Let others watch what this incarnation watches."""
+    conn.execute(table.update().where(table.c.watcher_uuid == incarnation)
+                 .values(watcher_uuid=None))
+
+
+def is_watched_by(conn, uuid, incarnation):
+    return conn.execute(sa.select(table.c.id).where(
+        table.c.uuid == uuid, table.c.watcher_uuid == incarnation)).first() is not None
+
+
+def watched(conn, uuid, incarnation, values):
+    """Write what the watcher of a bay has seen; False when it does not watch it any more."""
+    return conn.execute(table.update().where(
+        table.c.uuid == uuid, table.c.watcher_uuid == incarnation).values(**values)).rowcount == 1

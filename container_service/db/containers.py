@@ -10,8 +10,10 @@ from container_service.db import idents
 from container_service.db import paging
 from container_service.db import statements
 from container_service.db.base import now
+from container_service.db.models import bays
 from container_service.db.models import container_labels
 from container_service.db.models import containers as table
+from container_service.db.models import Time
 
 SORT_KEYS = ('id', 'uuid', 'name', 'image', 'status', 'created_at')
 
@@ -143,14 +145,38 @@ def projects_waiting(conn, bay_uuids):
     return set(conn.execute(_PROJECTS_WAITING, {'bays': list(bay_uuids)}).scalars())
 
 
-def idle_on_bay(conn, bay_uuid):
-    """Yield the live containers of a bay on which nothing is unfinished, for the reconciler."""
-    c = table.c
-    return conn.execute(
-        sa.select(c.uuid, c.generation, c.status, c.status_reason, c.fence, c.engine_id,
-                  c.started_at,
-                  c.image, c.name, c.spec)
-        .where(c.bay_uuid == bay_uuid, c.deleted_at.is_(None), c.task_state.is_(None))).all()
+_COMPARED = sa.select(
+    table.c.id, table.c.uuid, table.c.generation, table.c.status, table.c.health,
+    table.c.exit_code, table.c.task_state, table.c.engine_id
+).where(table.c.bay_uuid == sa.bindparam('bay'), table.c.deleted_at.is_(None),
+        table.c.id > sa.bindparam('after')).order_by(table.c.id).limit(
+            sa.bindparam('most', type_=sa.Integer))
+
+_COMPARED_CHANGED = _COMPARED.where(table.c.updated_at > sa.bindparam('since', type_=Time))
+
+
+def compared(conn, bay_uuid, since=None, page=500):
+    """Yield what full passes compare of the live containers of a bay, in pages.
+
+    With ``since`` only of those that have changed after that time of the database.
+    """
+    query = _COMPARED if since is None else _COMPARED_CHANGED
+    params = {'bay': bay_uuid, 'most': page, 'after': 0}
+    if since is not None:
+        params['since'] = since
+    while rows := conn.execute(query, params).all():
+        yield from rows
+        if len(rows) < page:
+            return
+        params['after'] = rows[-1].id
+
+
+_OF_UUIDS = sa.select(table).where(table.c.uuid.in_(sa.bindparam('uuids', expanding=True)))
+
+
+def of_uuids(conn, uuids):
+    """The containers with these uuids, deleted or not, by uuid."""
+    return {row.uuid: row for row in conn.execute(_OF_UUIDS, {'uuids': list(uuids)})}
 
 
 def count_on_bay(conn, bay_uuid):
@@ -159,10 +185,20 @@ def count_on_bay(conn, bay_uuid):
         .where(table.c.bay_uuid == bay_uuid, table.c.deleted_at.is_(None))).scalar_one()
 
 
+# How long a bay must have been looked at without a gap until what was deleted on it is forgotten.
+_STEADY_SECONDS = 3600
+
+
 def purge(conn, seconds, limit=1000):
-    """Forget containers that were deleted longer ago than that."""
+    """Forget containers that were deleted longer ago than that.
+
+    Not those of a bay that cannot be looked at, or could not lately: a create that its engine
+    carries out only when it answers again must find that its container was deleted.
+    """
+    unsteady = sa.exists().where(bays.c.uuid == table.c.bay_uuid, sa.or_(
+        bays.c.steady_since.is_(None), bays.c.steady_since > now(-_STEADY_SECONDS)))
     old = conn.execute(sa.select(table.c.uuid).where(
-        table.c.deleted_at < now(-seconds)).limit(limit)).scalars().all()
+        table.c.deleted_at < now(-seconds), ~unsteady).limit(limit)).scalars().all()
     if old:
         conn.execute(container_labels.delete().where(container_labels.c.container_uuid.in_(old)))
         conn.execute(table.delete().where(table.c.uuid.in_(old)))

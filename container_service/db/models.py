@@ -72,6 +72,7 @@ containers = sa.Table(
     sa.Column('engine_id', sa.String(64)),
     sa.Column('exit_code', sa.Integer),
     sa.Column('oom_killed', sa.Boolean, nullable=False),
+    sa.Column('health', sa.String(16)),     # by its own check; null: it has none
     sa.Column('addresses', Json),
     sa.Column('ports', Json),
     sa.Column('started_at', Time),
@@ -84,6 +85,7 @@ containers = sa.Table(
     sa.Index('ix_containers_project_id_runnable_at', 'project_id', 'runnable_at'),
     sa.Index('ix_containers_project_id_deleted_at', 'project_id', 'deleted_at'),
     sa.Index('ix_containers_bay_uuid_deleted_at', 'bay_uuid', 'deleted_at'),
+    sa.Index('ix_containers_bay_uuid_updated_at', 'bay_uuid', 'updated_at'),
     **TABLE_OPTIONS)
 
 container_labels = sa.Table(
@@ -216,10 +218,54 @@ bays = sa.Table(
     sa.Column('health_status', sa.String(16), nullable=False),
     sa.Column('health_status_reason', sa.Text),
     sa.Column('engine_id', sa.String(128)),
-    sa.Column('reconcile_at', Time, nullable=False),   # when the next full pass is due
-    sa.Column('reconciled_at', Time),
+    # The incarnation that watches the engine; another takes its place when that is dead.
+    sa.Column('watcher_uuid', Uuid),
+    # Of the last event of the engine that was dealt with, in nanoseconds by the engine's clock.
+    sa.Column('events_seen', sa.BigInteger),
+    sa.Column('reconcile_at', Time, nullable=False),   # when somebody last asked for a full pass
+    sa.Column('reconciled_at', Time),                  # when the last one began that was complete
+    sa.Column('steady_since', Time),                   # since when none has failed or was left out
+    sa.Column('strays', sa.Integer, nullable=False, server_default='0'),
     sa.Column('created_at', Time, nullable=False),
     sa.Column('updated_at', Time, nullable=False),
+    **TABLE_OPTIONS)
+
+# What an engine has with our label although our database does not know it.  Never touched unless
+# an administrator says so.
+strays = sa.Table(
+    'strays', metadata,
+    sa.Column('id', Id, primary_key=True, autoincrement=True),
+    sa.Column('uuid', Uuid, nullable=False, unique=True),
+    sa.Column('bay_uuid', Uuid, nullable=False),
+    sa.Column('engine_id', sa.String(64), nullable=False),
+    sa.Column('name', sa.String(255)),                 # as the engine calls it
+    sa.Column('container_uuid', sa.String(64)),        # as its label says
+    sa.Column('generation', sa.Integer),
+    sa.Column('image', sa.String(255)),
+    sa.Column('status', sa.String(16), nullable=False),
+    sa.Column('reason', sa.String(16), nullable=False),
+    # What an administrator wants to become of it: adopt or remove; and why that did not work.
+    sa.Column('wanted', sa.String(16)),
+    sa.Column('wanted_by', Json),
+    sa.Column('error', sa.Text),
+    sa.Column('created_at', Time, nullable=False),
+    sa.UniqueConstraint('bay_uuid', 'engine_id'),
+    **TABLE_OPTIONS)
+
+# What happened that nobody had asked for.
+events = sa.Table(
+    'events', metadata,
+    sa.Column('id', Id, primary_key=True, autoincrement=True),
+    sa.Column('uuid', Uuid, nullable=False, unique=True),
+    sa.Column('created_at', Time, nullable=False),
+    sa.Column('type', sa.String(64), nullable=False),
+    sa.Column('project_id', sa.String(64)),            # null: for administrators only
+    sa.Column('bay_uuid', Uuid),
+    sa.Column('container_uuid', Uuid),
+    sa.Column('detail', Json, nullable=False),
+    sa.Index('ix_events_created_at', 'created_at'),
+    sa.Index('ix_events_container_uuid', 'container_uuid'),
+    sa.Index('ix_events_project_id', 'project_id'),
     **TABLE_OPTIONS)
 
 conductors = sa.Table(

@@ -4,7 +4,7 @@
 Drivers know their engine and ``exceptions``; nothing of SQL, RPC or which change is legal.
 They are found by stevedore in the namespace ``container_service.drivers``; the caller is
 ``conductor/runner.py`` for asynchronous operations, ``conductor/endpoint.py`` for blocking
-ones and ``conductor/reconcile.py`` for ``list``.
+ones and ``conductor/observer.py`` for ``list``, ``events``, ``describe`` and ``remove``.
 
 Rules for every method that changes something:
 
@@ -25,6 +25,7 @@ import decimal
 import hashlib
 import json
 import re
+import typing
 
 from container_service import exceptions
 
@@ -34,6 +35,11 @@ LABEL_CONTAINER = 'cs.container'
 LABEL_FENCE = 'cs.fence'
 LABEL_DIGEST = 'cs.digest'
 LABEL_GENERATION = 'cs.generation'
+LABEL_NAME = 'cs.name'
+LABELS = frozenset((LABEL_DEPLOYMENT, LABEL_CONTAINER, LABEL_FENCE, LABEL_DIGEST,
+                    LABEL_GENERATION, LABEL_NAME))
+
+STARTING, HEALTHY, UNHEALTHY = 'starting', 'healthy', 'unhealthy'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +51,10 @@ class Bay:
     ca_cert: str = None
     client_cert: str = None
     client_key: str = None
+
+
+def engine_name(uuid, generation):
+    return f'{NAME_PREFIX}{uuid}-{generation}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +80,7 @@ class Container:
     @property
     def engine_name(self):
         """The name on the engine: the mutex that makes a repeated create adopt."""
-        return f'{NAME_PREFIX}{self.uuid}-{self.generation}'
+        return engine_name(self.uuid, self.generation)
 
     @property
     def digest(self):
@@ -86,7 +96,9 @@ class Container:
                 LABEL_CONTAINER: self.uuid,
                 LABEL_GENERATION: str(self.generation),
                 LABEL_FENCE: str(self.fence),
-                LABEL_DIGEST: self.digest}
+                LABEL_DIGEST: self.digest,
+                # For whoever finds it on the engine and has no database to ask.
+                LABEL_NAME: self.name}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +115,48 @@ class Observed:
     addresses: dict = dataclasses.field(default_factory=dict)
     # {network name: [{'addr', 'version', 'port', 'subnet_id', 'preserve_on_delete'}]}
     ports: tuple = ()                      # exposed port numbers
+    health: str = None                     # starting, healthy, unhealthy; None: has no check
+
+
+class Listed(typing.NamedTuple):
+    """One line of an engine's list: what carries our deployment label."""
+    engine_id: str
+    name: str                              # as the engine calls it now
+    uuid: str                              # by its label; None when it has none
+    generation: int                        # by its label; None when that is unreadable
+    status: str
+    exit_code: int = None
+    health: str = None
+
+    @property
+    def is_well_named(self):
+        """Whether its name on the engine is the one that its labels ask for."""
+        return (self.uuid is not None and self.generation is not None
+                and self.name == engine_name(self.uuid, self.generation))
+
+
+class Event(typing.NamedTuple):
+    """Something happened to a container that carries our deployment label."""
+    time: int                              # nanoseconds since the epoch, by the engine's clock
+    kind: str                              # one of EVENTS
+    engine_id: str
+    uuid: str                              # by its label; None when it has none
+    exit_code: int = None                  # with die
+
+
+# die: its main process ended.  kill: a signal was sent.  stop: it was ended by a request to stop.
+EVENTS = frozenset(('create', 'start', 'die', 'oom', 'kill', 'stop', 'restart', 'pause', 'unpause',
+                    'rename', 'destroy', 'health_status'))
+
+
+@dataclasses.dataclass(frozen=True)
+class Described:
+    """All that an engine tells of one container, in the terms of a request to create it."""
+    listed: Listed
+    labels: dict                           # all of them
+    image: str
+    spec: dict
+    observed: Observed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,11 +285,32 @@ class Driver(abc.ABC):
         """Return Observed, or None when the engine does not have the container."""
 
     @abc.abstractmethod
-    def list(self, deployment):
-        """Return {(container uuid, generation): Observed} of what carries our deployment label.
+    def list(self, deployment, container_uuid=None):
+        """Yield Listed for what carries our deployment label, or also that of one container.
 
-        One full pass for the reconciler.  Details that the engine's list does not have (exit
-        code, times) may be missing; the caller asks ``observe`` where the status has changed.
+        For the reconciler's full passes: it holds one entry in memory at a time.
+        """
+
+    @abc.abstractmethod
+    def events(self, deployment, since=None, quiet_seconds=60):
+        """Return Events of what carries our deployment label: a context manager, iterated.
+
+        Once entered, nothing that happens from then on is left out, nor what happened after
+        ``since`` (the ``time`` of an event) as far as the engine remembers it.  It ends after so
+        many seconds in which nothing happened, which may mean that nothing comes through any
+        more, and with ``close()`` from any thread.  Raises EngineUnreachable when the engine
+        ends it.
+        """
+
+    @abc.abstractmethod
+    def describe(self, deployment, engine_id):
+        """Return Described; None when the engine has no such container with our label."""
+
+    @abc.abstractmethod
+    def remove(self, attempt, deployment, engine_id, name):
+        """Remove one container for good, whatever it does, if it has our label and this name.
+
+        Returns whether it was there.
         """
 
     # Asynchronous operations, by the names of the operation table.  Each returns Observed.

@@ -12,12 +12,14 @@ It is not the place for what may follow what (``lifecycle.py``) or for retries
 """
 
 import calendar
+import codecs
 import collections
 import contextlib
 import datetime
 import email.utils
 import functools
 import http.client
+import itertools
 import json
 import re
 import socket
@@ -60,6 +62,7 @@ KILL_SECONDS = 20                # after SIGKILL; longer means a process the ker
 REMOVE_SECONDS = 60
 NAME_SECONDS = 10                # a name that is taken with no container to be seen
 STOP_GRACE_SECONDS = 10          # of a delete that stops first
+EVENTS_QUIET_SECONDS = 60
 POOL_SIZE = 64
 OUTPUT_LIMIT_BYTES = 1024 * 1024
 
@@ -224,7 +227,12 @@ def observed(data, now=None):
         finished_at=finished_at,
         addresses=_addresses(data),
         ports=tuple(sorted({int(port.partition('/')[0]) for port in
-                            (data.get('Config') or {}).get('ExposedPorts') or ()})))
+                            (data.get('Config') or {}).get('ExposedPorts') or ()})),
+        health=_health((state.get('Health') or {}).get('Status')))
+
+
+def _health(word):
+    return word if word in (base.STARTING, base.HEALTHY, base.UNHEALTHY) else None
 
 
 def _status_detail(status, exit_code, started_at, finished_at, now):
@@ -238,18 +246,68 @@ def _status_detail(status, exit_code, started_at, finished_at, now):
     return status
 
 
-def observed_in_list(data):
-    """Return Observed for one entry of the engine's list; times are not in it."""
-    status = container_status({'Status': data.get('State')})
-    words = data.get('Status') or None
-    code = re.match(r'(?:Exited|Restarting) \((\d+)\)', words or '')
-    return base.Observed(
-        status=status,
-        engine_id=data.get('Id'),
-        status_detail=words,
-        exit_code=int(code[1]) if code else None,
-        addresses=_addresses(data),
-        ports=tuple(sorted({port['PrivatePort'] for port in data.get('Ports') or ()})))
+def listed(data):
+    """Return Listed for one entry of the engine's list."""
+    labels = data.get('Labels') or {}
+    # Links to others give it further names, with a slash in them.
+    names = [name[1:] for name in data.get('Names') or () if '/' not in name[1:]]
+    words = data.get('Status') or ''
+    code = re.match(r'(?:Exited|Restarting) \((\d+)\)', words)
+    health = re.search(r'\((?:health: )?(starting|healthy|unhealthy)\)$', words)
+    return base.Listed(
+        engine_id=data['Id'], name=names[0] if names else None,
+        uuid=labels.get(base.LABEL_CONTAINER), generation=_generation(labels),
+        status=container_status({'Status': data.get('State')}),
+        exit_code=int(code[1]) if code else None, health=health and health[1])
+
+
+def _generation(labels):
+    text = labels.get(base.LABEL_GENERATION) or ''
+    return int(text) if re.fullmatch(r'[0-9]{1,9}', text, re.ASCII) else None
+
+
+def event(data):
+    """Return Event for one item of the engine's event stream; None for what does not matter."""
+    actor = data.get('Actor') or {}
+    attributes = actor.get('Attributes') or {}
+    kind = (data.get('Action') or '').partition(':')[0]
+    if kind not in base.EVENTS or not actor.get('ID'):
+        return None
+    code = attributes.get('exitCode') or ''
+    return base.Event(
+        time=data.get('timeNano') or int(data.get('time') or 0) * 10 ** 9, kind=kind,
+        engine_id=actor['ID'], uuid=attributes.get(base.LABEL_CONTAINER),
+        exit_code=int(code) if code.isdecimal() else None)
+
+
+def spec_of(data, image=None):
+    """The create options that would make the container that ``inspect`` shows.
+
+    ``image`` is what ``inspect`` says of its image: what comes from there was not asked for.
+    """
+    config, host = data.get('Config') or {}, data.get('HostConfig') or {}
+    defaults = (image or {}).get('Config') or {}
+    spec = {}
+    for key, name in (('command', 'Cmd'), ('entrypoint', 'Entrypoint'), ('workdir', 'WorkingDir'),
+                      ('user', 'User')):
+        if config.get(name) and config[name] != defaults.get(name):
+            spec[key] = config[name]
+    inherited = defaults.get('Env') or ()
+    environment = dict(text.partition('=')[::2] for text in config.get('Env') or ()
+                       if text not in inherited)
+    labels = {key: value for key, value in (config.get('Labels') or {}).items()
+              if key not in base.LABELS and (defaults.get('Labels') or {}).get(key) != value}
+    policy = host.get('RestartPolicy') or {}
+    if policy.get('Name') not in (None, '', 'no'):
+        spec['restart_policy'] = {'Name': policy['Name'],
+                                  'MaximumRetryCount': policy.get('MaximumRetryCount') or 0}
+    if config.get('Hostname') and config['Hostname'] != data['Id'][:12]:
+        spec['hostname'] = config['Hostname']
+    spec.update({key: value for key, value in (
+        ('environment', environment), ('labels', labels), ('tty', bool(config.get('Tty'))),
+        ('interactive', bool(config.get('OpenStdin'))), ('memory_bytes', host.get('Memory')),
+        ('cpu', (host.get('NanoCpus') or 0) / 10 ** 9)) if value})
+    return spec
 
 
 def _addresses(data):
@@ -267,18 +325,28 @@ def _addresses(data):
     return found
 
 
-def list_key(data):
-    """Return (container uuid, generation) of an entry of the engine's list; None if unreadable."""
-    labels = data.get('Labels') or {}
-    uuid = labels.get(base.LABEL_CONTAINER)
-    generation = labels.get(base.LABEL_GENERATION)
-    if not generation:
-        for name in data.get('Names') or ():
-            match = re.fullmatch(re.escape(f'/{base.NAME_PREFIX}{uuid}-') + r'(\d+)', name)
-            generation = match[1] if match else generation
-    if not uuid or not str(generation).isdecimal():
-        return None
-    return uuid, int(generation)
+def items_of(pieces):
+    """Yield the items of a JSON list that comes in pieces of bytes, without keeping it all."""
+    decoder, feed = json.JSONDecoder(), codecs.getincrementaldecoder('utf-8')()
+    text, begun = '', False
+    for piece in itertools.chain(pieces, (None,)):
+        text += feed.decode(piece or b'', final=piece is None)
+        if not begun:
+            if text.lstrip()[:1] not in ('', '['):
+                raise docker.errors.DockerException('what the engine answers is not a list')
+            begun, text = text.lstrip()[:1] == '[', text.lstrip()[1:]
+        at = 0
+        while begun:
+            while at < len(text) and text[at] in ' \r\n\t,':
+                at += 1
+            try:
+                item, at = decoder.raw_decode(text, at)
+            except ValueError:
+                break                 # the rest of it has not come yet
+            yield item
+        text = text[at:]
+    if text.strip() != ']':
+        raise docker.errors.DockerException('the list of the engine was cut off')
 
 
 class PullProgress:
@@ -577,6 +645,60 @@ class _Pull:
         self._client.shut(self._response)
 
 
+class _Events:
+    """The engine's event stream; see ``base.Driver.events``."""
+
+    def __init__(self, driver, client, deployment, since, quiet_seconds):
+        self._driver, self._client = driver, client
+        self._since, self._quiet_seconds = since, quiet_seconds
+        self._filters = {'type': ['container'], 'event': sorted(base.EVENTS),
+                         'label': [f'{base.LABEL_DEPLOYMENT}={deployment}']}
+        self._response, self._closed = None, False
+
+    def __enter__(self):
+        params = {'filters': json.dumps(self._filters)}
+        if self._since is not None:
+            params['since'] = f'{self._since // 10 ** 9}.{self._since % 10 ** 9:09d}'
+        with self._driver._driver_errors():
+            self._response = self._client.open_stream(
+                'GET', '/events', timeout=self._driver.read_seconds, params=params)
+            self._client.limit_reads(self._response, self._quiet_seconds)
+        if self._closed:
+            self.close()
+        return self
+
+    def __exit__(self, *exc_info):
+        self._response.close()
+
+    def __iter__(self):
+        with self._driver._driver_errors():
+            try:
+                for line in self._lines():
+                    found = event(json.loads(line))
+                    # The one that was seen comes again.  Not by "later than": clocks are set back.
+                    if found and found.time != self._since:
+                        yield found
+            except Exception as exc:
+                if self._closed or _is_read_timeout(exc):
+                    return
+                raise
+            if not self._closed:
+                raise exceptions.EngineUnreachable(
+                    f'The container engine of bay {self._driver.bay.name} ended its event stream.')
+
+    def _lines(self):
+        """The lines as they come: reading through the library would wait for a full buffer."""
+        rest = b''
+        while piece := self._response.raw.read1(64 * 1024):
+            *lines, rest = (rest + piece).split(b'\n')
+            yield from filter(None, map(bytes.strip, lines))
+
+    def close(self):
+        self._closed = True
+        if self._response is not None:
+            self._client.shut(self._response)
+
+
 class DockerDriver(base.Driver):
 
     # The longest silence of a pull; every other call is shorter.
@@ -672,14 +794,42 @@ class DockerDriver(base.Driver):
         found = self._find(container)
         return observed(found) if found else None
 
+    def list(self, deployment, container_uuid=None):
+        with self._driver_errors():
+            for data in self._listed(deployment, container_uuid):
+                yield listed(data)
+
     @_raises_driver_errors
-    def list(self, deployment):
-        found = {}
-        for data in self._labelled(deployment):
-            key = list_key(data)
-            if key:
-                found[key] = observed_in_list(data)
-        return found
+    def events(self, deployment, since=None, quiet_seconds=EVENTS_QUIET_SECONDS):
+        return _Events(self, self._client(), deployment, since, quiet_seconds)
+
+    @_raises_driver_errors
+    def describe(self, deployment, engine_id):
+        found = self._inspect(engine_id)
+        if found is None or self._labels(found).get(base.LABEL_DEPLOYMENT) != deployment:
+            return None
+        labels = self._labels(found)
+        try:
+            image = self._client().inspect_image(found['Image'])
+        except docker.errors.NotFound:
+            image = None
+        look = observed(found)
+        return base.Described(
+            listed=base.Listed(
+                engine_id=found['Id'], name=found['Name'].lstrip('/'),
+                uuid=labels.get(base.LABEL_CONTAINER), generation=_generation(labels),
+                status=look.status, exit_code=look.exit_code, health=look.health),
+            labels=labels, image=found['Config'].get('Image'), spec=spec_of(found, image),
+            observed=look)
+
+    @_raises_driver_errors
+    def remove(self, attempt, deployment, engine_id, name):
+        found = self.describe(deployment, engine_id)
+        if found is None or found.listed.name != name:
+            return False
+        self._remove(attempt, engine_id, force=True, stop=False,
+                     deadline=time.monotonic() + REMOVE_SECONDS)
+        return True
 
     # What changes something.
 
@@ -768,7 +918,7 @@ class DockerDriver(base.Driver):
             self._did(attempt, 'remove_container', container.engine_id, v=True, force=force)
         # Again until nothing is found: a create left behind by a conductor that died may be
         # carried out late.
-        while generations := self._labelled(container.deployment, container.uuid):
+        while generations := list(self._listed(container.deployment, container.uuid)):
             if not (force or stop):
                 # Look at all before one is removed.
                 for data in generations:
@@ -786,8 +936,8 @@ class DockerDriver(base.Driver):
         if found and self._is_ours(found, container):
             return found
         # Somebody may have renamed it; it is still ours.
-        for data in self._labelled(container.deployment, container.uuid):
-            if list_key(data) == (container.uuid, container.generation):
+        for data in self._listed(container.deployment, container.uuid):
+            if _generation(data['Labels']) == container.generation:
                 found = self._inspect(data['Id'])
                 if found:
                     return found
@@ -811,15 +961,34 @@ class DockerDriver(base.Driver):
             raise exceptions.EngineContainerMissing()
         return found
 
-    def _labelled(self, deployment, uuid=None):
+    def _listed(self, deployment, uuid=None):
+        """Yield the entries of the engine's list, one at a time."""
         labels = [f'{base.LABEL_DEPLOYMENT}={deployment}']
         if uuid:
             labels.append(f'{base.LABEL_CONTAINER}={uuid}')
-        return self._client().containers(all=True, filters={'label': labels})
+        answer = self._client().open_stream(
+            'GET', '/containers/json', timeout=self.read_seconds,
+            params={'all': 1, 'filters': json.dumps({'label': labels})})
+        with contextlib.closing(answer):
+            yield from items_of(answer.iter_content(64 * 1024))
+
+    @contextlib.contextmanager
+    def _driver_errors(self):
+        """As ``_raises_driver_errors``, for what is not over when the method returns."""
+        try:
+            yield
+        except exceptions.Error:
+            raise
+        except _ENGINE_ERRORS as exc:
+            raise driver_error(exc, self.bay.name) from exc
+
+    @staticmethod
+    def _labels(found):
+        return (found.get('Config') or {}).get('Labels') or {}
 
     @staticmethod
     def _is_ours(found, container):
-        labels = (found.get('Config') or {}).get('Labels') or {}
+        labels = DockerDriver._labels(found)
         return (labels.get(base.LABEL_DEPLOYMENT) == container.deployment
                 and labels.get(base.LABEL_CONTAINER) == container.uuid)
 

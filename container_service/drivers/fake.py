@@ -44,6 +44,7 @@ OUTPUT_LIMIT_BYTES = 1024 * 1024
 PULL_LAYERS = 3
 PULL_STEPS = 12                  # reports during one pull
 LAYER_BYTES = 4_000_000
+EVENTS_KEPT = 256                # for those who ask what was before; as many as Docker keeps
 HOLD_SECONDS = 60                # a call that a test forgot to release gives up after this
 
 _ALIVE = frozenset((RUNNING, PAUSED))
@@ -75,6 +76,9 @@ class FakeContainer:
     finished_at: datetime.datetime = None
     ends_at: datetime.datetime = None        # when its main process ends by itself
     own_exit_code: int = 0                   # and with what
+    oom_killed: bool = False
+    health: str = None
+    spec: dict = dataclasses.field(default_factory=dict)
     written: list = dataclasses.field(default_factory=list)    # (time, stream, text)
 
     @property
@@ -83,7 +87,13 @@ class FakeContainer:
 
     @property
     def generation(self):
-        return int(self.labels.get(base.LABEL_GENERATION, 0))
+        text = self.labels.get(base.LABEL_GENERATION)
+        return int(text) if text and text.isdecimal() else None
+
+    @property
+    def listed(self):
+        return base.Listed(self.engine_id, self.name, self.uuid, self.generation, self.status,
+                           self.exit_code, self.health)
 
 
 class Hold:
@@ -131,12 +141,15 @@ class FakeEngine:
         self.name = name
         self.engine_id = f'fake-{uuid.uuid5(uuid.NAMESPACE_URL, f"fake://{name}")}'
         self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
         self.containers = {}         # engine id: FakeContainer
         self.images = set()
         self.effects = []            # (operation, container uuid), in order; a run is its parts
         self.pulls = []              # images that were pulled through, in order
         self.calls = collections.Counter()   # every call by operation, effect or not
         self.holds = []
+        self.history = collections.deque(maxlen=EVENTS_KEPT)     # base.Event of all that happened
+        self.streams = []            # event streams that somebody follows now
         # To be set:
         self.delay = 0.0
         self.delays = {}             # operation: seconds
@@ -148,6 +161,7 @@ class FakeEngine:
         self._failures = {}          # operation: [error or None, times left or None]
         self._lost_answers = collections.Counter()
         self._configured = set()
+        self._gone = {}              # engine id: FakeContainer that was removed
 
     @classmethod
     def get(cls, name):
@@ -212,25 +226,57 @@ class FakeEngine:
         """Return the newest generation of a container, or None."""
         with self.lock:
             found = [c for c in self.containers.values() if c.uuid == container_uuid]
-            return max(found, key=lambda c: c.generation, default=None)
+            return max(found, key=lambda c: c.generation or 0, default=None)
 
     def remove_outside(self, container_uuid):
         with self.lock:
-            for engine_id in [c.engine_id for c in self.containers.values()
-                              if c.uuid == container_uuid]:
-                del self.containers[engine_id]
+            for known in [c for c in self.containers.values() if c.uuid == container_uuid]:
+                self._drop(known)
 
     def stop_outside(self, container_uuid, exit_code=137):
+        """As ``docker stop`` does."""
         with self.lock:
-            self._end(self.container(container_uuid), exit_code)
+            known = self.container(container_uuid)
+            self.tell('kill', known)
+            self._end(known, exit_code)
+            self.tell('stop', known)
+
+    def exit(self, container_uuid, exit_code=0, oom=False):
+        """Let the main process end by itself, or for want of memory."""
+        with self.lock:
+            known = self.container(container_uuid)
+            known.oom_killed = oom
+            if oom:
+                self.tell('oom', known)
+            self._end(known, exit_code)
 
     def start_outside(self, container_uuid):
         with self.lock:
             self._begin(self.container(container_uuid))
 
-    def pause_outside(self, container_uuid):
+    def pause_outside(self, container_uuid, status=PAUSED):
         with self.lock:
-            self.container(container_uuid).status = PAUSED
+            known = self.container(container_uuid)
+            known.status = status
+            self.tell('pause' if status == PAUSED else 'unpause', known)
+
+    def rename_outside(self, container_uuid, name):
+        with self.lock:
+            known = self.container(container_uuid)
+            known.name = name
+            self.tell('rename', known)
+
+    def set_health(self, container_uuid, health):
+        """Let the container's own check say something."""
+        with self.lock:
+            known = self.container(container_uuid)
+            known.health = health
+            self.tell('health_status', known)
+
+    def create_late(self, container):
+        """Carry out a create that its caller has given up long ago; returns the FakeContainer."""
+        with self.lock:
+            return self.add(container)
 
     def add_foreign(self, name, labels=None, status=RUNNING):
         """Put a container there that is not ours; returns it."""
@@ -239,7 +285,15 @@ class FakeEngine:
                                   started_at=self.clock())
         with self.lock:
             self.containers[container.engine_id] = container
+            self.tell('create', container)
         return container
+
+    def cut_streams(self):
+        """Break the event streams of all who follow one."""
+        with self.lock:
+            for stream in self.streams:
+                stream.cut = True
+            self.changed.notify_all()
 
     def write(self, container_uuid, text, stream='stdout'):
         """Let the main process write something."""
@@ -266,7 +320,7 @@ class FakeEngine:
         self.check_reachable()
         self._fail_as_told(operation)
         with self.lock:
-            self._settle()
+            self.settle()
             yield
         self._wait_held(operation, container_uuid, after_effect=True)
         with self.lock:
@@ -308,7 +362,7 @@ class FakeEngine:
     def find(self, container):
         """Return our container of that uuid and generation, or None."""
         with self.lock:
-            self._settle()
+            self.settle()
             for known in self.containers.values():
                 if (_is_ours(known, container.deployment, container.uuid)
                         and known.generation == container.generation):
@@ -317,9 +371,15 @@ class FakeEngine:
 
     def of_deployment(self, deployment, container_uuid=None):
         with self.lock:
-            self._settle()
+            self.settle()
             return [c for c in self.containers.values()
-                    if _is_ours(c, deployment, container_uuid or c.uuid)]
+                    if c.labels.get(base.LABEL_DEPLOYMENT) == deployment
+                    and container_uuid in (None, c.uuid)]
+
+    def has_label(self, engine_id, deployment):
+        """Whether what has, or had, that id is of a deployment."""
+        known = self.containers.get(engine_id) or self._gone.get(engine_id)
+        return known is not None and known.labels.get(base.LABEL_DEPLOYMENT) == deployment
 
     def add(self, container):
         """Create; raises EngineConflict when the name is taken."""
@@ -330,9 +390,10 @@ class FakeEngine:
             engine_id=uuid.uuid4().hex, name=container.engine_name,
             labels=container.engine_labels, image=container.image,
             command=list(spec.get('entrypoint') or []) + list(spec.get('command') or []),
-            tty=bool(spec.get('tty')))
+            tty=bool(spec.get('tty')), spec=spec)
         self.containers[known.engine_id] = known
         self.effects.append(('create', container.uuid))
+        self.tell('create', known)
         return known
 
     def start(self, known, effect='start'):
@@ -345,16 +406,35 @@ class FakeEngine:
         self.effects.append((effect, known.uuid))
 
     def end(self, known, exit_code, effect):
+        self.tell('kill', known)
         self._end(known, exit_code)
         self.effects.append((effect, known.uuid))
 
     def freeze(self, known, status, effect):
         known.status = status
         self.effects.append((effect, known.uuid))
+        self.tell(effect, known)
 
     def remove(self, known):
-        self.containers.pop(known.engine_id, None)
+        self._drop(known)
         self.effects.append(('delete', known.uuid))
+
+    def tell(self, kind, known):
+        """Let those who follow the events know."""
+        last = self.history[-1].time if self.history else 0
+        moment = int(self.clock().replace(tzinfo=datetime.UTC).timestamp() * 1_000_000) * 1000
+        self.history.append(base.Event(
+            max(moment, last + 1), kind, known.engine_id, known.uuid,
+            known.exit_code if kind == 'die' else None))
+        self.changed.notify_all()
+
+    def _drop(self, known):
+        if self.containers.pop(known.engine_id, None) is not None:
+            self._gone[known.engine_id] = known
+            if known.status in _ALIVE:
+                self.tell('kill', known)
+                self._end(known, 137)
+            self.tell('destroy', known)
 
     def _begin(self, known):
         result = _interpret(known.command)
@@ -366,15 +446,22 @@ class FakeEngine:
         known.own_exit_code = result.exit_code
         known.ends_at = (None if result.seconds is None
                          else now + datetime.timedelta(seconds=result.seconds))
+        known.oom_killed = False
+        self.tell('start', known)
 
     def _end(self, known, exit_code):
         known.status, known.exit_code = STOPPED, exit_code
         known.finished_at, known.ends_at = self.clock(), None
+        self.tell('die', known)
 
-    def _settle(self):
+    def is_waited_for(self):
+        """Whether a main process will end by itself."""
+        return any(known.ends_at for known in self.containers.values())
+
+    def settle(self):
         """Let the main processes end whose time is over."""
         now = self.clock()
-        for known in self.containers.values():
+        for known in list(self.containers.values()):
             if known.status == RUNNING and known.ends_at and known.ends_at <= now:
                 self._end(known, known.own_exit_code)
 
@@ -410,6 +497,59 @@ class FakeEngine:
         kind = {'start': exceptions.StartFailed, 'pull': exceptions.PullFailed}.get(
             operation, exceptions.DriverError)
         raise kind(f'The engine was told to refuse {operation}.')
+
+
+class FakeEvents:
+    """An event stream; see ``base.Driver.events``."""
+
+    def __init__(self, engine, deployment, since, quiet_seconds):
+        self._engine, self._deployment = engine, deployment
+        self._after, self._quiet_seconds = since, quiet_seconds
+        self._closed = self.cut = False
+
+    def __enter__(self):
+        engine = self._engine
+        with engine.lock:
+            engine.check_reachable()
+            engine.streams.append(self)
+            if self._after is None:
+                self._after = engine.history[-1].time if engine.history else 0
+        return self
+
+    def __exit__(self, *exc_info):
+        with self._engine.lock:
+            self._engine.streams.remove(self)
+
+    def __iter__(self):
+        while found := self._next():
+            self._after = found.time
+            if self._engine.has_label(found.engine_id, self._deployment):
+                yield found
+
+    def _next(self):
+        """The next event of any container; None when it is over."""
+        deadline = time.monotonic() + self._quiet_seconds
+        with self._engine.lock:
+            while True:
+                if self._closed:
+                    return None
+                if self.cut or self._engine.unreachable:
+                    raise exceptions.EngineUnreachable(
+                        f'The container engine fake://{self._engine.name} ended its event stream.')
+                self._engine.settle()
+                found = next((event for event in self._engine.history
+                              if event.time > self._after), None)
+                left = deadline - time.monotonic()
+                if found is not None or left <= 0:
+                    return found
+                # Processes that end by themselves do so when somebody looks.
+                self._engine.changed.wait(
+                    min(left, 0.1 if self._engine.is_waited_for() else left))
+
+    def close(self):
+        self._closed = True
+        with self._engine.lock:
+            self._engine.changed.notify_all()
 
 
 class FakeDriver(base.Driver):
@@ -454,10 +594,34 @@ class FakeDriver(base.Driver):
         known = self.engine.find(container)
         return self._observed(known) if known else None
 
-    def list(self, deployment):
+    def list(self, deployment, container_uuid=None):
         self.engine.check_reachable()
-        return {(known.uuid, known.generation): self._observed(known)
-                for known in self.engine.of_deployment(deployment)}
+        yield from [known.listed
+                    for known in self.engine.of_deployment(deployment, container_uuid)]
+
+    def events(self, deployment, since=None, quiet_seconds=60):
+        self.engine.check_reachable()
+        return FakeEvents(self.engine, deployment, since, quiet_seconds)
+
+    def describe(self, deployment, engine_id):
+        self.engine.check_reachable()
+        with self.engine.lock:
+            known = self.engine.containers.get(engine_id)
+            if known is None or known.labels.get(base.LABEL_DEPLOYMENT) != deployment:
+                return None
+            return base.Described(known.listed, dict(known.labels), known.image,
+                                  dict(known.spec), self._observed(known))
+
+    def remove(self, attempt, deployment, engine_id, name):
+        found = self.describe(deployment, engine_id)
+        if found is None or found.listed.name != name:
+            return False
+        attempt.gate()
+        with self.engine.call('delete', found.listed.uuid, attempt):
+            known = self.engine.containers.get(engine_id)
+            if known is not None:
+                self.engine.remove(known)
+        return True
 
     def create(self, attempt, container):
         return self._observed(self._create(attempt, container))
@@ -675,6 +839,7 @@ class FakeDriver(base.Driver):
             status=known.status, engine_id=known.engine_id,
             status_detail=details.get(known.status, known.status), exit_code=known.exit_code,
             error=known.error, started_at=known.started_at, finished_at=known.finished_at,
+            oom_killed=known.oom_killed, health=known.health,
             addresses={'fake': [address] if alive else []})
 
 

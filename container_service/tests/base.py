@@ -16,8 +16,10 @@ from container_service import states
 from container_service.db import actions
 from container_service.db import bays
 from container_service.db import containers
+from container_service.db import events
 from container_service.db import migration
 from container_service.db import models
+from container_service.db import strays
 from container_service.db.base import now
 from container_service.drivers import base as drivers
 from container_service.tests import fixtures
@@ -122,6 +124,18 @@ class RecordsMixin:
             return conn.execute(sa.select(actions.table).where(
                 actions.table.c.resource_uuid == container)
                 .order_by(actions.table.c.sequence)).all()
+
+    def events(self, kind=None):
+        """What was told to have happened, oldest first."""
+        with self.db.read() as conn:
+            return [row for row in conn.execute(sa.select(events.table)
+                                                .order_by(events.table.c.id))
+                    if kind in (None, row.type)]
+
+    def strays(self):
+        """What is recorded to be on engines and known to nobody."""
+        with self.db.read() as conn:
+            return conn.execute(sa.select(strays.table).order_by(strays.table.c.id)).all()
 
     def outcomes(self, container):
         return [(row.operation, row.status) for row in self.actions_of(container)]

@@ -8,6 +8,7 @@ starts a container that is not ours and returns its engine id, and
 """
 
 import datetime
+import threading
 import time
 import uuid
 
@@ -82,6 +83,11 @@ class DriverConformance:
             self.assertLess(time.monotonic(), deadline, f'not {status}: {observed}')
             time.sleep(0.02)
 
+    def listed(self):
+        """What the engine lists, by uuid and generation."""
+        return {(entry.uuid, entry.generation): entry
+                for entry in self.driver.list(self.deployment)}
+
     def replaced(self, container, **values):
         return base.Container(**{**vars(container), **values})
 
@@ -93,7 +99,7 @@ class DriverConformance:
 
     def test_what_was_never_created_is_not_observed(self):
         self.assertIsNone(self.driver.observe(self.container()))
-        self.assertEqual({}, self.driver.list(self.deployment))
+        self.assertEqual({}, self.listed())
 
     def test_create(self):
         container = self.container()
@@ -106,7 +112,7 @@ class DriverConformance:
         self.assertEqual([[]], list(observed.addresses.values()))
         self.assertEqual('creating', attempt.stage)
         self.assertEqual(observed.engine_id, self.driver.observe(container).engine_id)
-        listed = self.driver.list(self.deployment)
+        listed = self.listed()
         self.assertEqual([(container.uuid, 1)], list(listed))
         self.assertEqual(CREATED, listed[container.uuid, 1].status)
 
@@ -128,9 +134,9 @@ class DriverConformance:
         self.driver.create(base.Attempt(), first)
         self.driver.create(base.Attempt(), second)
         self.assertEqual({(first.uuid, 1), (first.uuid, 2)},
-                         set(self.driver.list(self.deployment)))
+                         set(self.listed()))
         self.driver.delete(base.Attempt(), second)
-        self.assertEqual({}, self.driver.list(self.deployment))
+        self.assertEqual({}, self.listed())
 
     def test_create_without_the_image_and_without_pulling(self):
         container = self.container(image=self.absent_image, spec={'image_pull_policy': 'never'})
@@ -212,7 +218,7 @@ class DriverConformance:
         self.assertEqual({'addr', 'version', 'port', 'subnet_id', 'preserve_on_delete'},
                          set(addresses[0]))
         self.assertEqual(4, addresses[0]['version'])
-        self.assertEqual(RUNNING, self.driver.list(self.deployment)[container.uuid, 1].status)
+        self.assertEqual(RUNNING, self.listed()[container.uuid, 1].status)
 
     def test_start_of_what_runs_changes_nothing(self):
         container = self.running()
@@ -336,7 +342,7 @@ class DriverConformance:
         container = self.running()
         for _ in range(2):
             self.assertEqual(PAUSED, self.driver.pause(base.Attempt(), container).status)
-            self.assertEqual(PAUSED, self.driver.list(self.deployment)[container.uuid, 1].status)
+            self.assertEqual(PAUSED, self.listed()[container.uuid, 1].status)
         for _ in range(2):
             self.assertEqual(RUNNING, self.driver.unpause(base.Attempt(), container).status)
 
@@ -425,9 +431,9 @@ class DriverConformance:
         running = self.replaced(ended, generation=2, spec={'command': FOREVER})
         self.driver.run(base.Attempt(), running)
         self.assertRaises(exceptions.WrongState, self.driver.delete, base.Attempt(), running)
-        self.assertEqual(2, len(self.driver.list(self.deployment)))
+        self.assertEqual(2, len(self.listed()))
         self.driver.delete(base.Attempt(), running, force=True)
-        self.assertEqual({}, self.driver.list(self.deployment))
+        self.assertEqual({}, self.listed())
 
     # What is not ours
 
@@ -446,13 +452,141 @@ class DriverConformance:
             self.driver.delete(base.Attempt(), container, force=True)
             self.assertTrue(self.foreign_is_running(foreign))
 
+    def test_list(self):
+        ended, running = self.ended(['sh', '-c', 'exit 3']), self.running()
+        found = self.listed()
+        self.assertEqual({(ended.uuid, 1): (STOPPED, 3), (running.uuid, 1): (RUNNING, None)},
+                         {key: (entry.status, entry.exit_code) for key, entry in found.items()})
+        for container in (ended, running):
+            entry = found[container.uuid, 1]
+            self.assertEqual((self.driver.observe(container).engine_id, container.engine_name,
+                              True, None),
+                             (entry.engine_id, entry.name, entry.is_well_named, entry.health))
+        self.assertEqual([running.uuid], [
+            entry.uuid for entry in self.driver.list(self.deployment, running.uuid)])
+
+    def test_what_has_our_label_and_another_name_is_listed_as_that(self):
+        container = self.container()
+        self.add_foreign('cs-somebodys', {**container.engine_labels})
+        self.add_foreign('cs-nobodys', {base.LABEL_DEPLOYMENT: self.deployment,
+                                        base.LABEL_GENERATION: 'x'})
+        self.assertEqual(
+            {('cs-somebodys', container.uuid, 1, False), ('cs-nobodys', None, None, False)},
+            {(entry.name, entry.uuid, entry.generation, entry.is_well_named)
+             for entry in self.driver.list(self.deployment)})
+
     def test_list_is_of_one_deployment(self):
         container = self.container(deployment=f'{self.deployment}-other')
         self.driver.create(base.Attempt(), container)
         try:
-            self.assertEqual({}, self.driver.list(self.deployment))
+            self.assertEqual({}, self.listed())
         finally:
             self.driver.delete(base.Attempt(), container)
+
+    # Events
+
+    def happened(self, since=None, until=None, seconds=15):
+        """What an event stream tells until a kind has come, as [(kind, uuid, exit code)]."""
+        told, deadline = [], time.monotonic() + seconds
+        with self.driver.events(self.deployment, since, quiet_seconds=seconds) as events:
+            for event in events:
+                told.append(event)
+                if event.kind == until:
+                    break
+                self.assertLess(time.monotonic(), deadline, told)
+        return told
+
+    def test_events_are_told_while_they_happen(self):
+        container = self.container(['sh', '-c', 'exit 3'])
+        with self.driver.events(self.deployment) as events:
+            told = iter(events)
+            self.driver.create(base.Attempt(), container)
+            self.assertEqual('create', next(told).kind)
+            self.driver.start(later(base.Attempt()), container)
+            found = [next(told), next(told)]
+        self.assertEqual({('start', None), ('die', 3)},
+                         {(event.kind, event.exit_code) for event in found})
+        self.assertEqual({(container.uuid, self.driver.observe(container).engine_id)},
+                         {(event.uuid, event.engine_id) for event in found})
+
+    def test_events_since_one_that_was_seen(self):
+        container = self.container()
+        with self.driver.events(self.deployment) as events:
+            told = iter(events)
+            self.driver.run(base.Attempt(), container)
+            found = [next(told), next(told)]
+            self.assertEqual(['create', 'start'], [event.kind for event in found])
+        self.driver.pause(base.Attempt(), container)
+        self.driver.unpause(base.Attempt(), container)
+        again = self.happened(found[0].time, 'unpause')
+        self.assertEqual(['start', 'pause', 'unpause'], [event.kind for event in again])
+        self.assertEqual(found[1], again[0])
+        self.assertEqual(sorted(event.time for event in again), [event.time for event in again])
+
+    def test_events_are_of_one_deployment(self):
+        other = self.container(deployment=f'{self.deployment}-other')
+        ours = self.container()
+        with self.driver.events(self.deployment) as events:
+            self.driver.create(base.Attempt(), other)
+            self.addCleanup(self.driver.delete, base.Attempt(), other)
+            self.driver.create(base.Attempt(), ours)
+            self.assertEqual(ours.uuid, next(iter(events)).uuid)
+
+    def test_events_end_when_nothing_happens(self):
+        with self.driver.events(self.deployment, quiet_seconds=0.2) as events:
+            self.assertEqual([], list(events))
+
+    def test_events_end_when_they_are_closed(self):
+        with self.driver.events(self.deployment) as events:
+            closer = threading.Timer(0.2, events.close)
+            closer.start()
+            self.addCleanup(closer.join)
+            self.assertEqual([], list(events))
+
+    # What the database does not know
+
+    def test_describe(self):
+        container = self.container(
+            ['sleep', '1000'], name='web', spec={
+                'labels': {'mine': 'yes'}, 'environment': {'A': '1=x'}, 'cpu': 0.5,
+                'memory_bytes': 64 * 2 ** 20, 'workdir': '/tmp',  # noqa: S108
+                'restart_policy': {'Name': 'on-failure', 'MaximumRetryCount': 3}})
+        made = self.driver.run(base.Attempt(), container)
+        found = self.driver.describe(self.deployment, made.engine_id)
+        self.assertEqual((container.image, container.spec, 'web'),
+                         (found.image, found.spec, found.labels[base.LABEL_NAME]))
+        self.assertEqual(self.listed()[container.uuid, 1], found.listed)
+        self.assertEqual((RUNNING, made.engine_id),
+                         (found.observed.status, found.observed.engine_id))
+
+    def test_describe_what_is_not_there_or_not_ours(self):
+        foreign = self.add_foreign('foreign', {})
+        for engine_id in (foreign, 'f' * 64):
+            self.assertIsNone(self.driver.describe(f'{self.deployment}-other', engine_id))
+        self.assertIsNone(self.driver.describe(self.deployment, 'f' * 64))
+
+    def test_remove(self):
+        container, other = self.running(), self.running()
+        engine_id = self.driver.observe(container).engine_id
+        arguments = (self.deployment, engine_id, container.engine_name)
+        self.assertTrue(self.driver.remove(base.Attempt(), *arguments))
+        self.assertFalse(self.driver.remove(base.Attempt(), *arguments))
+        self.assertEqual([(other.uuid, 1)], list(self.listed()))
+
+    def test_remove_only_what_has_label_and_name(self):
+        container = self.running()
+        engine_id = self.driver.observe(container).engine_id
+        for deployment, name in ((f'{self.deployment}-other', container.engine_name),
+                                 (self.deployment, 'another')):
+            self.assertFalse(self.driver.remove(base.Attempt(), deployment, engine_id, name))
+        self.assertEqual(RUNNING, self.driver.observe(container).status)
+
+    def test_remove_is_fenced(self):
+        container = self.running()
+        engine_id = self.driver.observe(container).engine_id
+        self.assertRaises(exceptions.Fenced, self.driver.remove, FencedAfter(0), self.deployment,
+                          engine_id, container.engine_name)
+        self.assertEqual(RUNNING, self.driver.observe(container).status)
 
     # Faults
 

@@ -158,6 +158,7 @@ class DockerCase(testtools.TestCase):
 
     container = driver_conformance.DriverConformance.container
     replaced = driver_conformance.DriverConformance.replaced
+    listed = driver_conformance.DriverConformance.listed
     running = driver_conformance.DriverConformance.running
     wait_for = driver_conformance.DriverConformance.wait_for
     ended = driver_conformance.DriverConformance.ended
@@ -262,9 +263,9 @@ class TestDocker(DockerCase):
         self.engine.rename(container.engine_name, f'renamed-{container.uuid}')
         self.assertEqual(RUNNING, self.driver.observe(container).status)
         self.driver.create(base.Attempt(), container)
-        self.assertEqual([(container.uuid, 1)], list(self.driver.list(self.deployment)))
+        self.assertEqual([(container.uuid, 1)], list(self.listed()))
         self.driver.delete(base.Attempt(), container, force=True)
-        self.assertEqual({}, self.driver.list(self.deployment))
+        self.assertEqual({}, self.listed())
 
     def test_a_graceful_stop_is_not_a_kill(self):
         container = self.running(
@@ -383,7 +384,7 @@ class TestDocker(DockerCase):
         for thread in threads:
             thread.join(120)
         self.assertEqual([], errors)
-        self.assertEqual({}, self.driver.list(self.deployment))
+        self.assertEqual({}, self.listed())
 
     # Output
 
@@ -437,7 +438,7 @@ class TestDocker(DockerCase):
         driver.read_seconds = driver._shared_client.timeout = 1
         between.freeze()
         for call in (driver.ping, lambda: driver.observe(container),
-                     lambda: driver.list(self.deployment), lambda: driver.logs(container),
+                     lambda: list(driver.list(self.deployment)), lambda: driver.logs(container),
                      lambda: driver.stop(base.Attempt(), container)):
             began = time.monotonic()
             error = self.assertRaises(exceptions.EngineUnreachable, call)

@@ -214,10 +214,9 @@ class Races:
     def test_an_observation_against_a_submit(self):
         for _ in range(10):
             uuid = self.running()
-            fence = self.container(uuid).fence
+            row = self.container(uuid)
             _, submitted = self.race(
-                lambda uuid=uuid, fence=fence: lifecycle.observe(
-                    self.db, uuid, fence, Observed(states.STOPPED)),
+                lambda row=row: lifecycle.observe(self.db, row, Observed(states.STOPPED)),
                 lambda uuid=uuid: self.submit('pause', uuid))
             status = self.container(uuid).status
             if isinstance(submitted, exceptions.InvalidState):
@@ -236,7 +235,7 @@ class Races:
                 lambda bay=bay: self.accept_create(bay=bay.uuid))
             with self.db.read() as conn:
                 count = containers.count_on_bay(conn, bay.uuid)
-            if deleted is None:
+            if deleted is False:
                 self.assertIsInstance(created, exceptions.BayNotFound)
                 self.assertEqual(0, count)
             else:

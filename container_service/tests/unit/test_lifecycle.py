@@ -8,6 +8,7 @@ from container_service import states
 from container_service.db import actions
 from container_service.db import conductors
 from container_service.db import containers
+from container_service.db import events
 from container_service.db import paging
 from container_service.drivers.base import Observed
 from container_service.tests import base
@@ -773,28 +774,44 @@ class TestFence(LifecycleCase):
 
 class TestObserve(LifecycleCase):
 
-    def observe(self, uuid, fence=None, status=states.STOPPED):
-        fence = self.container(uuid).fence if fence is None else fence
-        return lifecycle.observe(self.db, uuid, fence, Observed(status, exit_code=3))
+    def observe(self, row, status=states.STOPPED, **values):
+        return lifecycle.observe(self.db, row, Observed(status, exit_code=3), **values)
 
     def test_what_is_seen_is_recorded(self):
         uuid = self.running()
-        self.assertTrue(self.observe(uuid))
+        self.assertTrue(self.observe(self.container(uuid)))
         self.assert_at_rest(uuid, states.STOPPED)
         self.assertEqual(3, self.container(uuid).exit_code)
 
     def test_a_container_that_is_missing(self):
         uuid = self.running()
-        self.assertTrue(lifecycle.lose(self.db, uuid, self.container(uuid).fence, 'removed'))
+        self.assertTrue(lifecycle.lose(self.db, self.container(uuid), 'removed'))
         self.assert_at_rest(uuid, states.ERROR)
         self.assertEqual('removed', self.container(uuid).status_reason)
 
-    def assert_left_alone(self, uuid, fence=None):
-        before = self.rows(uuid)
-        fence = self.container(uuid).fence if fence is None else fence
-        self.assertFalse(self.observe(uuid, fence))
-        self.assertFalse(lifecycle.lose(self.db, uuid, fence, 'removed'))
+    def assert_left_alone(self, uuid, row=None):
+        before, row = self.rows(uuid), row or self.container(uuid)
+        happened = (events.EXITED, {'exit_code': 3})
+        self.assertFalse(self.observe(row, happened=happened))
+        self.assertFalse(lifecycle.lose(self.db, row, 'removed', happened))
         self.assertEqual(before, self.rows(uuid))
+        self.assertEqual([], self.events())
+
+    def test_what_happened_is_told_with_it(self):
+        row = self.container(self.running())
+        self.assertTrue(self.observe(row, happened=(events.EXITED, {'exit_code': 3})))
+        event, = self.events()
+        self.assertEqual(
+            (events.EXITED, 'project', row.bay_uuid, row.uuid, {'exit_code': 3}),
+            (event.type, event.project_id, event.bay_uuid, event.container_uuid, event.detail))
+
+    def test_a_reason_can_be_kept(self):
+        uuid = self.running()
+        self.assertTrue(self.observe(self.container(uuid), reason='why'))
+        self.assertTrue(self.observe(self.container(uuid), reason=lifecycle.KEEP))
+        self.assertEqual('why', self.container(uuid).status_reason)
+        self.assertTrue(self.observe(self.container(uuid)))
+        self.assertIsNone(self.container(uuid).status_reason)
 
     def test_not_while_something_is_queued(self):
         uuid = self.running()
@@ -809,10 +826,10 @@ class TestObserve(LifecycleCase):
 
     def test_not_what_was_seen_before_an_action_ended(self):
         uuid = self.running()
-        fence = self.container(uuid).fence
+        row = self.container(uuid)
         self.submit('stop', uuid)
         self.carry_out(uuid)
-        self.assert_left_alone(uuid, fence)
+        self.assert_left_alone(uuid, row)
 
     def test_not_what_is_deleted(self):
         uuid = self.create()
@@ -940,11 +957,13 @@ class TestLostCommit(LifecycleCase):
 
     def test_observe(self):
         def test(lose):
-            uuid = self.running()
-            fence = self.container(uuid).fence
-            self.assertTrue(lose(lifecycle.observe, self.db, uuid, fence,
-                                 Observed(states.STOPPED, exit_code=3)))
-            self.assertEqual(states.STOPPED, self.container(uuid).status)
+            for happened in (None, (events.EXITED, {'exit_code': 3})):
+                uuid = self.running()
+                self.assertTrue(lose(lifecycle.observe, self.db, self.container(uuid),
+                                     Observed(states.STOPPED, exit_code=3), happened=happened))
+                self.assertEqual(states.STOPPED, self.container(uuid).status)
+                self.assertEqual(int(happened is not None), len(
+                    [event for event in self.events() if event.container_uuid == uuid]))
         self.both(test)
 
     def test_bays(self):

@@ -398,7 +398,7 @@ class Machine(stateful.RuleBasedStateMachine):
         """By the reconciler, which leaves busy containers alone."""
         container = self.pick(which)
         row = self.records.container(container.uuid)
-        written = lifecycle.observe(self.db, row.uuid, row.fence, Observed(status))
+        written = lifecycle.observe(self.db, row, Observed(status))
         assert written == (not container.waiting and container.status != 'Deleted')
         if written:
             container.status = status

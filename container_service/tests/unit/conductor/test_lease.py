@@ -2,7 +2,6 @@
 from container_service import exceptions
 from container_service import states
 from container_service.conductor import lease
-from container_service.conductor import service
 from container_service.db import conductors
 from container_service.tests import fixtures
 from container_service.tests.unit.conductor import base
@@ -201,14 +200,12 @@ class TestWhatAnAdministratorSays(LeaseCase):
         self.here.sweep()
         self.assert_at_rest(uuid, states.CREATED)
 
-    def test_a_disabled_one_does_not_take_over_and_does_not_reconcile(self):
+    def test_a_disabled_one_does_not_take_over(self):
         uuid = self.create()
         self.claim(uuid)                    # by one that is not known: dead
         self.say(disabled=1)
         self.here.sweep()
         self.assertEqual([('create', 'running')], self.outcomes(uuid))
-        self.here.reconciler = lambda: self.fail('reconciled')
-        service.Conductor.reconcile(self.here)
 
     def test_one_that_was_forced_down_is_idle_until_that_is_taken_back(self):
         old = self.here.lease.uuid

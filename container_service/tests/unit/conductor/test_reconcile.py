@@ -3,9 +3,12 @@
 
 import datetime
 
+from container_service import bays as bay_rules
 from container_service import exceptions
 from container_service import states
+from container_service.conductor import reconcile
 from container_service.db import bays
+from container_service.db import conductors
 from container_service.drivers import fake
 from container_service.tests.unit.conductor import base
 
@@ -13,9 +16,6 @@ from container_service.tests.unit.conductor import base
 class ReconcileCase(base.BenchCase):
 
     def reconcile(self):
-        self.change(bays.table, self.place.uuid, reconcile_at=self.database_time())
-        self.here.clock.advance(2)              # the list of bays is read anew
-        self.here.lease.renew()
         self.here.reconcile()
 
 
@@ -190,20 +190,130 @@ class TestBays(ReconcileCase):
         self.assertEqual(['UNHEALTHY', 'HEALTHY'],
                          [self.bay(one.uuid).health_status for one in (self.place, other)])
 
-    def test_one_conductor_does_a_bay_once_per_interval(self):
-        passes = []
-        self.patch(self.here.reconcile, 'bay', lambda bay: passes.append('here'))
-        other = self.another()
-        self.patch(other.reconcile, 'bay', lambda bay: passes.append('other'))
-        self.here.reconcile()
-        other.reconcile()
-        self.here.reconcile()
-        self.assertEqual(['here'], passes)
-        self.let_pass(self.conf.conductor.reconcile_interval)
-        other.reconcile()
-        self.assertEqual(['here', 'other'], passes)
-
     def test_bays_of_other_hosts_are_left_to_them(self):
         self.change(bays.table, self.place.uuid, hosts=['elsewhere'])
         self.reconcile()
         self.assertEqual('UNKNOWN', self.bay(self.place.uuid).health_status)
+
+
+class TestWhoWatches(ReconcileCase):
+
+    def watcher(self, bay=None):
+        return self.bay((bay or self.place).uuid).watcher_uuid
+
+    def tick(self, *benches):
+        for bench in benches:
+            bench.engines.reread()
+            bench.reconciler()
+
+    def watching(self, bench):
+        return {observer.bay.name for observer in bench.reconciler.observers.values()}
+
+    def declare(self, bench, **values):
+        self.change(conductors.table, bench.lease.uuid, **values)
+
+    def test_one_conductor_at_a_time(self):
+        other = self.another()
+        self.tick(self.here, other, self.here, other)
+        self.assertEqual(self.here.lease.uuid, self.watcher())
+        self.assertEqual(({'bay'}, set()), (self.watching(self.here), self.watching(other)))
+
+    def test_two_that_try_at_once(self):
+        other = self.another()
+        served = other.engines.served()
+        self.tick(self.here)
+        self.patch(other.engines, 'served', lambda: served)
+        self.patch(other.engines, 'reread', lambda: None)
+        self.tick(other)
+        self.assertEqual(self.here.lease.uuid, self.watcher())
+        self.assertEqual(set(), self.watching(other))
+
+    def test_another_takes_over_when_it_is_gone(self):
+        other = self.another()
+        self.tick(self.here, other)
+        self.declare(self.here, state=conductors.GONE)
+        self.tick(other)
+        self.assertEqual(other.lease.uuid, self.watcher())
+
+    def test_not_when_it_is_only_slow(self):
+        """Its lease is over by the clock of the database, but nobody has declared it dead."""
+        other = self.another()
+        self.tick(self.here, other)
+        self.declare(self.here, lease_until=self.database_time() - datetime.timedelta(hours=1))
+        self.tick(other)
+        self.assertEqual(self.here.lease.uuid, self.watcher())
+
+    def test_one_whose_registration_is_forgotten(self):
+        self.change(bays.table, self.place.uuid, watcher_uuid='forgotten')
+        self.tick(self.here)
+        self.assertEqual(self.here.lease.uuid, self.watcher())
+
+    def test_one_that_is_drained_or_disabled_gives_way(self):
+        for values in ({'state': conductors.DRAINING}, {'disabled': 1}, {'forced_down': 1}):
+            other = self.another()
+            self.tick(self.here)
+            self.declare(self.here, **values)
+            self.tick(other, self.here)
+            self.assertEqual(other.lease.uuid, self.watcher())
+            self.assertEqual((set(), {'bay'}), (self.watching(self.here), self.watching(other)))
+            other.reconciler.stop()
+            other.lease.stop()
+            self.declare(self.here, state=conductors.UP, disabled=0, forced_down=0)
+
+    def test_the_last_one_goes_on_although_it_is_disabled(self):
+        self.declare(self.here, disabled=1)
+        self.tick(self.here)
+        self.assertEqual({'bay'}, self.watching(self.here))
+
+    def test_one_whose_host_may_not_any_more(self):
+        self.tick(self.here)
+        self.change(bays.table, self.place.uuid, hosts=['elsewhere'])
+        self.tick(self.here)
+        self.assertEqual(set(), self.watching(self.here))
+
+    def test_a_new_incarnation_watches_anew(self):
+        self.tick(self.here)
+        old, = self.here.reconciler.observers.values()
+        self.declare(self.here, state=conductors.GONE)
+        self.here.lease.renew()
+        self.tick(self.here)
+        new, = self.here.reconciler.observers.values()
+        self.assertEqual((self.here.lease.uuid, True), (self.watcher(), old is not new))
+
+    def test_stopping_leaves_it_to_others_at_once(self):
+        other = self.another()
+        self.tick(self.here, other)
+        self.here.reconciler.stop()
+        self.assertIsNone(self.watcher())
+        self.tick(self.here, other)
+        self.assertEqual(other.lease.uuid, self.watcher())
+
+    def test_a_bay_that_is_deleted(self):
+        self.tick(self.here)
+        bay_rules.delete(self.db, 'bay')
+        self.tick(self.here)
+        self.assertEqual(set(), self.watching(self.here))
+
+    def test_they_share(self):
+        others = [self.another() for _ in range(2)]
+        for number in range(5):
+            self.addCleanup(fake.FakeEngine.forget, f'more{number}')
+            self.make_bay(f'more{number}', f'fake://more{number}')
+        self.tick(self.here, *others)
+        self.assertEqual([2, 2, 2], [len(self.watching(one)) for one in (self.here, *others)])
+
+    def test_what_others_do_not_take_is_taken(self):
+        self.another()
+        self.addCleanup(fake.FakeEngine.forget, 'second')
+        self.make_bay('second', 'fake://second')
+        self.tick(self.here)
+        self.assertEqual(1, len(self.watching(self.here)))
+        self.here.clock.advance(reconcile._PATIENCE)
+        self.here.lease.renew()
+        self.tick(self.here)
+        self.assertEqual({'bay', 'second'}, self.watching(self.here))
+
+    def test_without_a_lease_nothing_is_taken(self):
+        self.here.clock.advance(self.conf.conductor.lease)
+        self.tick(self.here)
+        self.assertIsNone(self.watcher())

@@ -71,7 +71,7 @@ class TestCreateRequest(testtools.TestCase):
             'Tty': True, 'OpenStdin': True}, body)
         self.assertEqual(
             {'mine': 'yes', base.LABEL_DEPLOYMENT: 'd', base.LABEL_CONTAINER: 'u',
-             base.LABEL_GENERATION: '3', base.LABEL_FENCE: '7'},
+             base.LABEL_GENERATION: '3', base.LABEL_FENCE: '7', base.LABEL_NAME: 'n'},
             {name: labels[name] for name in labels if name != base.LABEL_DIGEST})
         self.assertEqual(64, len(labels[base.LABEL_DIGEST]))
         self.assertEqual((64 * 2**20, 64 * 2**20, 100_000_000),
@@ -195,23 +195,49 @@ class TestObserved(testtools.TestCase):
             self.assertEqual(words, driver.human_duration(seconds))
 
     def test_list_entry(self):
-        observed = driver.observed_in_list({
-            'Id': 'e', 'State': 'exited', 'Status': 'Exited (3) 2 hours ago',
-            'NetworkSettings': {'Networks': {'bridge': {'IPAddress': ''}}},
-            'Ports': [{'PrivatePort': 80, 'Type': 'tcp'}, {'PrivatePort': 80, 'IP': '::'}]})
-        self.assertEqual((STOPPED, 'e', 3, 'Exited (3) 2 hours ago', {'bridge': []}, (80,)),
-                         (observed.status, observed.engine_id, observed.exit_code,
-                          observed.status_detail, observed.addresses, observed.ports))
-        self.assertIsNone(driver.observed_in_list({'State': 'running'}).exit_code)
+        labels = {base.LABEL_CONTAINER: 'u', base.LABEL_GENERATION: '4'}
+        entry = driver.listed({
+            'Id': 'e', 'Names': ['/other/link', '/cs-u-4'], 'Labels': labels, 'State': 'exited',
+            'Status': 'Exited (3) 2 hours ago'})
+        self.assertEqual(base.Listed('e', 'cs-u-4', 'u', 4, STOPPED, 3, None), entry)
+        self.assertTrue(entry.is_well_named)
 
-    def test_list_keys(self):
-        for labels, names, key in (
-                ({base.LABEL_CONTAINER: 'u', base.LABEL_GENERATION: '4'}, [], ('u', 4)),
-                ({base.LABEL_CONTAINER: 'u'}, ['/other/link', '/cs-u-2'], ('u', 2)),
-                ({base.LABEL_CONTAINER: 'u'}, ['/cs-v-2'], None),
-                ({base.LABEL_CONTAINER: 'u', base.LABEL_GENERATION: 'x'}, [], None),
-                ({base.LABEL_GENERATION: '4'}, ['/cs-u-2'], None), (None, None, None)):
-            self.assertEqual(key, driver.list_key({'Labels': labels, 'Names': names}))
+    def test_list_entries_that_are_odd(self):
+        self.assertEqual(base.Listed('e', None, None, None, RUNNING),
+                         driver.listed({'Id': 'e', 'State': 'running'}))
+        for labels in ({base.LABEL_CONTAINER: 'u'}, {base.LABEL_GENERATION: '1'},
+                       {base.LABEL_CONTAINER: 'u', base.LABEL_GENERATION: 'x'},
+                       {base.LABEL_CONTAINER: 'u', base.LABEL_GENERATION: '2'}):
+            entry = driver.listed({'Id': 'e', 'Names': ['/cs-u-1'], 'Labels': labels})
+            self.assertFalse(entry.is_well_named, labels)
+
+    def test_health_in_a_list(self):
+        for words, health in (
+                ('Up 2 minutes (healthy)', 'healthy'), ('Up 1 second (unhealthy)', 'unhealthy'),
+                ('Up 1 second (health: starting)', 'starting'), ('Up 2 minutes (Paused)', None),
+                ('Up 2 minutes', None)):
+            self.assertEqual(health, driver.listed(
+                {'Id': 'e', 'State': 'running', 'Status': words}).health)
+
+    def test_lists_that_come_in_pieces(self):
+        items = [{'a': 1, 'b': ['x', {'c': 'é"]'}]}, {}, {'z': '\u2028'}]
+        for text in (json.dumps(items), json.dumps(items, ensure_ascii=False, indent=1) + '\n'):
+            data = text.encode()
+            for size in (1, 2, 7, 1000):
+                pieces = [data[i:i + size] for i in range(0, len(data), size)]
+                self.assertEqual(items, list(driver.items_of(pieces)))
+        self.assertEqual([], list(driver.items_of([b'[]\n'])))
+        for bad in (b'', b'{"message": "x"}', b'[{"a": 1}', b'[{"a": 1},', b'[{"a": '):
+            self.assertRaises(docker.errors.DockerException, list, driver.items_of([bad]))
+
+    def test_events(self):
+        attributes = {base.LABEL_CONTAINER: 'u', 'exitCode': '137', 'name': 'x'}
+        data = {'Action': 'die', 'timeNano': 12, 'Actor': {'ID': 'e', 'Attributes': attributes}}
+        self.assertEqual(base.Event(12, 'die', 'e', 'u', 137), driver.event(data))
+        self.assertEqual('health_status', driver.event(
+            {**data, 'Action': 'health_status: healthy'}).kind)
+        for action in ('exec_start: sh', 'resize', None):
+            self.assertIsNone(driver.event({**data, 'Action': action}))
 
 
 class TestPullProgress(testtools.TestCase):

@@ -1,0 +1,403 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is on an engine and belongs to nobody, and what nobody knows."""
+
+from container_service import bays as bay_rules
+from container_service import exceptions
+from container_service import states
+from container_service.conductor import runner
+from container_service.db import actions
+from container_service.db import bays
+from container_service.db import containers
+from container_service.db import events
+from container_service.db import paging
+from container_service.db import settings
+from container_service.db import strays
+from container_service.drivers import base as drivers
+from container_service.drivers import fake
+from container_service.tests.unit.conductor import base
+
+UNKNOWN = '6b0b3e0c-0000-4000-8000-000000000001'
+
+
+class OrphanCase(base.BenchCase):
+
+    def setUp(self):
+        super().setUp()
+        self.here.reconcile()
+        self.grace = self.conf.conductor.orphan_grace
+        self.deployment = settings.deployment(self.db)
+
+    def late(self, uuid, **values):
+        """Let the engine carry out a create that was given up; returns what it made."""
+        row = self.container(uuid)
+        seen = runner.as_driver_sees(row, row.fence, self.deployment)
+        return self.engine.create_late(drivers.Container(**{**vars(seen), **values}))
+
+    def deleted(self):
+        uuid = self.running()
+        self.submit('delete', uuid, force=True)
+        self.here.sweep()
+        self.here.hear()
+        return uuid
+
+    def never_made(self, how):
+        """A container whose creation ended like that, and nothing is on the engine."""
+        uuid = self.create()
+        if how == 'cancelled':
+            self.cancel(self.actions_of(uuid)[0].uuid)
+        else:
+            self.engine.fail('create', times=1)
+            self.here.sweep()
+        return uuid
+
+    def stray(self, **labels):
+        """What a restored database does not know."""
+        return self.engine.add_foreign(f'cs-{UNKNOWN}-1', {
+            drivers.LABEL_DEPLOYMENT: self.deployment, drivers.LABEL_CONTAINER: UNKNOWN,
+            drivers.LABEL_GENERATION: '1', **labels})
+
+    def wait_out(self):
+        self.here.clock.advance(self.grace)
+        self.here.work()
+
+    def kinds(self):
+        return [event.type for event in self.events()]
+
+    def on_engine(self, known):
+        return known.engine_id in self.engine.containers
+
+
+class TestOrphans(OrphanCase):
+
+    def assert_goes(self, known, uuid):
+        """After its grace, not before."""
+        self.here.hear()
+        self.here.clock.advance(self.grace - 10)
+        self.here.work()
+        self.assertTrue(self.on_engine(known))
+        self.here.clock.advance(10)
+        self.here.work()
+        self.assertFalse(self.on_engine(known))
+        event = self.events(events.ORPHAN_REMOVED)[-1]
+        self.assertEqual((uuid, 'project', self.place.uuid, known.engine_id),
+                         (event.container_uuid, event.project_id, event.bay_uuid,
+                          event.detail['engine_id']))
+
+    def assert_stays(self, known):
+        for _ in range(3):
+            self.here.hear()
+            self.wait_out()
+            self.here.reconcile()
+        self.assertTrue(self.on_engine(known))
+
+    def test_of_a_deleted_container(self):
+        uuid = self.deleted()
+        self.assert_goes(self.late(uuid), uuid)
+        self.assertEqual([], self.strays())
+
+    def test_that_only_a_list_shows(self):
+        uuid = self.deleted()
+        known = self.late(uuid)
+        self.engine.history.clear()
+        self.here.reconcile()
+        self.wait_out()
+        self.assertFalse(self.on_engine(known))
+
+    def test_that_was_there_before_anybody_watched(self):
+        uuid = self.deleted()
+        known = self.late(uuid)
+        self.here.reconciler.stop()
+        other = self.another()
+        other.reconcile()
+        other.clock.advance(self.grace)
+        other.work()
+        self.assertFalse(self.on_engine(known))
+
+    def test_of_a_cancelled_create(self):
+        """Who cancelled was promised that nothing is left."""
+        uuid = self.never_made('cancelled')
+        before = self.container(uuid)
+        known = self.late(uuid)
+        self.here.hear()
+        self.here.reconcile()
+        self.assertEqual(before, self.container(uuid))
+        self.assert_goes(known, uuid)
+        self.here.reconcile()
+        self.assertEqual(before, self.container(uuid))
+
+    def test_of_a_failed_create_is_taken_for_what_it_is(self):
+        uuid = self.never_made('failed')
+        known = self.late(uuid)
+        self.here.hear()
+        self.assert_at_rest(uuid, states.CREATED)
+        self.assertEqual(known.engine_id, self.container(uuid).engine_id)
+        self.assert_stays(known)
+        self.submit('start', uuid)
+        self.here.sweep()
+        self.assert_at_rest(uuid, states.RUNNING)
+
+    def test_of_an_earlier_generation(self):
+        uuid = self.running()
+        known = self.late(uuid, generation=0)
+        self.assert_goes(known, uuid)
+        self.assert_at_rest(uuid, states.RUNNING)
+
+    def test_not_while_an_action_is_under_way(self):
+        uuid = self.running()
+        known = self.late(uuid, generation=0)
+        self.submit('pause', uuid)
+        claim = self.claim(uuid)
+        self.assert_stays(known)
+        self.assertIsNotNone(claim)
+
+    def test_not_what_has_become_wanted_within_its_grace(self):
+        uuid = self.never_made('cancelled')
+        known = self.late(uuid)
+        self.here.hear()
+        self.change(actions.table, self.actions_of(uuid)[0].uuid, status=states.FAILED)
+        self.wait_out()
+        self.assertTrue(self.on_engine(known))
+
+    def test_not_without_the_watch(self):
+        """Another conductor watches by now; this one was suspended in between."""
+        uuid = self.deleted()
+        known = self.late(uuid)
+        self.here.hear()
+        self.change(bays.table, self.place.uuid, watcher_uuid='other')
+        self.wait_out()
+        self.assertTrue(self.on_engine(known))
+
+    def test_not_without_the_lease(self):
+        uuid = self.deleted()
+        known = self.late(uuid)
+        self.here.hear()
+        observer, = self.here.reconciler.observers.values()
+        self.here.clock.advance(max(self.grace, self.conf.conductor.lease))
+        observer.work()
+        self.assertTrue(self.on_engine(known))
+
+    def test_an_engine_that_is_away_when_it_is_time(self):
+        uuid = self.deleted()
+        known = self.late(uuid)
+        self.here.hear()
+        self.engine.unreachable = True
+        self.wait_out()
+        self.engine.unreachable = False
+        self.here.work()
+        self.assertFalse(self.on_engine(known))
+
+    def test_one_of_another_deployment_or_without_label_or_name(self):
+        uuid = self.deleted()
+        name = f'cs-{uuid}-1'
+        ours = {drivers.LABEL_DEPLOYMENT: self.deployment, drivers.LABEL_CONTAINER: uuid,
+                drivers.LABEL_GENERATION: '1'}
+        foreign = [self.engine.add_foreign(name, labels) for labels in (
+            {}, {**ours, drivers.LABEL_DEPLOYMENT: 'other'},
+            {drivers.LABEL_CONTAINER: uuid, drivers.LABEL_GENERATION: '1'})]
+        for known in foreign:
+            self.assert_stays(known)
+        self.assertEqual([], self.strays())
+        misnamed = self.engine.add_foreign('web', ours)
+        self.assert_stays(misnamed)
+        stray, = self.strays()
+        self.assertEqual((strays.MISNAMED, 'web', uuid, misnamed.engine_id),
+                         (stray.reason, stray.name, stray.container_uuid, stray.engine_id))
+
+
+class TestStrays(OrphanCase):
+
+    def want(self, what, engine_ids='all', project='project'):
+        bay_rules.reconcile(base.base.caller(user_id='user'), self.db, 'bay',
+                            project_id=project, **{what: engine_ids})
+        self.here.reconcile()
+
+    def test_is_told_once_and_never_removed(self):
+        known = self.stray()
+        for _ in range(3):
+            self.here.hear()
+            self.here.reconcile()
+            self.wait_out()
+        self.assertTrue(self.on_engine(known))
+        stray, = self.strays()
+        self.assertEqual(
+            (known.engine_id, known.name, UNKNOWN, 1, 'foreign:latest', states.RUNNING,
+             strays.UNKNOWN, None, None),
+            (stray.engine_id, stray.name, stray.container_uuid, stray.generation, stray.image,
+             stray.status, stray.reason, stray.wanted, stray.error))
+        event, = self.events()
+        self.assertEqual((events.STRAY_FOUND, None, known.engine_id),
+                         (event.type, event.project_id, event.detail['engine_id']))
+        self.assertEqual(1, self.bay(self.place.uuid).strays)
+
+    def test_a_new_watcher_does_not_tell_again(self):
+        self.stray()
+        self.here.reconcile()
+        self.here.reconciler.stop()
+        self.another().reconcile()
+        self.assertEqual(([events.STRAY_FOUND], 1), (self.kinds(), len(self.strays())))
+
+    def test_that_goes_is_forgotten(self):
+        known = self.stray()
+        self.here.reconcile()
+        del self.engine.containers[known.engine_id]
+        self.here.reconcile()
+        self.assertEqual(([], 0), (self.strays(), self.bay(self.place.uuid).strays))
+
+    def test_of_a_later_generation_than_is_known(self):
+        """The database was restored from before a rebuild."""
+        uuid = self.running()
+        known = self.late(uuid, generation=2)
+        self.here.hear()
+        self.wait_out()
+        self.assertTrue(self.on_engine(known))
+        self.assertEqual([strays.TOO_NEW], [stray.reason for stray in self.strays()])
+
+    def test_of_a_container_of_another_bay(self):
+        self.addCleanup(fake.FakeEngine.forget, 'second')
+        uuid = self.running()
+        other = self.make_bay('second', 'fake://second')
+        self.change(containers.table, uuid, bay_uuid=other.uuid)
+        self.here.reconcile()
+        self.here.reconcile()
+        self.assertEqual({(self.place.uuid, strays.ELSEWHERE)},
+                         {(stray.bay_uuid, stray.reason) for stray in self.strays()})
+
+    def test_one_engine_that_is_two_bays(self):
+        """Each watcher sees the containers of both, and touches those of its own."""
+        uuid, gone = self.running(), self.deleted()
+        other = self.make_bay('again', self.place.endpoint)
+        known = self.late(gone)
+        for _ in range(3):
+            self.here.reconcile()
+        self.assertEqual([], self.strays())
+        self.assert_at_rest(uuid, states.RUNNING)
+        self.wait_out()
+        self.assertFalse(self.on_engine(known))
+        self.assertEqual([self.place.uuid], [
+            event.bay_uuid for event in self.events(events.ORPHAN_REMOVED)])
+        self.assertNotEqual(other.uuid, self.place.uuid)
+
+    def test_removed_on_request(self):
+        known = self.stray()
+        self.here.reconcile()
+        self.want(strays.REMOVE, [known.engine_id])
+        self.assertFalse(self.on_engine(known))
+        self.assertEqual(([], [events.STRAY_FOUND, events.STRAY_REMOVED], 0),
+                         (self.strays(), self.kinds(), self.bay(self.place.uuid).strays))
+
+    def test_only_those_that_were_named(self):
+        known = self.stray()
+        self.here.reconcile()
+        other = self.stray()
+        self.here.reconcile()
+        self.want(strays.REMOVE, [other.engine_id])
+        self.assertEqual((True, False), (self.on_engine(known), self.on_engine(other)))
+
+    def test_adopted_on_request(self):
+        known = self.stray(**{drivers.LABEL_NAME: 'web'})
+        self.here.reconcile()
+        self.want(strays.ADOPT, project='theirs')
+        row = self.container(UNKNOWN)
+        self.assertEqual(
+            ('theirs', 'user', 'web', states.RUNNING, known.engine_id, 1, 'foreign:latest'),
+            (row.project_id, row.user_id, row.name, row.status, row.engine_id, row.generation,
+             row.image))
+        self.assert_at_rest(UNKNOWN, states.RUNNING)
+        event = self.events(events.STRAY_ADOPTED)[0]
+        self.assertEqual(('theirs', UNKNOWN), (event.project_id, event.container_uuid))
+        self.assertEqual([], self.strays())
+
+    def test_what_was_adopted_is_a_container_like_any_other(self):
+        known = self.stray()
+        self.here.reconcile()
+        self.want(strays.ADOPT)
+        name = self.container(UNKNOWN).name
+        self.assertEqual(f'adopted-{UNKNOWN[:8]}', name)
+        for operation, status in (('stop', states.STOPPED), ('start', states.RUNNING)):
+            self.submit(operation, name)
+            self.here.sweep()
+            self.assert_at_rest(UNKNOWN, status)
+        self.submit('delete', name, force=True)
+        self.here.sweep()
+        self.assertFalse(self.on_engine(known))
+        self.here.reconcile()
+        self.assertEqual([], self.strays())
+
+    def test_adopted_with_its_options(self):
+        """A restore from before the container was made."""
+        uuid = self.running('web', labels={'a': 'b'}, command=['sleep', '1000'])
+        spec = self.container(uuid).spec
+        for table in (containers.table, containers.container_labels):
+            self.db.transact(lambda conn, table=table: conn.execute(table.delete()))
+        self.here.clock.advance(3600)
+        self.here.reconcile()
+        self.here.reconcile()
+        self.want(strays.ADOPT)
+        row = self.container(uuid)
+        self.assertEqual((spec, 'web'), (row.spec, row.name))
+        with self.db.read() as conn:
+            found, _ = containers.listing(conn, labels=[('a', 'b')],
+                                          page=paging.Page(limit=10))
+        self.assertEqual([uuid], [row.uuid for row in found])
+
+    def test_adopted_under_another_name_when_its_own_is_taken(self):
+        self.running('web')
+        self.stray(**{drivers.LABEL_NAME: 'web'})
+        self.here.reconcile()
+        self.want(strays.ADOPT)
+        self.assertEqual(f'web-{UNKNOWN[:8]}', self.container(UNKNOWN).name)
+
+    def test_what_cannot_be_adopted_says_why(self):
+        uuid = self.running()
+        ours = {drivers.LABEL_DEPLOYMENT: self.deployment}
+        self.engine.add_foreign('a-copy', {**ours, drivers.LABEL_CONTAINER: uuid,
+                                           drivers.LABEL_GENERATION: '1'})
+        self.engine.add_foreign('no-label', ours)
+        self.here.reconcile()
+        self.want(strays.ADOPT)
+        self.assertEqual([(f'There is, or was, a container with uuid {uuid}.', None),
+                          ('It cannot be adopted: its labels name no container. Remove it, or '
+                           'make a container of its image.', None)],
+                         [(stray.error, stray.wanted) for stray in self.strays()])
+
+    def test_what_is_wanted_is_done_once_the_engine_answers(self):
+        known = self.stray()
+        self.here.reconcile()
+        self.engine.unreachable = True
+        self.want(strays.REMOVE)
+        self.assertEqual(strays.REMOVE, self.strays()[0].wanted)
+        self.engine.unreachable = False
+        self.here.work()
+        self.here.work()
+        self.assertFalse(self.on_engine(known))
+
+    def test_what_is_wanted_is_done_by_the_next_watcher(self):
+        known = self.stray()
+        self.here.reconcile()
+        self.here.reconciler.stop()
+        bay_rules.reconcile(self.context, self.db, 'bay', remove='all')
+        self.another().reconcile()
+        self.assertFalse(self.on_engine(known))
+
+    def test_removal_is_fenced(self):
+        known = self.stray()
+        self.here.reconcile()
+        observer, = self.here.reconciler.observers.values()
+
+        def lose_watch(driver, deployment, engine_id, **values):
+            self.change(bays.table, self.place.uuid, watcher_uuid='other')
+            return describe(driver, deployment, engine_id)
+
+        describe = fake.FakeDriver.describe
+        self.patch(fake.FakeDriver, 'describe', lose_watch)
+        self.want(strays.REMOVE)
+        self.assertTrue(self.on_engine(known))
+        self.assertRaises(exceptions.Fenced, observer.fence)
+
+    def test_a_bay_that_is_deleted_forgets_them(self):
+        known = self.stray()
+        self.here.reconcile()
+        bay_rules.delete(self.db, 'bay')
+        self.assertEqual([], self.strays())
+        self.assertTrue(self.on_engine(known))
+
