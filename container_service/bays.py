@@ -10,6 +10,9 @@ from container_service import lifecycle
 from container_service.db import bays
 from container_service.db import containers
 from container_service.db import idempotency
+from container_service.db import strays
+from container_service.db.base import now
+from container_service.db.base import run_again
 
 DRIVERS = 'container_service.drivers'
 
@@ -78,6 +81,7 @@ def delete(db, ident, context=None, terms=lifecycle.Terms()):  # noqa: B008
         count = containers.count_on_bay(conn, row.uuid)
         if count:
             raise exceptions.BayInUse(bay=row.name, count=count)
+        strays.forget_bay(conn, row.uuid)
         bays.delete(conn, row.uuid)
 
     try:
@@ -88,3 +92,34 @@ def delete(db, ident, context=None, terms=lifecycle.Terms()):  # noqa: B008
             if terms.key is None or not idempotency.earlier(conn, context.project_id, terms):
                 raise
         return True
+
+
+def reconcile(context, db, ident, adopt=(), remove=(), project_id=None):
+    """Have a bay compared with its engine now, and strays adopted or removed.
+
+    ``adopt`` and ``remove`` are ids of the engine, or the word all.  What is adopted becomes a
+    container of that project, the caller's by default.  Whoever watches the bay does it, soon;
+    what could not be done is told by the ``error`` of the stray.  Returns the strays as they are
+    now.  Raises BayNotFound, InvalidParameter.
+    """
+    wanted_by = {'project_id': project_id or context.project_id, 'user_id': context.user_id}
+
+    def unit(conn):
+        row = bays.lock(conn, ident)
+        known = {stray.engine_id for stray in strays.of_bay(conn, row.uuid)}
+        asked = {name: known if ids == 'all' else set(ids)
+                 for name, ids in ((strays.ADOPT, adopt), (strays.REMOVE, remove))}
+        for name, ids in asked.items():
+            if ids - known:
+                raise exceptions.InvalidParameter(
+                    name=name, reason=f'there is no stray {min(ids - known)} on this bay')
+        if asked[strays.ADOPT] & asked[strays.REMOVE]:
+            raise exceptions.InvalidParameter(
+                name='remove', reason='must not name what is to be adopted')
+        for name, ids in asked.items():
+            if ids:
+                strays.want(conn, row.uuid, ids, name, wanted_by)
+        bays.update(conn, row.uuid, {'reconcile_at': now()})
+        return strays.of_bay(conn, row.uuid)
+
+    return db.transact(unit, run_again)

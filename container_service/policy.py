@@ -33,7 +33,7 @@ def list_rules():
         _rule('container:all_projects', ADMIN,
               'List, show and act on containers of all projects (all_projects=true).',
               ('GET', '/v1/containers'), ('GET', '/v1/containers/{container}'),
-              ('DELETE', '/v1/containers/{container}')),
+              ('DELETE', '/v1/containers/{container}'), ('GET', '/v1/events')),
         _rule('action:list', READER, 'List actions.', ('GET', '/v1/actions')),
         _rule('action:show', READER, 'Show an action, or wait for it.',
               ('GET', '/v1/actions/{action}'), ('GET', '/v1/actions/{action}/wait'),
@@ -58,6 +58,12 @@ def list_rules():
         _rule('bay:show', READER, 'Show a bay.', ('GET', '/v1/bays/{bay}')),
         _rule('bay:create', ADMIN, 'Create a bay.', ('POST', '/v1/bays')),
         _rule('bay:delete', ADMIN, 'Delete a bay.', ('DELETE', '/v1/bays/{bay}')),
+        _rule('bay:strays', ADMIN, 'List what the engine of a bay has with our label and nobody '
+                                   'knows.', ('GET', '/v1/bays/{bay}/strays')),
+        _rule('bay:reconcile', ADMIN, 'Compare a bay with its engine now; adopt or remove strays.',
+              ('POST', '/v1/bays/{bay}/reconcile')),
+        _rule('event:list', READER, 'List what happened that nobody had asked for.',
+              ('GET', '/v1/events')),
     ]
     for op in operations.OPERATIONS.values():
         check = READER if op.http_method == 'GET' else MEMBER

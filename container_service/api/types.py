@@ -260,6 +260,24 @@ class BayCreate(wtypes.Base):
     labels = TextMap(maximum=255)
 
 
+class EngineIds(_Type):
+    """Ids of containers as an engine gives them, or the word all."""
+
+    def frombasetype(self, value):
+        if value == 'all':
+            return value
+        if not isinstance(value, list) or len(value) > 1000:
+            raise ValueError('must be "all" or a list of at most 1000 ids')
+        return [operations.text(item) for item in value]
+
+
+class Reconcile(wtypes.Base):
+    """Body of POST /v1/bays/{bay}/reconcile."""
+    adopt = EngineIds()
+    remove = EngineIds()
+    project_id = Text(64)
+
+
 def parse(cls, data):
     """Make an instance of a WSME type from a JSON object; absent and null are not set.
 

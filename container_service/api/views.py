@@ -42,7 +42,7 @@ def container(row, base, admin):
         'interactive': spec.get('interactive', False), 'tty': spec.get('tty', False),
         'auto_remove': False, 'auto_heal': False, 'healthcheck': {}, 'registry_id': None,
         'bay_uuid': row.bay_uuid, 'exit_code': row.exit_code, 'oom_killed': row.oom_killed,
-        'engine_id': row.engine_id,
+        'health': row.health, 'engine_id': row.engine_id,
         'user_id': row.user_id, 'project_id': row.project_id,
         'created_at': time(row.created_at), 'updated_at': time(row.updated_at),
         'started_at': time(row.started_at), 'finished_at': time(row.finished_at),
@@ -158,5 +158,25 @@ def bay(row, base, admin):
     if admin:
         view.update(endpoint=row.endpoint, hosts=row.hosts, ca_cert=row.ca_cert,
                     client_cert=row.client_cert, client_key=row.client_key,
-                    engine_id=row.engine_id, reconciled_at=time(row.reconciled_at))
+                    engine_id=row.engine_id, reconciled_at=time(row.reconciled_at),
+                    strays=row.strays, watcher=row.watcher_uuid)
     return view
+
+
+def stray(row):
+    """What an engine has with our label and nobody knows."""
+    return {
+        'uuid': row.uuid, 'bay_uuid': row.bay_uuid, 'engine_id': row.engine_id, 'name': row.name,
+        'container_uuid': row.container_uuid, 'generation': row.generation, 'image': row.image,
+        'status': row.status, 'reason': row.reason, 'wanted': row.wanted, 'error': row.error,
+        'created_at': time(row.created_at),
+    }
+
+
+def event(row):
+    """Something that happened."""
+    return {
+        'uuid': row.uuid, 'type': row.type, 'created_at': time(row.created_at),
+        'project_id': row.project_id, 'bay_uuid': row.bay_uuid,
+        'container_uuid': row.container_uuid, 'detail': row.detail,
+    }

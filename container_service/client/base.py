@@ -136,7 +136,8 @@ class ShowCommand(Formatted, show.ShowOne):
 class ListCommand(Formatted, lister.Lister):
     """A list that comes in pages, or is so short that it is not ``paged``."""
 
-    path = None           # under /v1; also the key of the list in the answer
+    path = None           # under /v1; also the key of the list in the answer, unless told
+    key = None
     paged = True
 
     def add_arguments(self, parser):
@@ -158,13 +159,13 @@ class ListCommand(Formatted, lister.Lister):
         limit = parsed_args.limit if self.paged else None
         if self.paged and parsed_args.marker:
             query['marker'] = parsed_args.marker
-        items, more = self.client.pages(self.path, self.path, query, limit)
+        items, more = self.client.pages(self.path, self.key or self.path, query, limit)
         last = items[-1].get('uuid') if items else None
         _sort(items, parsed_args)
         self.print_list(parsed_args, items, now=datetime.datetime.now(datetime.UTC))
         if self.app.stderr.isatty():
             if not items:
-                self.say(f'No {self.path}.')
+                self.say(f'No {self.key or self.path}.')
             if more:
                 self.say(f'There are more; go on with --marker {last}')
 

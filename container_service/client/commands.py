@@ -17,18 +17,19 @@ from container_service.client import asking
 from container_service.client import base
 from container_service.client import http
 from container_service.client import outcomes
+from container_service.client import outside
 from container_service.client import services
 from container_service.client import words
 
 CONTAINER_FIELDS = (
     'uuid', 'name', 'image', 'status', 'status_reason', 'status_detail', 'task_state',
-    'exit_code', 'command', 'entrypoint', 'environment', 'labels', 'workdir', 'hostname', 'cpu',
-    'memory', 'restart_policy', 'tty', 'interactive', 'image_pull_policy', 'addresses', 'ports',
-    'bay_uuid', 'created_at', 'updated_at', 'started_at', 'finished_at')
+    'exit_code', 'health', 'command', 'entrypoint', 'environment', 'labels', 'workdir',
+    'hostname', 'cpu', 'memory', 'restart_policy', 'tty', 'interactive', 'image_pull_policy',
+    'addresses', 'ports', 'bay_uuid', 'created_at', 'updated_at', 'started_at', 'finished_at')
 BAY_FIELDS = (
     'uuid', 'name', 'driver', 'endpoint', 'hosts', 'public', 'is_default', 'status',
-    'status_reason', 'health_status', 'health_status_reason', 'node_count', 'created_at',
-    'updated_at')
+    'status_reason', 'health_status', 'health_status_reason', 'reconciled_at', 'strays',
+    'watcher', 'node_count', 'created_at', 'updated_at')
 
 _PULL_POLICIES = {'never': 'never', 'always': 'always', 'missing': 'ifnotpresent'}
 _SECONDS_FOR_THE_WAY = 30    # beyond the time a command in a container may take
@@ -359,6 +360,8 @@ COMMANDS = {
     'Actions': {'action list': actions.ListActions, 'action show': actions.ShowAction,
                 'action wait': actions.WaitForActions, 'action cancel': actions.CancelActions},
     'Bays': {'bay list': ListBays, 'bay show': ShowBay, 'bay create': CreateBay,
-             'bay delete': DeleteBay},
+             'bay delete': DeleteBay, 'bay strays': outside.ListStrays,
+             'reconcile': outside.Reconcile},
+    'Events': {'event list': outside.ListEvents},
     'Service': {**services.COMMANDS, 'limits': Limits},
 }

@@ -4,12 +4,14 @@
 import pecan
 
 from container_service import bays as bay_rules
+from container_service import exceptions
 from container_service.api import accept
 from container_service.api import intake
 from container_service.api import types
 from container_service.api import views
 from container_service.api.controllers import base
 from container_service.db import bays
+from container_service.db import strays
 
 
 class BaysController(base.Controller):
@@ -66,3 +68,40 @@ class BayController(base.Controller):
         if replayed:
             pecan.response.headers['Idempotency-Replayed'] = 'true'
         return base.empty(204)
+
+    def child(self, name):
+        kind = {'strays': StraysController, 'reconcile': ReconcileController}.get(name)
+        if kind is None:
+            raise exceptions.NotFound(f'Bays have no {ascii(name)}.')
+        return kind(self.parts, self._ident)
+
+
+class StraysController(base.Controller):
+    """/v1/bays/{bay}/strays"""
+
+    def __init__(self, parts, ident):
+        super().__init__(parts)
+        self._ident = ident
+
+    @base.answers
+    def get(self):
+        self.authorize('bay:strays')
+        page = self.page(types.query(pecan.request, types.PAGE))
+        with self.parts.db.read() as conn:
+            row = bays.get(conn, self._ident, None)
+            rows, more = strays.listing(conn, row.uuid, page)
+        return {'strays': [views.stray(row) for row in rows], 'next': self.next_link(rows, more)}
+
+
+class ReconcileController(StraysController):
+    """/v1/bays/{bay}/reconcile: done by whoever watches the bay, soon."""
+    get = None
+
+    @base.answers
+    def post(self):
+        self.authorize('bay:reconcile')
+        types.query(pecan.request, ())
+        asked = types.given(types.parse(types.Reconcile, intake.body(pecan.request)))
+        rows = bay_rules.reconcile(self.context, self.parts.db, self._ident, **asked)
+        pecan.response.status = 202
+        return {'strays': [views.stray(row) for row in rows]}

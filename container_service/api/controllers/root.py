@@ -7,6 +7,7 @@ from container_service.api.controllers import actions
 from container_service.api.controllers import base
 from container_service.api.controllers import bays
 from container_service.api.controllers import containers
+from container_service.api.controllers import events
 from container_service.api.controllers import services
 
 
@@ -18,6 +19,7 @@ class V1Controller(base.Controller):
             'containers': containers.ContainersController(parts),
             'actions': actions.ActionsController(parts),
             'bays': bays.BaysController(parts),
+            'events': events.EventsController(parts),
             'services': services.ServicesController(parts),
             'limits': services.LimitsController(parts)}
 

@@ -39,6 +39,8 @@ from container_service.db import actions
 from container_service.db import bays
 from container_service.db import conductors
 from container_service.db import containers
+from container_service.db import events
+from container_service.db import strays
 from container_service.tests import base
 
 ROOT = pathlib.Path(container_service.__file__).resolve().parents[1]
@@ -119,6 +121,10 @@ class TestTables(base.TestCase):
         text = self.text('statuses')
         for status in states.CONTAINER_STATUSES - {states.DELETED}:
             self.assertIn(f'* - {status}\n', text)
+
+    def test_every_type_of_event_and_reason_of_a_stray(self):
+        told = literals(page('admin/reconciling.rst'))
+        self.assertEqual(set(), (set(events.TYPES) | set(strays.REASONS)) - told)
 
     def test_every_error(self):
         catalogue = ''.join(self.text(name) for name in self.tables.TABLES
@@ -247,7 +253,7 @@ class TestPages(base.TestCase):
 
     def test_every_field_of_a_request(self):
         told = literals(page('reference/rest.rst'))
-        for kind in (types.ContainerCreate, types.BayCreate):
+        for kind in (types.ContainerCreate, types.BayCreate, types.Reconcile):
             self.assertEqual(
                 set(), {field.name for field in wtypes.list_attributes(kind)} - told)
 
@@ -261,7 +267,8 @@ class TestPages(base.TestCase):
             actions.table, status=states.QUEUED, health_status=None, db_now=now))
         for view in (views.container(row(containers.table, spec={}), '', True),
                      views.action(action, ''), views.container_action(action),
-                     views.bay(row(bays.table), '', True), views.service(service), liveness):
+                     views.bay(row(bays.table), '', True), views.service(service), liveness,
+                     views.event(row(events.table)), views.stray(row(strays.table))):
             self.assertEqual(set(), set(view) - told)
 
     def test_every_key_of_what_explains_an_action(self):
@@ -303,7 +310,8 @@ class TestPages(base.TestCase):
     def test_every_policy_rule_that_is_named_exists(self):
         known = {rule.name for rule in policy.list_rules()}
         for path, text in pages().items():
-            for name in re.findall(r'``((?:container|action|bay|service|limits):\w+)``', text):
+            for name in re.findall(
+                    r'``((?:container|action|bay|service|limits|event):\w+)``', text):
                 self.assertIn(name, known, path)
 
     def test_the_life_of_an_operation_names_files_and_functions_that_exist(self):

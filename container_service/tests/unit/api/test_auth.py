@@ -35,9 +35,13 @@ ROUTES = [
     ('GET', '/v1/bays/bay', 'bay:show', 'reader'),
     ('POST', '/v1/bays', 'bay:create', 'admin'),
     ('DELETE', '/v1/bays/bay', 'bay:delete', 'admin'),
+    ('GET', '/v1/bays/bay/strays', 'bay:strays', 'admin'),
+    ('POST', '/v1/bays/bay/reconcile', 'bay:reconcile', 'admin'),
+    ('GET', '/v1/events', 'event:list', 'reader'),
     ('GET', '/v1/containers?all_projects=1', 'container:all_projects', 'admin'),
     ('GET', '/v1/containers/c1?all_projects=1', 'container:all_projects', 'admin'),
     ('DELETE', '/v1/containers/c1?all_projects=1', 'container:all_projects', 'admin'),
+    ('GET', '/v1/events?all_projects=1', 'container:all_projects', 'admin'),
 ] + [(method, f'/v1/containers/c1/{op.name}', op.policy, 'member')
      for op in operations.OPERATIONS.values() if op.own_path and op.http_method == 'POST'
      for method in ('POST', 'PUT')]

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/v1/events: what happened that nobody had asked for."""
+
+import pecan
+
+from container_service import operations
+from container_service.api import types
+from container_service.api import views
+from container_service.api.controllers import base
+from container_service.db import bays
+from container_service.db import containers
+from container_service.db import events
+from container_service.db import idents
+
+
+def _type(value):
+    if value not in events.TYPES:
+        raise ValueError(f'must be one of {", ".join(sorted(events.TYPES))}')
+    return value
+
+
+_LIST = (*types.PAGE, types.Param('container', operations.text),
+         types.Param('bay', operations.text), types.Param('type', _type),
+         types.Param('all_projects', operations.boolean, False))
+
+
+class EventsController(base.Controller):
+
+    @base.answers
+    def get(self):
+        self.authorize('event:list')
+        arguments = types.query(pecan.request, _LIST)
+        self.see_all_projects(arguments.pop('all_projects'))
+        page = self.page(arguments)
+        wanted = base.filters(arguments)
+        scope = self.context.project_scope
+        with self.parts.db.read() as conn:
+            container = wanted.pop('container', None)
+            if container is not None:
+                # By uuid the history of a deleted one can still be read.
+                wanted['container_uuid'] = (
+                    container if idents.is_uuid(container)
+                    else containers.get(conn, container, scope).uuid)
+            bay = wanted.pop('bay', None)
+            if bay is not None:
+                wanted['bay_uuid'] = bays.get(conn, bay, scope).uuid
+            rows, more = events.listing(conn, project_id=scope, filters=wanted, page=page)
+        return {'events': [views.event(row) for row in rows], 'next': self.next_link(rows, more)}
