@@ -446,8 +446,14 @@ class Broker(fixtures.Fixture):
         return done.stdout
 
 
-def free_port():
-    """A port that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        return sock.getsockname()[1]
+def free_port(count=1):
+    """The first of so many ports in a row that nobody listens on now."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            first = stack.enter_context(socket.create_server(('127.0.0.1', 0))).getsockname()[1]
+            try:
+                for port in range(first + 1, first + count):
+                    stack.enter_context(socket.create_server(('127.0.0.1', port)))
+            except (OSError, OverflowError):
+                continue
+        return first

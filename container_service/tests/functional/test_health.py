@@ -18,7 +18,7 @@ class BehindProxies(fixtures.Processes):
     """API and conductor reach database and broker through links that can be broken."""
 
     def __init__(self, database):
-        self.health_port = fixtures.free_port()
+        self.health_port = fixtures.free_port(2)
         super().__init__(database, config=f'health_port = {self.health_port}')
 
     def _setUp(self):
@@ -65,8 +65,9 @@ class TestHealth(deployed.DeployedTestCase):
 
     def ask(self, who, path):
         """What a probe sees: (status, document or None), and within its time limit."""
-        url = (self.processes.url if who == 'api'
-               else f'http://127.0.0.1:{self.processes.health_port}')
+        ports = {'conductor': self.processes.health_port,
+                 'second': self.processes.health_port + 1}
+        url = self.processes.url if who == 'api' else f'http://127.0.0.1:{ports[who]}'
         began = time.monotonic()
         try:
             with urllib.request.urlopen(url + path, timeout=10) as answer:  # noqa: S310 - http
@@ -165,6 +166,32 @@ class TestHealth(deployed.DeployedTestCase):
         self.assertEqual(409, self.processes.request(
             'DELETE', f'/v1/services?host={self.processes.host}').status)
         self.assert_alive()
+
+    def test_a_second_conductor_is_drained(self):
+        second = self.processes.start_conductor()
+        self.processes.eventually_live(2)
+        self.assertTrue(self.ready('second')['ready'])
+        answer = self.processes.request(
+            'PUT', '/v1/services/drain', {'name': f'{self.processes.host}.1'}, expect=200)
+        self.assertTrue(answer.json['service']['draining'])
+        self.assertEqual(0, second._popen.wait(20))
+        [shown] = self.processes.request('GET', '/v1/services', expect=200).json['services']
+        self.assertEqual((f'{self.processes.host}.0', 'up'), (shown['name'], shown['state']))
+
+    def test_a_second_conductor_is_lost(self):
+        second = self.processes.start_conductor()
+        self.processes.eventually_live(2)
+        second.kill()
+        path = f'/v1/services?name={self.processes.host}.1'
+
+        def states():
+            found = self.processes.request('GET', '/v1/services', expect=200)
+            return [shown['state'] for shown in found.json['services']]
+
+        fixtures.eventually(lambda: states() == ['up', 'down'], 20, 0.1)
+        fixtures.eventually(
+            lambda: self.processes.request('DELETE', path).status == 204, 20, 0.2)
+        self.assertEqual(['up'], states())
 
 
 class TestHealthPostgresql(TestHealth):

@@ -103,7 +103,7 @@ class TestServer(HealthCase):
 
     def setUp(self):
         super().setUp()
-        self.conf.set_override('health_port', fixtures.free_port(), group='conductor')
+        self.conf.set_override('health_port', fixtures.free_port(2), group='conductor')
 
     def get(self, path, port=None):
         address = f'http://127.0.0.1:{port or self.conf.conductor.health_port}{path}'
