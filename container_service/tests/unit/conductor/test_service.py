@@ -59,6 +59,23 @@ class TestConductor(base.TestCase):
         deployment.conductor._every(0.05, task)
         self.assertTrue(done.wait(10))
 
+    def test_its_health_hears_of_each_round_of_its_threads(self):
+        conductor = self.deploy().conductor
+        first = dict(conductor.health._rounds)
+        self.assertIn('sweep', first)
+        fixtures.eventually(lambda: conductor.health._rounds['sweep'] > first['sweep'])
+        self.assertTrue(conductor.health.alive()[0])
+
+    def test_it_is_not_ready_any_more_while_it_drains(self):
+        deployment = self.deploy()
+        with deployment.engine.hold('create') as held:
+            deployment.api.post_json('/v1/containers', {'image': base.IMAGE})
+            held.wait_entered()
+            self.assertTrue(deployment.conductor.health.ready()[0])
+            deployment.conductor.drain()
+            self.assertEqual('draining', deployment.conductor.health.ready()[1]['reason'])
+            self.assertTrue(deployment.conductor.health.alive()[0])
+
     def test_without_a_schema_it_does_not_start(self):
         conf = self.useFixture(fixtures.Conf()).conf
         db = self.useFixture(fixtures.SqliteDatabase(conf, schema=False)).db
