@@ -296,6 +296,21 @@ class ExecuteTimeout(GatewayTimeout):
                'the container.')
 
 
+class ConductorSilent(GatewayTimeout):
+    code = 'conductor_silent'
+    title = 'Conductor does not answer'
+    message = ('Conductor %(conductor)s does not answer, nor does another one. Nothing was '
+               'changed; try again later.')
+
+
+class CallOutcomeUnknown(GatewayTimeout):
+    code = 'call_outcome_unknown'
+    title = 'Outcome of the call unknown'
+    message = ('Conductor %(conductor)s stopped answering after it was asked to %(operation)s: '
+               'whether it did, or still will, is not known.')
+    hint = 'Look what it may have done in the container before you ask again.'
+
+
 class Fenced(Error):
     """Another conductor owns the container by now: drop the work, tell nobody."""
     code = 'fenced'

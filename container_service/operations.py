@@ -287,6 +287,7 @@ _ROWS = (
     Operation(
         'execute', BLOCKING, 'Run a command in a container and return its output and exit code.',
         allowed=frozenset((RUNNING,)), verb='execute a command in', deadline_seconds=60,
+        on_takeover=INTERRUPT,
         params=(Param('command', command, required=True,
                       help='The command and its arguments.'),
                 Param('timeout_seconds', integer, 60, wire='timeout', minimum=1, maximum=600,

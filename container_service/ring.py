@@ -35,8 +35,11 @@ class Ring:
         self._read_at = None
         self._bays, self._conductors, self._rings = {}, [], {}
 
-    def choose(self, container_uuid, bay_uuid):
-        """The server name of the conductor to ask first, or None when no live one serves."""
+    def choose(self, container_uuid, bay_uuid, leave_out=()):
+        """The server name of the conductor to ask first, or None when no live one serves.
+
+        ``leave_out``: names of those that have been asked in vain.
+        """
         with self._lock:
             self._refresh(bay_uuid)
             ring = self._rings.get(bay_uuid)
@@ -47,7 +50,8 @@ class Ring:
                 ring = hashring.HashRing(
                     [c.server for c in self._conductors if serves(hosts, c.host)])
                 self._rings[bay_uuid] = ring
-        return next(iter(ring[f'{bay_uuid}/{container_uuid}'.encode()]), None)
+        key = f'{bay_uuid}/{container_uuid}'.encode()
+        return next(iter(ring.get_nodes(key, ignore_nodes=leave_out)), None)
 
     def state(self, bay_uuid):
         """Whether a conductor could take work of a bay: ``none``, ``full`` or ``free``."""

@@ -3,40 +3,32 @@
 
 ``wake(container_uuid, more)`` is cast: a doorbell.  The row in SQL is the work; a wake that is
 lost, doubled, late or reordered costs at most a poll interval.  ``ask(container_uuid, operation,
-params)`` is a call on a topic of its own: the answer is the content (logs, exec output).
+params)`` is a call on a topic of its own: the answer is the content (logs, exec output);
+``ready()`` goes before it, see ``calls.py``.
 
 Version history:
     1.0 - wake, ask
+    1.1 - ready
 
 The story goes on in ``conductor/endpoint.py``.
 """
 
-import concurrent.futures
 import json
 import queue
 import threading
+import time
 
-from kombu import exceptions as kombu_exc
 from oslo_log import log
 import oslo_messaging
 
-from container_service import exceptions
-
 LOG = log.getLogger(__name__)
 
-VERSION = '1.0'
+VERSION = '1.1'
+READY_VERSION = '1.1'
+# What is asked of conductors that may be older than we are.
+_OLDEST = '1.0'
 WAKE_TOPIC = 'container-service-conductor'
 ASK_TOPIC = 'container-service-ask'
-
-# Without these, a cast waits for a broker that is down, without limit.
-_BUS_ERRORS = (oslo_messaging.MessagingException, kombu_exc.KombuError, OSError)
-
-# A conductor that works on a call says so this often (seconds); silence for longer is an error
-# long before the call's own limit.
-_CALL_MONITOR = 6
-
-# Seconds for a message to get to the broker.
-_REACH = 3
 
 
 class JsonSerializer(oslo_messaging.NoOpSerializer):
@@ -72,9 +64,10 @@ def server(bus, topic, name, endpoint):
         serializer=JsonSerializer(), access_policy=oslo_messaging.ExplicitRPCAccessPolicy)
 
 
-def _client(bus, topic):
+def client(bus, topic):
     return oslo_messaging.get_rpc_client(
-        bus, oslo_messaging.Target(topic=topic, version=VERSION), serializer=JsonSerializer())
+        bus, oslo_messaging.Target(topic=topic, version=_OLDEST),
+        serializer=JsonSerializer())
 
 
 class Doorbell:
@@ -86,12 +79,18 @@ class Doorbell:
     LIMIT = 10000       # wakes kept while the broker is slow; more are dropped: the poll is there
     BATCH = 100         # wakes in one message
 
-    def __init__(self, bus, choose):
-        self._client = _client(bus, WAKE_TOPIC)
+    # Seconds after which a message that the broker does not confirm is given up, thread and all:
+    # the library waits for it without limit.  So many threads may be left behind like that.
+    STUCK = 10
+    SPARE = 3
+
+    def __init__(self, bus, choose, clock=time.monotonic):
+        self._client = client(bus, WAKE_TOPIC)
         self._choose = choose
+        self._clock = clock
         self._waiting = queue.Queue(self.LIMIT)
         self._lock = threading.Lock()
-        self._thread = None
+        self._thread, self._busy_since, self._left_behind = None, None, 0
         self._failing = False
         self.dropped = 0
 
@@ -105,14 +104,32 @@ class Doorbell:
 
     def _start(self):
         # At the first use, hence after a fork of the WSGI server.
-        if self._thread is None:
+        if self._thread is None or self._is_stuck():
             with self._lock:
-                if self._thread is None:
-                    self._thread = threading.Thread(
-                        target=self._loop, name='doorbell', daemon=True)
-                    self._thread.start()
+                if self._thread is not None:
+                    if not self._is_stuck():
+                        return
+                    LOG.warning('The message bus confirms nothing; another thread rings on.')
+                    self._left_behind += 1
+                self._busy_since = None
+                self._thread = threading.Thread(target=self._loop, name='doorbell', daemon=True)
+                self._thread.start()
+
+    def _is_stuck(self):
+        since = self._busy_since
+        return (since is not None and self._clock() - since > self.STUCK
+                and self._left_behind < self.SPARE)
 
     def _loop(self):
+        try:
+            self._ring_on()
+        finally:
+            with self._lock:
+                if self._thread is not threading.current_thread():
+                    self._left_behind -= 1
+
+    def _ring_on(self):
+        me = threading.current_thread()
         while (entry := self._waiting.get()) is not None:
             batch = [entry]
             # What has rung meanwhile goes along: a message costs more than a uuid in it.
@@ -120,8 +137,12 @@ class Doorbell:
                 batch.append(self._waiting.get())
             ends = batch[-1] is None
             for server, uuids in self._by_server(filter(None, batch)).items():
+                self._busy_since = self._clock()
                 if self._attempt(len(uuids), lambda s=server, u=uuids: self._send(s, u)):
                     self._failing = False
+                if self._thread is not me:
+                    return                # it was stuck, and somebody else does this now
+            self._busy_since = None
             if ends:
                 return
 
@@ -155,75 +176,3 @@ class Doorbell:
         if self._thread is not None:
             self._waiting.put(None)
             self._thread.join(5)
-
-
-class Calls:
-    """Blocking calls, at most ``slots`` at once, each for a bounded time."""
-
-    def __init__(self, bus, choose, slots):
-        self._client = _client(bus, ASK_TOPIC)
-        self._bell = _client(bus, WAKE_TOPIC)
-        self._choose = choose
-        self._slots = threading.BoundedSemaphore(slots)
-        self._pool = concurrent.futures.ThreadPoolExecutor(slots, 'calls')
-
-    def ask(self, container_uuid, bay, operation, params, seconds):
-        """Ask a conductor that reaches the bay; returns what the driver returned.
-
-        Raises what the conductor raised, NoConductor, CallsBusy, and BusUnavailable when no
-        answer came.
-        """
-        chosen = self._choose(container_uuid, bay.uuid)
-        if chosen is None:
-            raise exceptions.NoConductor(bay=bay.name)
-        if not self._slots.acquire(blocking=False):
-            raise exceptions.CallsBusy()
-        reached = concurrent.futures.Future()
-        future = self._pool.submit(
-            self._call, reached, chosen, container_uuid, operation, params, seconds)
-        # Held until the call has really ended, also when we no longer wait for it.
-        future.add_done_callback(lambda _: self._slots.release())
-        try:
-            reached.result(timeout=_REACH)
-            answer = future.result(timeout=seconds + _CALL_MONITOR)
-        except (concurrent.futures.TimeoutError, *_BUS_ERRORS) as exc:
-            LOG.warning('No answer from conductor %s to %s: %r', chosen, operation, exc)
-            raise exceptions.BusUnavailable() from exc
-        if 'error' in answer:
-            raise exceptions.Error.from_dict(answer['error'])
-        return answer['result']
-
-    def ring(self, container_uuid, bay_uuid, seconds):
-        """A wake as a call: returns when a conductor has taken it, or has carried it out.
-
-        Never fails: the row is the work, and a conductor finds it by itself.
-        """
-        chosen = self._choose(container_uuid, bay_uuid)
-        if chosen is None or not self._slots.acquire(blocking=False):
-            return
-        call = self._bell.prepare(server=chosen, retry=0, timeout=seconds,
-                                  call_monitor_timeout=_CALL_MONITOR).call
-        future = self._pool.submit(call, {}, 'wake', container_uuid=container_uuid)
-        future.add_done_callback(lambda _: self._slots.release())
-        try:
-            future.result(timeout=seconds)
-        except (concurrent.futures.TimeoutError, *_BUS_ERRORS) as exc:
-            LOG.warning('No answer from conductor %s to wake: %r', chosen, exc)
-
-    def _call(self, reached, chosen, container_uuid, operation, params, seconds):
-        # A call cannot tell a broker that is down from an answer that takes long, and its first
-        # use of the broker has no time limit at all.  A cast can: ring the bell, which does no
-        # harm, and see whether that goes through.
-        try:
-            self._bell.prepare(server=chosen, retry=0).cast(
-                {}, 'wake', container_uuid=container_uuid)
-        except Exception as exc:
-            reached.set_exception(exc)
-            raise
-        reached.set_result(None)
-        return self._client.prepare(
-            server=chosen, retry=0, timeout=seconds, call_monitor_timeout=_CALL_MONITOR
-        ).call({}, 'ask', container_uuid=container_uuid, operation=operation, params=params)
-
-    def stop(self):
-        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -6,6 +6,7 @@ from oslo_middleware import http_proxy_to_wsgi
 from oslo_middleware import request_id
 import pecan
 
+from container_service import calls
 from container_service import policy
 from container_service import ring
 from container_service import rpc
@@ -35,10 +36,10 @@ class _Mounted:
 def build(conf, db, bus):
     """The application for one process.  Opens no connection: it may be made before a fork."""
     members = ring.Ring(db)
-    calls = rpc.Calls(bus, members.choose, conf.api.call_slots)
     parts = base.Parts(
         conf=conf, db=db, enforcer=policy.make_enforcer(conf),
-        doorbell=rpc.Doorbell(bus, members.choose), calls=calls,
+        doorbell=rpc.Doorbell(bus, members.choose),
+        calls=calls.Calls(bus, members.choose, conf.api.call_slots),
         waiting=waiting.Waiting(db, conf.api.wait_slots), limits=limits.Limits(conf, db),
         pool=members.state)
     app = pecan.make_app(

@@ -52,6 +52,11 @@ class Ask:
         self._deployment = deployment
 
     @oslo_messaging.expose
+    def ready(self, context):
+        """That this conductor is there is the answer."""
+        return True
+
+    @oslo_messaging.expose
     def ask(self, context, container_uuid, operation, params):
         """Carry out a blocking operation.  Answers {'result': ...} or {'error': ...}."""
         try:

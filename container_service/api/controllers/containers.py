@@ -3,7 +3,7 @@
 
 The routes of operations are not listed here: what the table names is found by its name.  An
 asynchronous one goes on in ``api/accept.py``, then ``lifecycle.submit``; a blocking one in
-``rpc.Calls``.
+``calls.Calls``.
 """
 
 import pecan

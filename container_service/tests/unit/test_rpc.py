@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two messages over the in-process bus, and what happens when there is no bus."""
 
-import collections
 import threading
 
 import oslo_messaging
@@ -13,9 +12,6 @@ from container_service.tests import base
 from container_service.tests import fixtures
 
 WAIT = 10
-
-Bay = collections.namedtuple('Bay', 'uuid name')
-BAY = Bay('b1', 'bay')
 
 
 class Wakes:
@@ -43,6 +39,10 @@ class Answers:
         self.asked, self.answer = [], lambda: {'result': 'hello\n'}
 
     @oslo_messaging.expose
+    def ready(self, context):
+        return True
+
+    @oslo_messaging.expose
     def ask(self, context, container_uuid, operation, params):
         self.asked.append((container_uuid, operation, params))
         return self.answer()
@@ -65,8 +65,8 @@ class RpcCase(base.TestCase):
             server.start()
             self.addCleanup(server.stop)
 
-    def choose(self, container_uuid, bay_uuid):
-        return self.server
+    def choose(self, container_uuid, bay_uuid, leave_out=()):
+        return None if self.server in leave_out else self.server
 
     def event(self):
         event = threading.Event()
@@ -141,87 +141,61 @@ class TestDoorbell(RpcCase):
         let_go.set()
 
 
-class TestCalls(RpcCase):
+class TestStuckDoorbell(RpcCase):
+    """A broker that takes a message and never confirms it."""
 
-    def calls(self, slots=2, choose=None):
-        calls = rpc.Calls(self.bus, choose or self.choose, slots)
-        self.addCleanup(calls.stop)
-        return calls
-
-    def ask(self, calls, seconds=WAIT):
-        return calls.ask('c1', BAY, 'logs', {'tail': 3}, seconds)
-
-    def test_the_answer_comes_back(self):
+    def setUp(self):
+        super().setUp()
         self.listen()
-        self.assertEqual('hello\n', self.ask(self.calls()))
-        self.assertEqual([('c1', 'logs', {'tail': 3})], self.answers.asked)
+        self.clock = fixtures.Clock()
+        self.bell = rpc.Doorbell(self.bus, self.choose, self.clock)
+        self.addCleanup(self.bell.stop)
+        self.let_go, self.sending, self.send = self.event(), threading.Semaphore(0), None
+        self.stuck = {'c1'}
+        send = self.bell._send
 
-    def test_so_does_an_error(self):
-        self.listen()
-        self.answers.answer = lambda: {'error': exceptions.EngineUnreachable('gone').to_dict()}
-        error = self.assertRaises(exceptions.EngineUnreachable, self.ask, self.calls())
-        self.assertEqual(('gone', 503), (error.detail, error.status))
+        def sometimes(server, uuids):
+            if self.stuck & set(uuids):
+                self.sending.release()
+                self.let_go.wait(WAIT)
+            return send(server, uuids)
 
-    def test_no_conductor(self):
-        error = self.assertRaises(exceptions.NoConductor, self.ask,
-                                  self.calls(choose=lambda *args: None))
-        self.assertEqual(503, error.status)
-        self.assertIn('bay', error.detail)
+        self.patch(self.bell, '_send', sometimes)
 
-    def test_more_than_there_are_slots(self):
-        self.listen()
-        asked, let_go = self.event(), self.event()
-        self.answers.answer = lambda: (asked.set(), let_go.wait(WAIT), {'result': ''})[2]
-        calls = self.calls(slots=1)
-        first = threading.Thread(target=self.ask, args=(calls,))
-        first.start()
-        self.assertTrue(asked.wait(WAIT))
-        error = self.assertRaises(exceptions.CallsBusy, self.ask, calls)
-        self.assertEqual((503, 1), (error.status, error.retry_after))
-        let_go.set()
-        first.join(WAIT)
-        self.assertEqual('', self.ask(calls))
+    def get_stuck(self, name):
+        self.stuck.add(name)
+        self.bell.ring(name, 'b1')
+        self.assertTrue(self.sending.acquire(timeout=WAIT))
 
-    def test_a_slot_is_given_back_after_an_error(self):
-        self.listen()
-        self.answers.answer = lambda: {'error': exceptions.Error().to_dict()}
-        calls = self.calls(slots=1)
-        for _ in range(3):
-            self.assertRaises(exceptions.Error, self.ask, calls)
+    def test_another_thread_rings_on(self):
+        self.get_stuck('c1')
+        self.bell.ring('c2', 'b1')
+        self.clock.advance(rpc.Doorbell.STUCK + 1)
+        self.bell.ring('c3', 'b1')
+        for _ in range(2):
+            self.assertTrue(self.wakes.came.acquire(timeout=WAIT))
+        self.assertEqual(['c2', 'c3'], sorted(self.wakes.woken))
+        self.let_go.set()
+        self.assertTrue(self.wakes.came.acquire(timeout=WAIT))
+        fixtures.eventually(lambda: self.bell._left_behind == 0)
 
-    def test_a_conductor_that_does_not_answer(self):
-        calls = self.calls()          # nobody listens
-        self.patch(rpc, '_CALL_MONITOR', 0.5)
-        error = self.assertRaises(exceptions.BusUnavailable, self.ask, calls, 1)
-        self.assertEqual(503, error.status)
+    def test_not_before_it_has_had_its_time(self):
+        self.get_stuck('c1')
+        thread = self.bell._thread
+        self.clock.advance(rpc.Doorbell.STUCK - 1)
+        self.bell.ring('c2', 'b1')
+        self.assertIs(thread, self.bell._thread)
 
-    def test_a_broker_that_does_not_answer(self):
-        """The cast before the call hangs, as it does when the broker is down."""
-        calls = self.calls()
-        let_go = self.event()
-        self.patch(calls, '_call', lambda *args: let_go.wait(WAIT))
-        self.patch(rpc, '_REACH', 0.1)
-        self.assertRaises(exceptions.BusUnavailable, self.ask, calls)
-
-    def test_a_broker_that_refuses(self):
-        class Refuses:
-            def prepare(self, **kwargs):
-                raise ConnectionRefusedError('connection refused')
-
-        calls = self.calls()
-        self.patch(calls, '_bell', Refuses())
-        self.assertRaises(exceptions.BusUnavailable, self.ask, calls)
-
-    def test_a_wake_as_a_call_returns_when_it_was_carried_out(self):
-        self.listen()
-        self.calls().ring('c1', 'b1', WAIT)
-        self.assertEqual(['c1'], self.wakes.woken)
-
-    def test_a_wake_as_a_call_never_fails(self):
-        self.calls(choose=lambda *args: None).ring('c1', 'b1', WAIT)
-        self.patch(rpc, '_CALL_MONITOR', 0.2)
-        self.calls().ring('c1', 'b1', 0.3)          # nobody listens
-        self.assertEqual([], self.wakes.woken)
+    def test_threads_left_behind_are_few(self):
+        for number in range(rpc.Doorbell.SPARE + 1):
+            self.get_stuck(f'c{number}')
+            self.clock.advance(rpc.Doorbell.STUCK + 1)
+        thread = self.bell._thread
+        self.bell.ring('last', 'b1')
+        self.assertIs(thread, self.bell._thread)
+        self.let_go.set()
+        fixtures.eventually(lambda: 'last' in self.wakes.woken)
+        fixtures.eventually(lambda: self.bell._left_behind == 0)
 
 
 class TestSerializer(base.TestCase):
