@@ -76,15 +76,17 @@ class Calls:
                     self._find_ready(chosen)
                     asked = True
                     return self._ask(chosen, container_uuid, operation, params, seconds)
-                except exceptions.ConductorSilent as exc:
+                except (exceptions.ConductorSilent, exceptions.BusUnavailable) as exc:
                     LOG.warning('No answer from conductor %s to %s', chosen, operation)
                     if asked and not again:
                         raise exceptions.CallOutcomeUnknown(
                             conductor=chosen, operation=operation) from exc
+                    if isinstance(exc, exceptions.BusUnavailable):
+                        raise
                     silent.append(chosen)
 
     def _ask(self, chosen, container_uuid, operation, params, seconds):
-        call = self._client.prepare(server=chosen, retry=0, timeout=seconds,
+        call = self._client.prepare(server=chosen, retry=rpc.RETRY, timeout=seconds,
                                     call_monitor_timeout=_CALL_MONITOR).call
         began = time.monotonic()
         try:
@@ -102,12 +104,12 @@ class Calls:
     def _find_ready(self, chosen):
         """See that the conductor is there, before anything is asked of it."""
         call = self._client.prepare(
-            server=chosen, retry=0, timeout=_READY, version=rpc.READY_VERSION).call
+            server=chosen, retry=rpc.RETRY, timeout=_READY, version=rpc.READY_VERSION).call
         try:
             self._within(_REACH, call, {}, 'ready')
         except oslo_messaging.MessagingTimeout as exc:
             raise exceptions.ConductorSilent(conductor=chosen) from exc
-        except (oslo_messaging.RemoteError, oslo_messaging.UnsupportedVersion):
+        except (oslo_messaging.RemoteError, oslo_messaging.RPCDispatcherError):
             pass                        # an older one; that it answers is all we want to know
 
     def ring(self, container_uuid, bay_uuid, seconds):
@@ -118,7 +120,7 @@ class Calls:
         chosen = self._choose(container_uuid, bay_uuid, ())
         if chosen is None:
             return
-        call = self._bell.prepare(server=chosen, retry=0, timeout=seconds,
+        call = self._bell.prepare(server=chosen, retry=rpc.RETRY, timeout=seconds,
                                   call_monitor_timeout=_CALL_MONITOR).call
         try:
             with self._slot():
@@ -151,7 +153,7 @@ class Calls:
         try:
             return future.result(timeout=seconds)
         except (oslo_messaging.MessagingTimeout, oslo_messaging.RemoteError,
-                oslo_messaging.UnsupportedVersion):
+                oslo_messaging.RPCDispatcherError):
             raise
         except (concurrent.futures.TimeoutError, *_BUS_ERRORS) as exc:
             if not future.done():

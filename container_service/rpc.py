@@ -27,6 +27,11 @@ VERSION = '1.1'
 READY_VERSION = '1.1'
 # What is asked of conductors that may be older than we are.
 _OLDEST = '1.0'
+
+# Attempts to send a message anew.  Not none: a connection that was closed behind a silent network
+# is never made again by oslo.messaging (18.3) without one, and fails for good.  Not more: each
+# takes seconds when the broker is down.
+RETRY = 1
 WAKE_TOPIC = 'container-service-conductor'
 ASK_TOPIC = 'container-service-ask'
 
@@ -81,7 +86,7 @@ class Doorbell:
 
     # Seconds after which a message that the broker does not confirm is given up, thread and all:
     # the library waits for it without limit.  So many threads may be left behind like that.
-    STUCK = 10
+    STUCK = 15
     SPARE = 3
 
     def __init__(self, bus, choose, clock=time.monotonic):
@@ -168,7 +173,7 @@ class Doorbell:
             return None
 
     def _send(self, server, uuids):
-        self._client.prepare(server=server, retry=0).cast(
+        self._client.prepare(server=server, retry=RETRY).cast(
             {}, 'wake', container_uuid=uuids[0], more=uuids[1:])
         return True
 

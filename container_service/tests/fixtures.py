@@ -414,29 +414,54 @@ retry_interval = 0.5
             left.remove(force=True)
 
 
-class Broker(fixtures.Fixture):
-    """A RabbitMQ of a test's own, which it may kill."""
+class Service(fixtures.Fixture):
+    """A rabbitmq, mariadb or postgresql of a test's own, which it may kill or freeze.
+
+    ``url`` is what the environment variable of that name in tools/services.sh says of it.
+    """
+
+    _URLS = {'rabbitmq': 'CS_TEST_TRANSPORT_URL', 'mariadb': 'CS_TEST_MYSQL_URL',
+             'postgresql': 'CS_TEST_POSTGRESQL_URL'}
+
+    def __init__(self, name):
+        self.name = name
 
     def _setUp(self):
-        # The broker may run as a user of its own, who must be able to enter; and a Unix
+        # The server may run as a user of its own, who must be able to enter; and a Unix
         # socket's path must be short.
         self._directory = tempfile.mkdtemp(prefix='cs-', dir='/tmp')
         self.addCleanup(shutil.rmtree, self._directory, ignore_errors=True)
         os.chmod(self._directory, 0o755)
-        self.addCleanup(self._run, 'stop', 'rabbitmq')
+        self.addCleanup(self.run, 'stop', self.name)
         self.start()
-        for line in self._run('env').splitlines():
+        for line in self.run('env').splitlines():
             name, _, value = line.removeprefix('export ').partition('=')
-            if name == 'CS_TEST_TRANSPORT_URL':
-                self.transport_url = value
+            if name == self._URLS[self.name]:
+                self.url = value
 
     def start(self):
-        self._run('start', 'rabbitmq')
+        self.run('start', self.name)
+
+    def stop(self):
+        self.run('stop', self.name)
 
     def kill(self):
-        self._run('kill', 'rabbitmq')
+        self.run('kill', self.name)
 
-    def _run(self, *arguments):
+    @contextlib.contextmanager
+    def frozen(self):
+        """Its processes stand still meanwhile."""
+        stopped = list(_with_children(int(self.run('pid', self.name))))
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+
+    def run(self, *arguments):
+        """Run tools/services.sh for it; returns what that printed."""
         done = subprocess.run(
             [needed('CS_TEST_SERVICES'), *arguments], stdin=subprocess.DEVNULL, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=180,
@@ -444,6 +469,28 @@ class Broker(fixtures.Fixture):
         if done.returncode:
             raise AssertionError(f'services.sh {" ".join(arguments)} failed:\n{done.stdout}')
         return done.stdout
+
+
+class Broker(Service):
+    """A RabbitMQ of a test's own."""
+
+    def __init__(self):
+        super().__init__('rabbitmq')
+
+    @property
+    def transport_url(self):
+        return self.url
+
+    def control(self, *arguments):
+        """Run rabbitmqctl; returns what it printed."""
+        return self.run('rabbitmqctl', '-q', *arguments)
+
+
+def _with_children(pid):
+    yield pid
+    with open(f'/proc/{pid}/task/{pid}/children') as f:
+        for child in f.read().split():
+            yield from _with_children(int(child))
 
 
 def free_port(count=1):

@@ -198,6 +198,18 @@ class TestStuckBus(CallsCase):
         self.patch(made._client, 'prepare', lambda **kwargs: Bus(refuse))
         self.assertRaises(exceptions.BusUnavailable, self.ask, made)
 
+    def test_one_that_is_lost_while_the_call_is_on_its_way(self):
+        """It may have been taken: no promise that it was not."""
+        made = self.calls()
+
+        def lose(method):
+            if method == 'ask':
+                raise oslo_messaging.MessageDeliveryFailure('connection lost')
+
+        self.patch(made._client, 'prepare', lambda **kwargs: Bus(lose, True))
+        self.assertRaises(exceptions.BusUnavailable, self.ask, made)
+        self.assertRaises(exceptions.CallOutcomeUnknown, self.ask, made, operation='execute')
+
     def test_a_broker_that_confirms_nothing(self):
         """What is stuck gives its slot back, and is no more than so many threads."""
         self.patch(calls, '_REACH', 0.1)
@@ -213,8 +225,8 @@ class TestStuckBus(CallsCase):
 class Bus:
     """A client whose calls come to this."""
 
-    def __init__(self, what):
-        self._what = what
+    def __init__(self, what, named=False):
+        self._what, self._named = what, named
 
-    def call(self, *args, **kwargs):
-        return self._what()
+    def call(self, context, method, **kwargs):
+        return self._what(method) if self._named else self._what()

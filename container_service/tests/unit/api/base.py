@@ -183,6 +183,10 @@ class _Ask:
     target = oslo_messaging.Target(version=rpc.VERSION)
 
     @oslo_messaging.expose
+    def ready(self, context):
+        return True
+
+    @oslo_messaging.expose
     def ask(self, context, container_uuid, operation, params):
         return self._ask(operation, params)
 
