@@ -5,14 +5,18 @@ The record is a trigger on the table of actions, in this database only.  It tell
 was accepted from an old claim from one of the claim of now, which the rows at the end do not.
 """
 
+import contextlib
 import secrets
 
 import sqlalchemy as sa
 
+from container_service.db import models
+from faults import process
+
 _AUDIT = sa.Table(
     'faults_audit', sa.MetaData(),
     sa.Column('id', sa.BigInteger, primary_key=True, autoincrement=True),
-    sa.Column('at', sa.DateTime), sa.Column('who', sa.String(80)),
+    sa.Column('at', models.Time), sa.Column('who', sa.String(80)),
     sa.Column('action_uuid', sa.String(36)), sa.Column('container_uuid', sa.String(36)),
     sa.Column('old_status', sa.String(16)), sa.Column('status', sa.String(16)),
     sa.Column('old_claim', sa.String(36)), sa.Column('claim', sa.String(36)),
@@ -127,5 +131,10 @@ class Database:
             .where(c.container_uuid.in_(containers)).order_by(c.id))
 
     def rows(self, query):
-        with self.engine.connect() as conn:
-            return conn.execute(query).all()
+        """Read; while the server is down, wait for it.  Raises Broken."""
+        def read():
+            with contextlib.suppress(sa.exc.OperationalError):
+                with self.engine.connect() as conn:
+                    return (conn.execute(query).all(),)
+
+        return process.wait_for(read, 'the database does not answer', pause=0.2)[0]

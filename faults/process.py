@@ -2,9 +2,12 @@
 """Processes that the suite starts: hurt and ended by their own pid, and by no name."""
 
 import os
+import pathlib
 import signal
 import subprocess
 import time
+
+ROOT = pathlib.Path(__file__).parent.parent
 
 
 class Broken(Exception):

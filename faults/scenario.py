@@ -112,9 +112,14 @@ class Run:
         self.last_settled = time.monotonic() - began
         return self.last_settled
 
-    def past(self):
+    def mark(self):
+        """What is made from now on can be asked for with ``past(mark)``."""
+        return history.History.mark(self.world)
+
+    def past(self, mark=None):
         """The History of this run up to now."""
-        return history.History(self.world, self._mark, self.loads, self.nemesis.faults)
+        return history.History(self.world, self._mark if mark is None else mark, self.loads,
+                               self.nemesis.faults)
 
     def measure(self, name, value):
         """Note a figure for the report."""
@@ -173,7 +178,7 @@ class Run:
         result.errors.update(f'{action.operation}: {action.error["code"]}'
                              for action in past.actions.values()
                              if action.status in (states.FAILED, states.INTERRUPTED))
-        result.recoveries = past.recoveries()
+        result.recoveries = result.recoveries or past.recoveries()
         result.slowest_answer = max((attempt.seconds for request in past.requests
                                      for attempt in request.tries), default=0)
         told = {}

@@ -16,12 +16,13 @@ class Service:
                                  'must not be hurt')
         self.name = name
 
-    def _run(self, command, *arguments):
-        return process.run([os.environ['CS_TEST_SERVICES'], command, self.name, *arguments],
-                           seconds=180)
+    def _run(self, command, **environ):
+        return process.run([os.environ['CS_TEST_SERVICES'], command, self.name], seconds=180,
+                           env={**os.environ, **environ})
 
-    def start(self):
-        self._run('start')
+    def start(self, **environ):
+        """Start it, with these variables beside ours."""
+        self._run('start', **environ)
 
     def stop(self):
         """An orderly end."""

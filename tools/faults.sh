@@ -37,6 +37,8 @@ main() {
     case " $* " in
         *' --help '*|*' -h '*|*' --list '*) "$VENV/bin/python" -m faults "$@"; return ;;
     esac
+    # For the clocks that are wrong.
+    have cc || apt_install gcc libc6-dev
     start_services docker
     provide_image "$WORK"
     own_services start "${OWN[@]}" || die 'broker and databases cannot be started (see above)'

@@ -52,13 +52,16 @@ wait_for() {
 
 port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# free_port PREFERRED: that one, or any when somebody listens there already.
+# free_port PREFERRED [again]: that one, or any when somebody listens there already. `again`: it was
+# the daemon's own before, so that connections to it that have not been forgotten do not count.
 free_port() {
-    python3 - "$1" <<'PY'
+    python3 - "$@" <<'PY'
 import socket, sys
 for port in (int(sys.argv[1]), 0):
     # Without SO_REUSEADDR: a port in TIME_WAIT is one that daemons may fail to bind.
     with socket.socket() as sock:
+        if len(sys.argv) > 2:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind(('', port))
         except OSError:

@@ -72,10 +72,14 @@ prepare() { # NAME USER: its directory, owned by its user
 
 # A port is chosen once and kept, so that clients find a restarted service again. If a stranger
 # has taken it meanwhile, another is chosen.
-choose_port() { # NAME KEY PREFERRED
-    local file=$STATE/$1/$2 port=$3
-    [ ! -s "$file" ] || port=$(cat "$file")
-    free_port "$port" >"$file"
+choose_port() { # NAME KEY PREFERRED: the same as ever, once it was chosen
+    local file=$STATE/$1/$2
+    if [ -s "$file" ]; then
+        free_port "$(cat "$file")" again >"$file.new"
+        mv "$file.new" "$file"
+    else
+        free_port "$3" >"$file"
+    fi
     cat "$file"
 }
 port_of() { cat "$STATE/$1/port"; }

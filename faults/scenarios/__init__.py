@@ -3,6 +3,7 @@
 
 from faults.scenarios import apis  # noqa: F401
 from faults.scenarios import broker  # noqa: F401
+from faults.scenarios import clocks  # noqa: F401
 from faults.scenarios import conductors  # noqa: F401
 from faults.scenarios import links  # noqa: F401
 from faults.scenarios import points  # noqa: F401

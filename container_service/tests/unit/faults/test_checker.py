@@ -72,6 +72,8 @@ class TestExplain(base.TestCase):
     def test_a_paused_container_may_be_thawed_on_its_way_out(self):
         for letters in ('CSPDX', 'CSPUDX'):
             self.assert_explained(letters, action('run'), action('pause'), action('delete'))
+        self.assert_explained('CSPKU', action('run'), action('pause'),
+                              action('kill', signal='SIGUSR1'))
 
     def test_every_operation_is_known(self):
         for op in operations.of_kind(operations.ASYNC):
