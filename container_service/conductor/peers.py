@@ -72,8 +72,7 @@ class Peers:
     def _declare(self, row):
         declared = self._db.transact(
             lambda conn: conductors.declare_silent(conn, row.uuid, row.heartbeats),
-            landed=lambda conn: (
-                conductors.find(conn, row.uuid).state == conductors.GONE or None))
+            landed=lambda conn: not conductors.is_up(conn, row.uuid) or None)
         if declared:
             LOG.warning('Conductor %s (%s) is dead; its work is taken over.', row.server,
                         row.uuid)

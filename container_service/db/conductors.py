@@ -35,6 +35,12 @@ def find(conn, uuid):
     return conn.execute(sa.select(table).where(table.c.uuid == uuid)).first()
 
 
+def is_up(conn, uuid):
+    """Whether an incarnation is there and nobody has declared it dead."""
+    row = find(conn, uuid)
+    return row is not None and row.state != GONE
+
+
 def renew(conn, uuid, lease, values):
     """Extend a lease; returns the row as it is then, None when it was declared dead."""
     renewed = conn.execute(

@@ -139,6 +139,31 @@ class Ends(Conductors):
         self.assertEqual(0, self.running[host].ended())
         self.stopped(web, action, self.other(host), attempts=1)
 
+    def say(self, change, host, **values):
+        self.caller.request('PUT', f'/v1/services/{change}', {'host': host, **values}, 200)
+
+    def test_drained_by_an_administrator(self):
+        web, action, host = self.begun(6)
+        self.say('drain', host)
+        self.stopped(web, action, host, attempts=1)
+        self.assertEqual(0, self.running[host].ended())
+
+    def test_forced_down_by_an_administrator(self):
+        """Its work goes on elsewhere at once, and it is idle as long as that holds."""
+        web, action, host = self.begun(12)
+        self.say('force_down', host, forced_down=True)
+        self.stopped(web, action, self.other(host), attempts=2)
+        with open(self.running[host].log) as log:
+            self.assertIn('it takes no work', fixtures.eventually(
+                lambda: (lambda text: 'is forced down' in text and text)(log.read())))
+        self.say('disable', self.other(host))
+        time.sleep(2)                       # until both have read it
+        late = self.caller.ask(web, 'start')
+        time.sleep(3)                       # longer than any of them waits for a wake
+        self.assertEqual('no_conductor_for_bay', self.caller.action(late)['waiting']['code'])
+        self.say('force_down', host, forced_down=False)
+        self.assertEqual(host, self.host_of(self.succeeded(late)))
+
     def test_restarted_one_after_the_other_under_load(self):
         stop, made = threading.Event(), []
 

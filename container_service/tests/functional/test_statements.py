@@ -7,6 +7,7 @@ Pinned, so that a step that begins to cost more is seen when it does.
 import sqlalchemy as sa
 
 from container_service import lifecycle
+from container_service.db import conductors
 from container_service.db import containers
 from container_service.db import paging
 from container_service.drivers import base as drivers
@@ -86,6 +87,27 @@ class Statements:
         more = self.assert_cost(4, lambda: lifecycle.succeed(
             self.db, claim, drivers.Observed(CREATED, engine_id='e1')))
         self.assertTrue(more)
+
+    def test_before_what_nothing_brings_back(self):
+        """One: a stop, kill or delete reads its claim again before the call that counts."""
+        claim = self.claim(self.create())
+        self.assertTrue(self.assert_cost(1, lambda: lifecycle.owns(self.db, claim)))
+
+    def test_looking_at_the_other_conductors(self):
+        conductor = base.Conductor()
+
+        def register():
+            self.db.transact(lambda conn: conductors.register(conn, 15, {
+                'uuid': conductor.uuid, 'host': 'a', 'slot': 0, 'server': 'a.0'}))
+
+        def look():
+            with self.db.read() as conn:
+                return conductors.heartbeats(conn)
+
+        self.assert_cost(2, register)           # one to inherit what was said of its name
+        self.assert_cost(2, lambda: self.db.transact(
+            lambda conn: conductors.renew(conn, conductor.uuid, 15, {})))
+        self.assertEqual([1], [row.heartbeats for row in self.assert_cost(1, look)])
 
     def test_looking_in_vain(self):
         uuid = self.create()

@@ -5,6 +5,7 @@ from container_service import states
 from container_service.conductor import lease
 from container_service.db import actions
 from container_service.db import conductors
+from container_service.tests import fixtures
 from container_service.tests.unit.conductor import base
 
 
@@ -109,6 +110,18 @@ class TestSilence(PeersCase):
         self.look(self.seconds, renewing=[third])
         third.peers()
         self.assertEqual(1, self.log.output.count('is dead'))
+
+    def test_a_lost_answer_to_the_declaration(self):
+        uuid = self.create()
+        self.claim(uuid, self.other.lease)
+        self.look(self.seconds - 1)
+        self.here.clock.advance(1)
+        self.here.lease.renew()
+        with fixtures.lost_commit(self.db, landed=True) as lost:
+            self.here.peers()
+        self.assertEqual(1, len(lost))
+        self.assertEqual('gone', self.state(self.other))
+        self.assert_at_rest(uuid, states.CREATED)
 
     def test_its_work_goes_on_at_once(self):
         uuid = self.create()
