@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is declared dead, by whom and when; the clocks are in the test's hand."""
 
+from container_service import exceptions
 from container_service import states
 from container_service.conductor import lease
 from container_service.db import actions
@@ -90,10 +91,14 @@ class TestSilence(PeersCase):
         self.assertEqual('gone', self.state(self.other))
 
     def test_who_may_not_act_for_itself_does_not_judge(self):
-        self.look(self.seconds - 1)
-        self.here.clock.advance(self.seconds)       # its own lease has lapsed
-        self.here.peers()
+        for _ in range(2 * round(self.seconds)):    # its own lease lapses meanwhile
+            self.here.peers()
+            self.here.clock.advance(1)
         self.assertEqual('up', self.state(self.other))
+        self.look(self.seconds - 1)                 # and what it saw meanwhile does not count
+        self.assertEqual('up', self.state(self.other))
+        self.look(2)
+        self.assertEqual('gone', self.state(self.other))
 
     def test_its_own_lease_may_be_longer_than_ours(self):
         self.conf.set_override('lease', 2 * self.seconds, group='conductor')
@@ -194,6 +199,32 @@ class TestSameMachine(PeersCase):
         self.other.slot.release()
         self.look()
         self.assertEqual('gone', self.state(self.other))
+
+    def test_one_that_could_not_register_forgets_no_predecessor(self):
+        self.other.slot.release()
+        slot = lease.Slot(self.conf.state_path)
+        self.assertEqual(self.other.slot.number, slot.number)
+        transact = self.db.transact
+
+        def down(*args, **kwargs):
+            raise exceptions.DatabaseUnavailable()
+
+        self.patch(self.db, 'transact', down)
+        self.assertRaises(exceptions.DatabaseUnavailable, lease.Lease(
+            self.db, self.conf, slot).start)
+        self.patch(self.db, 'transact', transact)
+        slot.release()
+        self.assertEqual(slot.number, self.another().slot.number)
+        self.assertEqual('gone', self.state(self.other))
+
+    def test_the_file_names_nobody_of_long_ago(self):
+        bench = self.other
+        for _ in range(3):
+            bench.slot.release()
+            bench = self.another()
+        bench.slot.release()
+        self.assertEqual((bench.lease.uuid,),
+                         lease.left_by(bench.slot.directory, bench.slot.number))
 
     def test_one_that_died_between_naming_itself_and_registering(self):
         """Its predecessor is still named, and is found dead by the next one."""
