@@ -421,12 +421,13 @@ class FakeEngine:
 
     def tell(self, kind, known):
         """Let those who follow the events know."""
-        last = self.history[-1].time if self.history else 0
-        moment = int(self.clock().replace(tzinfo=datetime.UTC).timestamp() * 1_000_000) * 1000
-        self.history.append(base.Event(
-            max(moment, last + 1), kind, known.engine_id, known.uuid,
-            known.exit_code if kind == 'die' else None))
-        self.changed.notify_all()
+        with self.changed:            # tests change things without it
+            last = self.history[-1].time if self.history else 0
+            moment = int(self.clock().replace(tzinfo=datetime.UTC).timestamp() * 1_000_000) * 1000
+            self.history.append(base.Event(
+                max(moment, last + 1), kind, known.engine_id, known.uuid,
+                known.exit_code if kind == 'die' else None))
+            self.changed.notify_all()
 
     def _drop(self, known):
         if self.containers.pop(known.engine_id, None) is not None:
