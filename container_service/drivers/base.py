@@ -82,6 +82,15 @@ class Container:
         """The name on the engine: the mutex that makes a repeated create adopt."""
         return engine_name(self.uuid, self.generation)
 
+    def has(self, entry):
+        """Whether an entry of the engine's list is of this container, of any generation.
+
+        Its labels alone do not tell: what is made from an image that was made from the container
+        has them too.  So it must have its name, or be what is known to have been renamed.
+        """
+        return entry.uuid == self.uuid and (
+            entry.is_well_named or entry.engine_id == self.engine_id)
+
     @property
     def digest(self):
         """Tells whether what is on the engine was made from the same image and options."""

@@ -918,7 +918,7 @@ class DockerDriver(base.Driver):
             self._did(attempt, 'remove_container', container.engine_id, v=True, force=force)
         # Again until nothing is found: a create left behind by a conductor that died may be
         # carried out late.
-        while generations := list(self._listed(container.deployment, container.uuid)):
+        while generations := list(self._generations(container)):
             if not (force or stop):
                 # Look at all before one is removed.
                 for data in generations:
@@ -936,7 +936,7 @@ class DockerDriver(base.Driver):
         if found and self._is_ours(found, container):
             return found
         # Somebody may have renamed it; it is still ours.
-        for data in self._listed(container.deployment, container.uuid):
+        for data in self._generations(container):
             if _generation(data['Labels']) == container.generation:
                 found = self._inspect(data['Id'])
                 if found:
@@ -971,6 +971,12 @@ class DockerDriver(base.Driver):
             params={'all': 1, 'filters': json.dumps({'label': labels})})
         with contextlib.closing(answer):
             yield from items_of(answer.iter_content(64 * 1024))
+
+    def _generations(self, container):
+        """Yield what the engine's list has of a container."""
+        for data in self._listed(container.deployment, container.uuid):
+            if container.has(listed(data)):
+                yield data
 
     @contextlib.contextmanager
     def _driver_errors(self):

@@ -364,7 +364,8 @@ class FakeEngine:
         with self.lock:
             self.settle()
             for known in self.containers.values():
-                if (_is_ours(known, container.deployment, container.uuid)
+                if (known.labels.get(base.LABEL_DEPLOYMENT) == container.deployment
+                        and container.has(known.listed)
                         and known.generation == container.generation):
                     return known
         return None
@@ -681,7 +682,8 @@ class FakeDriver(base.Driver):
 
     def delete(self, attempt, container, force=False, stop=False):
         self.engine.check_reachable()
-        known = self.engine.of_deployment(container.deployment, container.uuid)
+        known = [one for one in self.engine.of_deployment(container.deployment, container.uuid)
+                 if container.has(one.listed)]
         for one in known:
             self._check_removable(one, force, stop)
         for one in known:
@@ -879,11 +881,6 @@ def _full_reference(image):
     """Return the reference with the tag ``latest`` if it has neither tag nor digest."""
     last = image.rpartition('/')[2]
     return image if ':' in last or '@' in last else f'{image}:latest'
-
-
-def _is_ours(known, deployment, container_uuid):
-    return (known.labels.get(base.LABEL_DEPLOYMENT) == deployment
-            and container_uuid is not None and known.uuid == container_uuid)
 
 
 @dataclasses.dataclass

@@ -437,6 +437,16 @@ class DriverConformance:
 
     # What is not ours
 
+    def test_a_copy_with_our_labels_is_not_touched(self):
+        container = self.running()
+        copy = self.add_foreign(f'copy-of-{container.uuid}', container.engine_labels)
+        self.driver.delete(base.Attempt(), container, force=True)
+        self.assertTrue(self.foreign_is_running(copy))
+        self.assertIsNone(self.driver.observe(container))
+        self.assertRaises(exceptions.EngineContainerMissing, self.driver.stop, base.Attempt(),
+                          container)
+        self.assertTrue(self.foreign_is_running(copy))
+
     def test_a_foreign_container_in_our_place_is_not_touched(self):
         container = self.container()
         for labels in ({}, {base.LABEL_DEPLOYMENT: 'other', base.LABEL_CONTAINER: container.uuid},

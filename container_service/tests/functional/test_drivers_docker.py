@@ -260,6 +260,8 @@ class TestDocker(DockerCase):
 
     def test_renamed_by_hand_is_still_ours(self):
         container = self.running()
+        container = dataclasses.replace(
+            container, engine_id=self.driver.observe(container).engine_id)
         self.engine.rename(container.engine_name, f'renamed-{container.uuid}')
         self.assertEqual(RUNNING, self.driver.observe(container).status)
         self.driver.create(base.Attempt(), container)
