@@ -89,23 +89,30 @@ def possible(action, state):
     return sorted(partly)
 
 
-def explain(letters, actions, outside=''):
+def explain(letters, actions, outside='', caused=()):
     """Match what an engine did with actions in their order; None, or what does not fit, in words.
 
-    ``outside`` are letters that may come at any time, from nobody's action.
+    ``outside`` are letters that may come at any time, from nobody's action; ``caused`` is where
+    letters are that may be from nobody's.
     """
     def skipped(ends):
         for end in sorted(ends):
-            while end < len(letters) and letters[end] in outside:
+            while end < len(letters) and (letters[end] in outside or end in caused):
                 end += 1
                 ends.add(end)
         return ends
 
+    def matched(one, start):
+        ends = {start}
+        for letter in one:
+            ends = {end + 1 for end in skipped(ends) if letters[end:end + 1] == letter}
+        return ends
+
     reached = skipped({0})
     for action in actions:
-        after = {start + len(one) for start in reached
+        after = {end for start in reached
                  for one in possible(action, state_after(letters[:start]))
-                 if letters.startswith(one, start)}
+                 for end in matched(one, start)}
         if not after:
             return (f'the engine did {letters or "nothing"}; action {action.sequence} '
                     f'({action.operation}, {action.status}) would have to go on at letter '
@@ -165,7 +172,8 @@ class Checker:
     def ordered(self):
         """I2"""
         for container in self._past.containers:
-            words = explain(container.letters, container.actions, self._outside)
+            words = explain(container.letters, container.actions, self._outside,
+                            container.caused)
             if words:
                 yield Violation('I2', words, container)
             under_way = set()
@@ -206,7 +214,8 @@ class Checker:
         found = {}
         for engine in self._world.engines.values():
             for data in engine.of_deployment(self._world.deployment):
-                found.setdefault(data['Labels'].get(drivers.LABEL_CONTAINER), []).append(data)
+                if data['Id'] not in self._world.observer.foreign:
+                    found.setdefault(data['Labels'].get(drivers.LABEL_CONTAINER), []).append(data)
         return found
 
     def fenced(self):

@@ -19,6 +19,9 @@ from faults import process
 
 _VERSION = '1.41'
 
+# All that the containers and images of one engine may take.
+_DISK = '192m'
+
 
 class Engine:
     """An engine that is there already.  ``client`` goes straight to it, round the proxies."""
@@ -26,6 +29,9 @@ class Engine:
     def __init__(self, name, endpoint):
         self.name, self.endpoint = name, endpoint
         self.client = docker.DockerClient(endpoint, version=_VERSION)
+
+    def __str__(self):
+        return self.name
 
     def answers(self):
         with contextlib.suppress(docker.errors.DockerException, OSError):
@@ -47,15 +53,18 @@ class Engine:
 
 
 class OwnEngine(Engine):
-    """A dockerd of this run, with an image of another engine.  It needs root, or sudo that does
-    not ask.
+    """A dockerd of this run, with an image of another engine and a small disk in memory.  It needs
+    root, or sudo that does not ask.
     """
 
     def __init__(self, name, image, source):
         # Short: the paths of its sockets must fit into 108 bytes.
         self._directory = tempfile.mkdtemp(prefix='cs-', dir='/tmp')
         super().__init__(name, f'unix://{self._directory}/sock')
+        self._disk = f'{self._directory}/data'
+        os.mkdir(self._disk)
         try:
+            _as_root('mount', '-t', 'tmpfs', '-o', f'size={_DISK}', 'faults', self._disk)
             self.start()
             self.client.images.load(b''.join(source.client.images.get(image).save(named=True)))
         except BaseException:
@@ -69,7 +78,7 @@ class OwnEngine(Engine):
             raise process.Broken('dockerd is not installed')
         log = pathlib.Path(self._directory) / 'log'
         self.process = process.Process(f'dockerd {self.name}', process.as_root([
-            'unshare', '--net', dockerd, '--data-root', f'{self._directory}/data',
+            'unshare', '--net', dockerd, '--data-root', self._disk,
             '--exec-root', f'{self._directory}/exec', '--pidfile', self._pid_file,
             '--host', self.endpoint, '--group', str(os.getgid()),
             '--iptables=false', '--ip6tables=false']), log)
@@ -104,7 +113,22 @@ class OwnEngine(Engine):
         _send(signal.SIGKILL, self._pid_file)
         self.process.wait()
         _send(signal.SIGKILL, containerd)
-        process.run(process.as_root(['rm', '-f', containerd, self._pid_file]))
+        _as_root('rm', '-f', containerd, self._pid_file)
+
+    def stop(self, seconds=30):
+        """An orderly end, with that of its containers."""
+        self.thaw()
+        self.signal(signal.SIGTERM)
+        if not self.process.wait(seconds):
+            self.kill()
+
+    def fill_disk(self):
+        """Leave no byte free on its disk."""
+        with contextlib.suppress(process.Broken):       # it ends with an error: the disk is full
+            _as_root('dd', 'if=/dev/zero', f'of={self._disk}/filler', 'bs=64k')
+
+    def free_disk(self):
+        _as_root('rm', '-f', f'{self._disk}/filler')
 
     def close(self):
         with contextlib.suppress(process.Broken, OSError, AttributeError):
@@ -113,15 +137,20 @@ class OwnEngine(Engine):
                 for container in self.client.api.containers(all=True):
                     with contextlib.suppress(docker.errors.APIError):
                         self.client.api.remove_container(container['Id'], force=True)
-                self.signal(signal.SIGTERM)
-                if not self.process.wait(30):
-                    self.kill()
+                self.stop()
         super().close()
-        process.run(process.as_root(['rm', '-rf', self._directory]))
+        # One that was killed leaves what it had mounted.
+        with contextlib.suppress(process.Broken):
+            _as_root('umount', '--recursive', '--lazy', self._disk)
+        _as_root('rm', '-rf', self._directory)
+
+
+def _as_root(*command):
+    process.run(process.as_root(command))
 
 
 def _send(number, pid_file):
     with contextlib.suppress(FileNotFoundError):
         with open(pid_file) as file:
             pid = file.read().strip()
-        process.run(process.as_root(['kill', f'-{int(number)}', pid]))
+        _as_root('kill', f'-{int(number)}', pid)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from container_service import states
 from container_service.db import models
+from faults import observer
 
 
 def seconds(value):
@@ -23,6 +24,7 @@ class Container:
     audit: list                             # writes to them, in order
     events: list                            # of its engine, in order
     requests: list                          # of clients
+    faults: list                            # of all
 
     @property
     def uuid(self):
@@ -31,7 +33,21 @@ class Container:
     @property
     def letters(self):
         """What the engine did, as letters."""
-        return ''.join(event.letter or '' for event in self.events)
+        return ''.join(event.letter for event in self.effects)
+
+    @property
+    def effects(self):
+        """The events that tell of an effect."""
+        # An engine that cannot create one tells that it removes what never was.
+        made = {event.engine_id for event in self.events if event.letter == observer.CREATE}
+        return [event for event in self.events if event.letter
+                and (event.letter != observer.DESTROY or event.engine_id in made)]
+
+    @property
+    def caused(self):
+        """Where in the letters are those that need nobody's action, for they may be of a fault."""
+        return {number for number, event in enumerate(self.effects)
+                if any(fault.may_have_caused(event) for fault in self.faults)}
 
 
 class History:
@@ -53,7 +69,7 @@ class History:
         self.containers = [
             Container(row, [one for one in actions if one.resource_uuid == row.uuid],
                       [one for one in audit if one.container_uuid == row.uuid],
-                      world.observer.of(row.uuid), by_name.get(row.name, []))
+                      world.observer.of(row.uuid), by_name.get(row.name, []), faults)
             for row in rows]
 
     @staticmethod
@@ -87,6 +103,21 @@ class History:
         """The seconds in which so large a share of the answers came."""
         took = sorted(attempt.seconds for request in self.requests for attempt in request.tries)
         return took[int(share * (len(took) - 1))] if took else 0
+
+    def took(self, bay, since=0):
+        """For each action on a bay that was asked for since then and succeeded: seconds from when
+        nothing stood before it to its end.
+        """
+        found = []
+        for container in self.containers:
+            ended = 0
+            for action in container.actions:
+                asked = seconds(action.created_at)
+                if (container.row.bay_uuid == bay and asked >= since
+                        and action.status == states.SUCCEEDED):
+                    found.append(seconds(action.finished_at) - max(ended, asked))
+                ended = max(ended, seconds(action.finished_at) or 0)
+        return sorted(found)
 
     def waits(self):
         """For each action that ran: seconds from when nothing stood before it to its begin."""

@@ -18,6 +18,17 @@ class Fault:
     began: float
     ended: float = None
     stops_work: bool = False            # what runs there does not go on by itself
+    # What it does to the container, or to those on the engine, that it is ``on``, as letters.
+    effects: str = ''
+
+    def may_have_caused(self, event):
+        return (self.on in (event.container, event.engine)
+                and (event.letter or ' ') in self.effects
+                and self.began - _INEXACT <= event.at <= (self.ended or event.at) + _INEXACT)
+
+
+# Seconds between an effect and what two clocks, or two readers of one, say of it.
+_INEXACT = 0.1
 
 
 class Nemesis:
@@ -26,16 +37,16 @@ class Nemesis:
         self._world, self._chance = world, chance
         self.faults = []
 
-    def note(self, kind, on, stops_work=False):
+    def note(self, kind, on, stops_work=False, effects=''):
         """Record that harm begins."""
-        fault = Fault(kind, str(on), time.time(), stops_work=stops_work)
+        fault = Fault(kind, str(on), time.time(), stops_work=stops_work, effects=effects)
         self.faults.append(fault)
         return fault
 
     @contextlib.contextmanager
-    def during(self, kind, on, stops_work=False):
+    def during(self, kind, on, **values):
         """Note harm that lasts as long as the context."""
-        fault = self.note(kind, on, stops_work)
+        fault = self.note(kind, on, **values)
         try:
             yield fault
         finally:
@@ -67,9 +78,20 @@ class Nemesis:
     def busy(self, host, count=1, seconds=10):
         """Wait until a conductor has so many actions under way, but no longer than that."""
         a, c = models.actions.c, models.conductors.c
-        query = sa.select(sa.func.count()).select_from(models.actions.join(
+        return self._busy(sa.select(sa.func.count()).select_from(models.actions.join(
             models.conductors, a.conductor_uuid == c.uuid)).where(
-                c.host == host.name, c.state != 'gone', a.status.in_(states.CLAIMED))
+                c.host == host.name, c.state != 'gone', a.status.in_(states.CLAIMED)),
+            count, seconds)
+
+    def busy_bay(self, name, count=1, seconds=10):
+        """The same for a bay."""
+        a, c = models.actions.c, models.containers.c
+        return self._busy(sa.select(sa.func.count()).select_from(models.actions.join(
+            models.containers, a.resource_uuid == c.uuid)).where(
+                c.bay_uuid == self._world.bays[name], a.status.in_(states.CLAIMED)),
+            count, seconds)
+
+    def _busy(self, query, count, seconds):
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if self._world.database.rows(query)[0][0] >= count:

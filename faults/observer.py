@@ -23,6 +23,7 @@ class Event:
     at: float
     engine: str
     container: str              # our uuid
+    engine_id: str
     name: str
     attributes: dict
 
@@ -40,6 +41,7 @@ class Observer:
     def __init__(self):
         self._lock = threading.Lock()
         self._events = {}                   # by what tells one from another: a dict keeps order
+        self.foreign = set()                # engine ids of what has our labels and is not ours
 
     def add(self, key, event):
         with self._lock:
@@ -48,7 +50,8 @@ class Observer:
     def of(self, container):
         """The events of a container, in order."""
         with self._lock:
-            found = [event for event in self._events.values() if event.container == container]
+            found = [event for event in self._events.values()
+                     if event.container == container and event.engine_id not in self.foreign]
         return sorted(found, key=lambda event: event.at)
 
     def containers(self):
@@ -96,5 +99,5 @@ class Following:
         container = about['Attributes'].get(drivers.LABEL_CONTAINER)
         self._observer.add(
             (self._engine.name, nanoseconds, about['ID'], event['Action']),
-            Event(nanoseconds / 1e9, self._engine.name, container, event['Action'],
+            Event(nanoseconds / 1e9, self._engine.name, container, about['ID'], event['Action'],
                   about['Attributes']))

@@ -21,6 +21,7 @@ from faults import wire
 
 UP, DOWN = 'up', 'down'         # from who connected to the server, and back
 BOTH = (UP, DOWN)
+EVENTS = 'events'               # down, of requests that are answered with a stream of events
 
 _CHUNK = 65536
 
@@ -158,6 +159,11 @@ class Link:
         self.late_seconds = seconds
         self._faults['answers_late'] = probability
 
+    def stall_events(self):
+        """Forward nothing of event streams: they stay open and say nothing."""
+        assert self.protocol == 'http', self.protocol
+        self._run(self._gates[EVENTS].clear)
+
     def close(self):
         """Close the listener and every connection."""
         self._run(self._close)
@@ -177,7 +183,7 @@ class Link:
         self._faults = {'answers_500': 0, 'commits_lost': 0, 'answers_lost': 0, 'answers_late': 0}
 
     def _start(self):
-        self._gates = {UP: asyncio.Event(), DOWN: asyncio.Event()}
+        self._gates = {UP: asyncio.Event(), DOWN: asyncio.Event(), EVENTS: asyncio.Event()}
         self._heal()
 
     def _heal(self):
@@ -226,11 +232,11 @@ class Link:
         self._connections.add(connection)
         connection.task.add_done_callback(lambda _: self._connections.discard(connection))
 
-    async def passed(self, direction):
+    async def passed(self, direction, gate=None):
         """Wait until data may pass."""
         if self.delays[direction]:
             await asyncio.sleep(self.delays[direction])
-        await self._gates[direction].wait()
+        await self._gates[gate or direction].wait()
 
     def fate(self):
         """The fault that the request which begins now gets, by its counter, or None."""
@@ -250,6 +256,7 @@ class _Connection:
         self._link = link
         self._client, self._server = client, None
         client.setblocking(False)
+        self._requests = wire.reader(link.protocol)
         self._request = None            # the counter of the fault that its last request gets
         self._ended = set()             # directions closed by half_close()
         self._hold_until = 0
@@ -299,7 +306,7 @@ class _Connection:
 
     async def _pump_up(self):
         loop, link = self._link.loop, self._link
-        requests = wire.reader(link.protocol)
+        requests = self._requests
         while True:
             data = await loop.sock_recv(self._client, _CHUNK)
             await link.passed(UP)
@@ -337,6 +344,8 @@ class _Connection:
                 raise ConnectionError
             await asyncio.sleep(max(0, self._hold_until - loop.time()))
             await link.passed(DOWN)
+            if getattr(self._requests, 'is_stream', False):
+                await link.passed(DOWN, EVENTS)
             if not data:
                 _shutdown(self._client)
                 return

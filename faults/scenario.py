@@ -11,6 +11,7 @@ import random
 import time
 
 from container_service import states
+from faults import asker
 from faults import checker
 from faults import client
 from faults import history
@@ -100,6 +101,12 @@ class Run:
         self.loads.append(load.Load(self.world, self.random, name, **values))
         return self.loads[-1]
 
+    def asker(self):
+        """An Asker, part of what is checked at the end."""
+        self.loads.append(asker.Asker(
+            self.world, f'{self.scenario.id.lower()}a{len(self.loads)}'))
+        return self.loads[-1]
+
     def settle(self, seconds=30):
         """Wait until all that was accepted has ended; returns how long that took."""
         began = time.monotonic()
@@ -129,6 +136,20 @@ class Run:
         """A target of this scenario beside the invariants."""
         if not fulfilled:
             self.violated('target', words)
+
+    def expect_unchanged(self, name, before, after):
+        """Expect that what took so many seconds before takes no longer afterwards.
+
+        A machine that does other things as well is not exact to a fifth of some milliseconds.
+        """
+        for share, word in ((0.5, 'p50'), (0.95, 'p95')):
+            self.measure(f'{name} {word} before', _share(before, share))
+            self.measure(f'{name} {word} with it', _share(after, share))
+        self.expect(before and after, f'nothing was done on {name}')
+        limit = max(1.2 * _share(before, 0.95), _share(before, 0.95) + 0.5)
+        self.expect(_share(after, 0.95) <= limit,
+                    f'{name}: 1 in 20 took more than {_share(after, 0.95):.2f} s, before '
+                    f'{_share(before, 0.95):.2f} s')
 
     def violated(self, invariant, words, container=None):
         self.result.violations.append(checker.Violation(invariant, words, container))
@@ -197,3 +218,8 @@ class Run:
         caller.close()
         process.wait_for(lambda: not history.History.unfinished(self.world, self._mark),
                          'what is left cannot be deleted', 30)
+
+
+def _share(seconds, share):
+    """What so large a share of a sorted list does not exceed."""
+    return seconds[int(share * (len(seconds) - 1))] if seconds else 0

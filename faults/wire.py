@@ -112,7 +112,10 @@ def _is_commit(statement):
 
 
 class HTTP:
-    """Requests with their bodies.  After a request to upgrade, bytes."""
+    """Requests with their bodies.  After a request to upgrade, bytes.
+
+    ``is_stream`` tells whether the last one asked for events, as long as it wants them.
+    """
 
     _CHANGES = (b'POST', b'PUT', b'DELETE', b'PATCH')
 
@@ -120,7 +123,7 @@ class HTTP:
         self._data = b''
         self._step = self._head
         self._rest = 0
-        self._worth = False
+        self._worth = self.is_stream = False
 
     def feed(self, data):
         self._data += data
@@ -145,6 +148,7 @@ class HTTP:
             name, _, value = line.partition(b':')
             fields[name.strip().lower()] = value.strip().lower()
         method, path = lines[0].split(b' ')[:2]
+        self.is_stream = path.split(b'?')[0].endswith(b'/events')
         # A wait changes nothing, and answers before it is over.
         self._worth = method in self._CHANGES and not path.split(b'?')[0].endswith(b'/wait')
         if b'upgrade' in fields:

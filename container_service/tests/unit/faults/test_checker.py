@@ -7,6 +7,8 @@ from container_service import operations
 from container_service import states
 from container_service.tests import base
 from faults import checker
+from faults import nemesis
+from faults import observer
 
 
 def action(operation, status=states.SUCCEEDED, started=True, **params):
@@ -41,6 +43,23 @@ class TestExplain(base.TestCase):
     def test_an_effect_of_nobody(self):
         self.assert_not_explained('CSD', action('run'))
         self.assert_explained('CSD', action('run'), outside='D')
+
+    def test_an_effect_of_a_fault(self):
+        self.assert_explained('CSD', action('run'), caused={2})
+        self.assert_not_explained('CSDD', action('run'), caused={2})
+        # Before, in the middle of, and instead of what an action does.
+        self.assert_explained('CSDS', action('run'), action('start'), caused={2})
+        self.assert_explained('CDS', action('run'), caused={1})
+        self.assert_explained('CSD', action('run'), action('stop'), caused={2})
+        self.assert_not_explained('CS', action('run'), action('stop'), caused={1})
+
+    def test_what_a_fault_may_have_caused(self):
+        fault = nemesis.Fault('kill -9', 'two', began=10, ended=12, effects='UD')
+        for at, engine, name, expected in (
+                (11, 'two', 'die', True), (11, 'one', 'die', False), (11, 'two', 'start', False),
+                (11, 'two', 'attach', False), (9, 'two', 'die', False), (13, 'two', 'die', False)):
+            event = observer.Event(at, engine, 'uuid', 'engine id', name, {})
+            self.assertEqual(expected, fault.may_have_caused(event), (at, engine, name))
 
     def test_a_late_ghost(self):
         self.assert_not_explained('CXC', action('create'), action('delete'))

@@ -48,7 +48,7 @@ class Engine(http.server.BaseHTTPRequestHandler):
     do_DELETE = do_POST
 
     def answer(self):
-        if self.path == '/stream':
+        if self.path in ('/stream', '/v1.41/events?since=0'):
             self.send_response(200)
             self.send_header('Transfer-Encoding', 'chunked')
             self.end_headers()
@@ -299,6 +299,19 @@ class TestHTTP(Case):
         self.assertEqual(b'line', answer.read(4))
         self.server.go_on.set()
         self.assertEqual(b'lineline', answer.read())
+
+    def test_events_may_stall_alone(self):
+        conn = self.client()
+        conn.request('GET', '/v1.41/events?since=0')
+        answer = conn.getresponse()
+        self.assertEqual(b'line', answer.read(4))
+        self.link.stall_events()
+        self.server.go_on.set()
+        conn.sock.settimeout(0.2)
+        self.assertRaises(TimeoutError, answer.read, 4)
+        self.assertEqual((200, b'ok'), self.ask('GET', '/json'))
+        self.link.heal()
+        self.assertEqual((200, b'ok'), self.ask('GET', '/json'))
 
 
 class TestWire(base.TestCase):
