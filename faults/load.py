@@ -92,10 +92,12 @@ class Load:
 
     def __exit__(self, kind, exc, traceback):
         if kind is not None:
+            # Somebody wants an end; nobody waits for clients that wait for an answer.
             self._stopped.set()
+            return
         for thread in self._threads:
             thread.join()
-        if self._broken and kind is None:
+        if self._broken:
             raise self._broken[0]
 
     def busy(self):
