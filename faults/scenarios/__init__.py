@@ -11,3 +11,4 @@ from faults.scenarios import hands  # noqa: F401
 from faults.scenarios import links  # noqa: F401
 from faults.scenarios import points  # noqa: F401
 from faults.scenarios import registries  # noqa: F401
+from faults.scenarios import soak  # noqa: F401

@@ -12,7 +12,8 @@ from faults.scenario import scenario
           'all ended within 30 s of the last kill; p50 <= 5 s')
 def random_kills(run):
     nemesis = run.nemesis
-    with run.load(requests=run.sized(90, 2000), clients=run.sized(6, 12), pause=0.5) as asking:
+    with run.load(requests=run.sized(90, 2000), clients=run.sized(6, 12),
+                  pause=run.sized(0.5, 2.2)) as asking:
         asking.wait_for(5)
         while asking.busy():
             victim = nemesis.someone()
