@@ -47,6 +47,7 @@ _NOT_ON_ENGINE = (states.ERROR, states.CREATING)
 
 _COMPLETE_SECONDS = 3600      # between passes that look at every row, in case a clock was set
 _MARGIN_SECONDS = 60          # a change may be committed so long after it was stamped
+_CONNECTING_SECONDS = 2
 _SETTLING_SECONDS = 0.1       # events of one container come in bursts
 _BUSY_SECONDS = 1             # between looks whether an action has ended
 _AGAIN_SECONDS = 1            # after an engine or the database did not answer
@@ -75,7 +76,8 @@ class Observer:
         # Guarded by the condition:
         self._pending = {}            # uuid: [events] that nobody has looked at
         self._look_at = None          # when to look
-        self._pass_at = clock()       # when the next full pass is due
+        # When the next full pass is due: the first one soon, or once the events are followed.
+        self._pass_at = clock() + _CONNECTING_SECONDS
         self._seen_event = bay.events_seen
         # Of the working thread:
         self._asked_at = bay.reconcile_at
@@ -86,7 +88,7 @@ class Observer:
         self._completed_at = None
         self._pause_until = clock()
         self._steady = self._broken = False
-        self._stored_event, self._stored_at = bay.events_seen, clock()
+        self._stored_event, self._stored_at = bay.events_seen, clock() - _STORE_SECONDS
         self._settle = True
         self._unowned = orphans.Unowned(db, conf, deployment, self.fence, clock)
 
@@ -161,7 +163,8 @@ class Observer:
                     return
                 self._stream, self._connected_at = stream, self._clock()
                 if lost:
-                    self._pass_at = self._clock()
+                    # What was missed comes first, and tells what a list cannot.
+                    self._pass_at = self._clock() + 2 * _SETTLING_SECONDS
                     self._wakened.notify_all()
             try:
                 for event in stream:
@@ -201,7 +204,9 @@ class Observer:
             self.work()
 
     def _due(self):
-        due = min(when for when in (self._pass_at, self._look_at, self._busy_at,
+        stored = (self._stored_at + _STORE_SECONDS if self._seen_event != self._stored_event
+                  else None)
+        due = min(when for when in (self._pass_at, self._look_at, self._busy_at, stored,
                                     self._unowned.due()) if when is not None)
         return max(due, self._pause_until)
 
@@ -416,8 +421,13 @@ class Observer:
                 if row.task_state is not None:
                     self._look(driver, row.uuid, row, [])
                 else:
-                    corrected += self._observe(driver, row)
+                    corrected += self._observe(driver, row, self._evidence_of(row.uuid))
         return corrected
+
+    def _evidence_of(self, uuid):
+        """Take what the events have told of a container and nobody has looked at yet."""
+        with self._wakened:
+            return self._pending.pop(uuid, [])
 
     def _passed(self, time):
         values = {'engine_id': self._unowned.engine_id}

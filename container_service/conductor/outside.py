@@ -44,7 +44,7 @@ def compare(row, seen, evidence, is_ours):
     engine's events since it was last looked at.  ``is_ours(operations)`` tells whether an action
     of one of these operations may be their cause.
     """
-    how = _by_hand(row, seen, {event.kind for event in evidence}, is_ours)
+    how = _by_hand(row, seen, _kinds(evidence), is_ours)
     if how is not None:
         words = _WORDS[how]
         return f'Changed outside: {words}.', (events.CHANGED_OUTSIDE, {
@@ -57,6 +57,12 @@ def compare(row, seen, evidence, is_ours):
     if seen.health != row.health and seen.status == RUNNING:
         return lifecycle.KEEP, (events.HEALTH, {'before': row.health, 'health': seen.health})
     return lifecycle.KEEP, None
+
+
+def _kinds(evidence):
+    """Kinds of the events.  A request to stop begins with a signal, and is told at its end."""
+    return {'stop' if event.kind == 'kill' and event.signal not in ('9', None) else event.kind
+            for event in evidence}
 
 
 def _outcome(seen, evidence=()):

@@ -151,6 +151,7 @@ class Event(typing.NamedTuple):
     engine_id: str
     uuid: str                              # by its label; None when it has none
     exit_code: int = None                  # with die
+    signal: str = None                     # with kill: its number
 
 
 # die: its main process ended.  kill: a signal was sent.  stop: it was ended by a request to stop.

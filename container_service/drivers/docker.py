@@ -277,7 +277,7 @@ def event(data):
     return base.Event(
         time=data.get('timeNano') or int(data.get('time') or 0) * 10 ** 9, kind=kind,
         engine_id=actor['ID'], uuid=attributes.get(base.LABEL_CONTAINER),
-        exit_code=int(code) if code.isdecimal() else None)
+        exit_code=int(code) if code.isdecimal() else None, signal=attributes.get('signal'))
 
 
 def spec_of(data, image=None):
@@ -538,21 +538,6 @@ def pull_error(words, status=None):
     return error
 
 
-# What an engine says that ends or begins, and that is not about the container.
-_START_RETRIABLE_WORDS = re.compile(
-    r'shutting down|transport is closing|connection is closing|connection error|: unavailable$'
-    r'|context canceled|libnetwork\.\w+: open : no such file',
-    re.IGNORECASE)
-
-
-def start_error(words):
-    """Return the error for what the engine says of a start that failed."""
-    error = exceptions.StartFailed(words)
-    if _START_RETRIABLE_WORDS.search(words):
-        error.retriable, error.hint = True, None
-    return error
-
-
 def _raises_driver_errors(method):
     """Let a method of the driver raise DriverError (and what is ours already), nothing else."""
     @functools.wraps(method)
@@ -696,7 +681,8 @@ class _Events:
             except Exception as exc:
                 if self._closed or _is_read_timeout(exc):
                     return
-                raise
+                if not isinstance(exc, (ValueError, *_ENGINE_ERRORS)):
+                    raise
             if not self._closed:
                 raise exceptions.EngineUnreachable(
                     f'The container engine of bay {self._driver.bay.name} ended its event stream.')
@@ -1136,7 +1122,7 @@ class DockerDriver(base.Driver):
         if (status in (RUNNING, RESTARTING)
                 or words is None and self._started_later(container, after)):
             return observed(after)
-        raise start_error(
+        raise exceptions.StartFailed(
             words or after['State'].get('Error') or
             'The engine took the request, but the container did not start.')
 
@@ -1174,7 +1160,7 @@ class DockerDriver(base.Driver):
             return observed(after)
         if container_status(after['State']) in (RUNNING, RESTARTING):
             return observed(after)
-        raise start_error(
+        raise exceptions.StartFailed(
             words or after['State'].get('Error') or
             'The engine took the request, but the container did not start.')
 

@@ -427,7 +427,8 @@ class FakeEngine:
             moment = int(self.clock().replace(tzinfo=datetime.UTC).timestamp() * 1_000_000) * 1000
             self.history.append(base.Event(
                 max(moment, last + 1), kind, known.engine_id, known.uuid,
-                known.exit_code if kind == 'die' else None))
+                known.exit_code if kind == 'die' else None,
+                '9' if kind == 'kill' else None))
             self.changed.notify_all()
 
     def _drop(self, known):

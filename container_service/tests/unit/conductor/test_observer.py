@@ -201,6 +201,23 @@ class TestEvents(ObserverCase):
         observer.follow(False, quiet_seconds=0)
         self.assertEqual(['die'], [event.kind for event in told])
 
+    def test_what_was_told_while_nobody_watched_explains_what_a_list_shows(self):
+        uuid = self.running()
+        self.here.clock.advance(10)
+        self.here.work()
+        self.here.reconciler.stop()
+        self.engine.stop_outside(uuid)
+        other = self.another()
+        other.engines.reread()
+        other.reconciler()
+        observer, = other.reconciler.observers.values()
+        observer.follow(True, quiet_seconds=0)
+        other.work()
+        self.assert_at_rest(uuid, states.STOPPED)
+        self.assertEqual([(events.CHANGED_OUTSIDE, 'killed')], [
+            (kind, 'killed' if how in ('killed', 'stopped') else how)
+            for kind, how in self.told()])
+
     def test_no_event_twice_although_it_is_replayed(self):
         uuid = self.running()
         self.engine.exit(uuid, 1)

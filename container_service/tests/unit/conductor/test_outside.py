@@ -90,6 +90,14 @@ class TestCompare(testtools.TestCase):
             self.assert_told(events.CHANGED_OUTSIDE, how, row, now, *kinds, before=row.status,
                              status=now.status)
 
+    def test_a_stop_whose_end_is_not_told_yet(self):
+        _, (_, detail) = outside.compare(
+            recorded(RUNNING), seen(STOPPED), told('kill', signal='15'), lambda operations: False)
+        self.assertEqual('stopped', detail['how'])
+        _, (_, detail) = outside.compare(
+            recorded(RUNNING), seen(STOPPED), told('kill', signal='9'), lambda operations: False)
+        self.assertEqual('killed', detail['how'])
+
     def test_what_an_action_of_ours_may_have_done_is_not_claimed(self):
         self.assert_told(events.EXITED, None, recorded(RUNNING), seen(STOPPED, exit_code=0),
                          'kill', 'die', ours=('kill',))
