@@ -16,10 +16,11 @@ concurrency.choose()
 from bench import accept  # noqa: E402
 from bench import deployment  # noqa: E402
 from bench import engine  # noqa: E402
+from bench import idle  # noqa: E402
 from bench import load  # noqa: E402
 from bench import report  # noqa: E402
 
-_PARTS = {'accept': accept.measure, 'engine': engine.measure}
+_PARTS = {'accept': accept.measure, 'engine': engine.measure, 'idle': idle.measure}
 
 
 def _options():
@@ -37,8 +38,13 @@ def _options():
     parser.add_argument('--containers', type=int, help='in each round (32; quick: 8)')
     parser.add_argument('--image', default=os.environ.get('CS_TEST_IMAGE'),
                         help='on the engine already; has a command sleep')
+    parser.add_argument('--rows', type=int, default=100000, help='while idle (100000)')
+    parser.add_argument('--live', type=int, default=5000,
+                        help='of these, on engines; the others are deleted (5000)')
+    parser.add_argument('--bays', type=int, default=5, help='that they are on (5)')
+    parser.add_argument('--seconds', type=int, help='of being idle (120; quick: 30)')
     options = parser.parse_args()
-    for name, quick, thorough in (('rounds', 2, 7), ('requests', 300, 500),
+    for name, quick, thorough in (('seconds', 30, 120), ('rounds', 2, 7), ('requests', 300, 500),
                                   ('containers', 8, 32)):
         if getattr(options, name) is None:
             setattr(options, name, quick if options.quick else thorough)
@@ -67,7 +73,12 @@ def main():
             return
         with open(options.json, 'w') as file:
             file.write(text + '\n')
-    print(report.table(comparisons))
+    rates = [one for one in comparisons if isinstance(one, report.Comparison)]
+    if rates:
+        print(report.table(rates))
+    for one in comparisons:
+        if one not in rates:
+            print(one)
     print(f'\n{before["cores"]} cores, load {before["load_average"][0]} before; '
           f'{options.rounds} rounds, {options.connections} connections, '
           f'{options.requests} requests, {options.containers} containers')

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import secrets
 import shlex
 import shutil
@@ -70,6 +71,11 @@ class Daemon:
                 fields = stat.rpartition(')')[2].split()
                 ticks += int(fields[11]) + int(fields[12])
         return ticks / _TICKS
+
+    def memory_mib(self, name):
+        """Memory of the process itself, by its name in /proc/PID/status."""
+        status = pathlib.Path(f'/proc/{self._process.pid}/status').read_text()
+        return int(re.search(rf'{name}:\s+(\d+) kB', status)[1]) / 1024
 
     def stop(self):
         self._process.terminate()

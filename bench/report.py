@@ -22,6 +22,36 @@ class Sample:
     cpu_ms: float = None         # of our processes, or of the server, per operation
 
 
+@dataclasses.dataclass(frozen=True)
+class Idle:
+    """What a process uses while it has nothing to do."""
+    cpu_percent: float           # of one core
+    memory_mib: float
+    peak_mib: float
+
+    def __str__(self):
+        return (f'{self.cpu_percent:.2f} % of a core, {self.memory_mib:.1f} MiB '
+                f'(peak {self.peak_mib:.1f})')
+
+
+class Burden:
+    """The same process without and with something to carry."""
+
+    def __init__(self, title, empty, full):
+        self.title, self.empty, self.full = title, empty, full
+
+    def as_dict(self):
+        return {'title': self.title, 'empty': dataclasses.asdict(self.empty),
+                'full': dataclasses.asdict(self.full),
+                'ratio': {name: getattr(self.full, name) / getattr(self.empty, name)
+                          for name in ('cpu_percent', 'memory_mib', 'peak_mib')}}
+
+    def __str__(self):
+        ratio = self.as_dict()['ratio']
+        return (f'{self.title}: {self.full}; empty: {self.empty}; ratio: '
+                f'{ratio["cpu_percent"]:.2f}, {ratio["memory_mib"]:.2f}')
+
+
 class Comparison:
     """Ours against something bare, round by round.
 

@@ -181,11 +181,14 @@ cancelling = functools.partial(claims.cancelling, table)
 of_conductor = functools.partial(claims.of_conductor, table)
 
 
+_OVERDUE = sa.select(table).where(
+    table.c.status == states.QUEUED, table.c.timeout_seconds.is_not(None),
+    table.c.deadline_at <= now()).limit(100)
+
+
 def overdue(conn):
     """Queued actions whose own time limit is over."""
-    return conn.execute(sa.select(table).where(
-        table.c.status == states.QUEUED, table.c.timeout_seconds.is_not(None),
-        table.c.deadline_at <= now()).limit(100)).all()
+    return conn.execute(_OVERDUE).all()
 
 
 def may_have_done(conn, container_uuid, operations, seconds):

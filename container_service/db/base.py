@@ -54,7 +54,9 @@ def _now_mysql(element, comp, **kw):
 @compiler.compiles(now, 'postgresql')
 def _now_postgresql(element, comp, **kw):
     seconds = comp.process(element.clauses, **kw)
-    return f"((clock_timestamp() AT TIME ZONE 'utc') + ({seconds}) * INTERVAL '1 second')"
+    # Of the statement, as in MySQL.  The clock itself may give another time for each row, so that
+    # no index could be used to compare with it.
+    return f"((statement_timestamp() AT TIME ZONE 'utc') + ({seconds}) * INTERVAL '1 second')"
 
 
 @compiler.compiles(now, 'sqlite')

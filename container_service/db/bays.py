@@ -69,8 +69,11 @@ def lock(conn, ident):
     return row
 
 
+_ALL_ROWS = sa.select(table).order_by(table.c.id)
+
+
 def all_rows(conn):
-    return conn.execute(sa.select(table).order_by(table.c.id)).all()
+    return conn.execute(_ALL_ROWS).all()
 
 
 def listing(conn, *, project_id=None, page=None):

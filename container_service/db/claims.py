@@ -2,6 +2,8 @@
 """Statements on what conductors claim, actions and pulls alike: rows with status, conductor_uuid
 and claim_uuid."""
 
+import functools
+
 import sqlalchemy as sa
 
 from container_service import states
@@ -14,12 +16,16 @@ def abandoned(table, conn):
     With what is known of that one: when it was ``last_heard`` of, and how much it ran in all
     (``ran``).
     """
+    return conn.execute(_abandoned(table)).all()
+
+
+@functools.cache
+def _abandoned(table):
     c = conductors.c
-    return conn.execute(
-        sa.select(table, c.heartbeat_at.label('last_heard'), c.in_flight.label('ran'))
-        .outerjoin(conductors, table.c.conductor_uuid == c.uuid)
-        .where(table.c.status.in_(states.CLAIMED),
-               sa.or_(c.uuid.is_(None), c.state == 'gone'))).all()
+    return (sa.select(table, c.heartbeat_at.label('last_heard'), c.in_flight.label('ran'))
+            .outerjoin(conductors, table.c.conductor_uuid == c.uuid)
+            .where(table.c.status.in_(states.CLAIMED),
+                   sa.or_(c.uuid.is_(None), c.state == 'gone')))
 
 
 def holds(table, conn, uuid, claim_uuid):
@@ -38,6 +44,10 @@ def cancelling(table, conn, conductor_uuid):
 
 def of_conductor(table, conn, conductor_uuid):
     """What SQL says that a conductor runs."""
-    return conn.execute(sa.select(table).where(
-        table.c.status.in_(states.CLAIMED),
-        table.c.conductor_uuid == conductor_uuid)).all()
+    return conn.execute(_of_conductor(table), {'conductor': conductor_uuid}).all()
+
+
+@functools.cache
+def _of_conductor(table):
+    return sa.select(table).where(table.c.status.in_(states.CLAIMED),
+                                  table.c.conductor_uuid == sa.bindparam('conductor'))

@@ -80,12 +80,14 @@ def declare_silent(conn, uuid, heartbeats):
     return declare_dead(conn, uuid, table.c.heartbeats == heartbeats)
 
 
+_HEARTBEATS = sa.select(
+    *(table.c[name] for name in ('uuid', 'server', 'host', 'slot', 'boot_id', 'heartbeats',
+                                 'heartbeat_at', 'lease_until'))).where(table.c.state != GONE)
+
+
 def heartbeats(conn):
     """What tells whether conductors live, of all that are not known to be gone."""
-    c = table.c
-    return conn.execute(
-        sa.select(c.uuid, c.server, c.host, c.slot, c.boot_id, c.heartbeats, c.heartbeat_at,
-                  c.lease_until).where(c.state != GONE)).all()
+    return conn.execute(_HEARTBEATS).all()
 
 
 def live(conn):

@@ -63,13 +63,16 @@ def claim(conn, uuid, claim_uuid, conductor):
         table.c.status == states.QUEUED, table.c.runnable_at <= now())
 
 
+_RUNNABLE = (sa.select(table.c.uuid)
+             .where(table.c.runnable_at <= now(),
+                    table.c.bay_uuid.in_(sa.bindparam('bays', expanding=True)))
+             .order_by(table.c.runnable_at).limit(sa.bindparam('most', type_=sa.Integer)))
+
+
 def runnable(conn, bay_uuids, limit, leave_out=()):
-    query = (sa.select(table.c.uuid)
-             .where(table.c.runnable_at <= now(), table.c.bay_uuid.in_(bay_uuids))
-             .order_by(table.c.runnable_at).limit(limit))
-    if leave_out:
-        query = query.where(table.c.uuid.not_in(leave_out))
-    return conn.execute(query).scalars().all()
+    found = conn.execute(_RUNNABLE, {
+        'bays': list(bay_uuids), 'most': limit + len(leave_out)}).scalars()
+    return [uuid for uuid in found if uuid not in leave_out][:limit]
 
 
 def free_waiters(conn, uuid):
@@ -93,14 +96,18 @@ def _waiting_for(conn, uuid):
 
 def ended_but_waited_for(conn):
     """Ended pulls that an action still waits for: whoever ended them died before saying so."""
+    return conn.execute(_ended_but_waited_for()).scalars().all()
+
+
+@functools.cache
+def _ended_but_waited_for():
     a, c = actions.table.c, containers.table.c
-    return conn.execute(
-        sa.select(table.c.uuid).distinct()
-        .join(actions.table, a.pull_uuid == table.c.uuid)
-        .join(containers.table, c.uuid == a.resource_uuid)
-        .where(table.c.status.in_(states.FINAL), a.status == states.QUEUED,
-               a.waiting_code == WAITING, c.runnable_at.is_(None),
-               c.running_action_uuid.is_(None))).scalars().all()
+    return (sa.select(table.c.uuid).distinct()
+            .join(actions.table, a.pull_uuid == table.c.uuid)
+            .join(containers.table, c.uuid == a.resource_uuid)
+            .where(table.c.status.in_(states.FINAL), a.status == states.QUEUED,
+                   a.waiting_code == WAITING, c.runnable_at.is_(None),
+                   c.running_action_uuid.is_(None)))
 
 
 def cancel_unless_waited_for(conn, uuid):

@@ -10,6 +10,7 @@ from container_service import lifecycle
 from container_service.db import conductors
 from container_service.db import containers
 from container_service.db import paging
+from container_service.db.base import now
 from container_service.drivers import base as drivers
 from container_service.states import CREATED
 from container_service.tests import base
@@ -125,6 +126,15 @@ class TestStatementsMariaDB(Statements, base.ServerDatabaseMixin, base.DatabaseT
 
 class TestStatementsPostgreSQL(Statements, base.ServerDatabaseMixin, base.DatabaseTestCase):
     kind = 'postgresql'
+
+    def test_what_may_run_now_is_found_by_an_index(self):
+        """A clock that may tell another time for each row would have all rows read."""
+        with self.db.read() as conn:
+            conn.exec_driver_sql('SET enable_seqscan = off')
+            plan = '\n'.join(conn.execute(sa.text('EXPLAIN ' + str(
+                sa.select(containers.table.c.uuid).where(containers.table.c.runnable_at <= now())
+                .compile(self.db.engine, compile_kwargs={'literal_binds': True})))).scalars())
+        self.assertIn('Index Cond: (runnable_at <=', plan)
 
 
 class TestOverHttp(Statements, api.ApiTestCase):

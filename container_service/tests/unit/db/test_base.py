@@ -265,4 +265,4 @@ class TestClock(tests.DatabaseTestCase):
             return str(sa.select(base.now(5)).compile(dialect=dialect))
 
         self.assertIn('UTC_TIMESTAMP(6)', compiled(mysql.dialect()))
-        self.assertIn('clock_timestamp()', compiled(postgresql.dialect()))
+        self.assertIn('statement_timestamp()', compiled(postgresql.dialect()))
