@@ -151,7 +151,9 @@ class Runner:
             return self._cancelled(claim, attempt, container)
         if isinstance(exc, (exceptions.EngineUnreachable, exceptions.Unavailable)):
             return self._park(claim, exc)
-        if getattr(exc, 'retriable', False) and (
+        # One that stalled has been waited for already: whoever asked is told, and may ask again.
+        stalled = isinstance(exc, exceptions.PullStalled)
+        if getattr(exc, 'retriable', False) and not stalled and (
                 claim.action.attempts < self._conf.max_attempts
                 or claim.operation.name == 'delete'):
             return self._retry(claim, exc)

@@ -538,6 +538,21 @@ def pull_error(words, status=None):
     return error
 
 
+# What an engine says that ends or begins, and that is not about the container.
+_START_RETRIABLE_WORDS = re.compile(
+    r'shutting down|transport is closing|connection is closing|connection error|: unavailable$'
+    r'|context canceled|libnetwork\.\w+: open : no such file',
+    re.IGNORECASE)
+
+
+def start_error(words):
+    """Return the error for what the engine says of a start that failed."""
+    error = exceptions.StartFailed(words)
+    if _START_RETRIABLE_WORDS.search(words):
+        error.retriable, error.hint = True, None
+    return error
+
+
 def _raises_driver_errors(method):
     """Let a method of the driver raise DriverError (and what is ours already), nothing else."""
     @functools.wraps(method)
@@ -1122,7 +1137,7 @@ class DockerDriver(base.Driver):
         if (status in (RUNNING, RESTARTING)
                 or words is None and self._started_later(container, after)):
             return observed(after)
-        raise exceptions.StartFailed(
+        raise start_error(
             words or after['State'].get('Error') or
             'The engine took the request, but the container did not start.')
 
@@ -1160,7 +1175,7 @@ class DockerDriver(base.Driver):
             return observed(after)
         if container_status(after['State']) in (RUNNING, RESTARTING):
             return observed(after)
-        raise exceptions.StartFailed(
+        raise start_error(
             words or after['State'].get('Error') or
             'The engine took the request, but the container did not start.')
 

@@ -8,6 +8,7 @@ from faults.scenarios import conductors  # noqa: F401
 from faults.scenarios import engines  # noqa: F401
 from faults.scenarios import foreign  # noqa: F401
 from faults.scenarios import hands  # noqa: F401
+from faults.scenarios import limits  # noqa: F401
 from faults.scenarios import links  # noqa: F401
 from faults.scenarios import points  # noqa: F401
 from faults.scenarios import registries  # noqa: F401

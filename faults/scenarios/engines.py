@@ -120,23 +120,25 @@ def answers_spoiled(run):
 
 @scenario('T-25a', 'the disk of an engine is full', 'no false success; goes on without a restart')
 def disk_full(run):
-    two = run.world.engines['two']
+    two, asker = run.world.engines['two'], run.asker()
+    containers = [asker.succeeded(asker.make('two', 'run')) for _ in range(run.sized(2, 10))]
     values = {'bays': ['two'], 'requests': run.sized(20, 100), 'clients': 4, 'pause': 0.2}
-    with run.load(**values):
-        pass
-    run.settle()
     with run.nemesis.during('disk full', two):
         two.fill_disk()
         with run.load(**values):
-            pass
+            for operation in ('stop', 'start', 'pause', 'unpause'):
+                for container in containers:
+                    # What may be asked for depends on what became of the one before.
+                    with contextlib.suppress(process.Broken):
+                        asker.wait(asker.ask(operation, container))
         run.settle(60)
         two.free_disk()
     freed = time.time()
+    failed = [one for one in run.past().actions.values() if one.status == states.FAILED]
+    run.measure('failed', len(failed))
+    run.expect(failed, 'the engine had room for everything')
     with run.load(**values):
         pass
     run.settle(30)
-    past = run.past()
-    run.measure('failed', sum(one.status == states.FAILED for one in past.actions.values()))
-    run.expect(past.took(run.world.bays['two'], freed), 'nothing succeeds after that')
-    asker = run.asker()
+    run.expect(run.past().took(run.world.bays['two'], freed), 'nothing succeeds after that')
     asker.succeeded(asker.make('two', 'run'))

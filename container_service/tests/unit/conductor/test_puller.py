@@ -198,7 +198,6 @@ class TestCancel(PullerCase):
 class TestTrouble(PullerCase):
 
     def test_a_pull_that_comes_no_further(self):
-        self.conf.set_override('max_attempts', 1, group='conductor')
         uuid = self.create(image=IMAGE)
 
         def stall():

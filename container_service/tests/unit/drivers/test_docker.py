@@ -374,6 +374,18 @@ class TestErrors(testtools.TestCase):
             self.assertIs(kind, type(error), words)
             self.assertEqual((words, retriable), (error.detail, error.retriable))
 
+    def test_a_start_that_failed(self):
+        for words, retriable in (
+                ('transport is closing: unavailable', True),
+                ('failed to update store for object type *libnetwork.endpoint: open : no such '
+                 'file or directory', True),
+                ('grpc: the client connection is closing: unknown', True),
+                ('failed to create task: exec: "nope": executable file not found', False),
+                ('driver failed programming external connectivity: port is allocated', False)):
+            error = driver.start_error(words)
+            self.assertEqual(('start_failed', words, retriable, not retriable),
+                             (error.code, error.detail, error.retriable, bool(error.hint)))
+
 
 class TestEndpoint(testtools.TestCase):
 
