@@ -141,12 +141,13 @@ class Run:
         """Expect that what took so many seconds before takes no longer afterwards.
 
         A machine that does other things as well is not exact to a fifth of some milliseconds.
+        What is held up by the harm is so for as long as the harm lasts, which is longer.
         """
         for share, word in ((0.5, 'p50'), (0.95, 'p95')):
             self.measure(f'{name} {word} before', _share(before, share))
             self.measure(f'{name} {word} with it', _share(after, share))
         self.expect(before and after, f'nothing was done on {name}')
-        limit = max(1.2 * _share(before, 0.95), _share(before, 0.95) + 0.5)
+        limit = max(1.2 * _share(before, 0.95), _share(before, 0.95) + self.sized(2, 0.5))
         self.expect(_share(after, 0.95) <= limit,
                     f'{name}: 1 in 20 took more than {_share(after, 0.95):.2f} s, before '
                     f'{_share(before, 0.95):.2f} s')

@@ -7,6 +7,7 @@ import time
 import docker
 
 from container_service import states
+from faults import process
 from faults import registry
 from faults import world
 from faults.scenario import scenario
@@ -42,7 +43,10 @@ def bad_registries(run):
                 run.load(requests=requests, clients=4, pause=run.sized(0.8, 1)):
             pass
         for way, action in asked:
-            _judge(run, way, asker.wait(action, seconds=run.sized(60, 400)))
+            try:
+                _judge(run, way, asker.wait(action, seconds=run.sized(60, 400)))
+            except process.Broken as exc:
+                run.violated('I6', str(exc))
         past = run.past()
         past.containers = [one for one in past.containers if one.uuid not in pulled]
         for name in bays:
