@@ -18,7 +18,7 @@
 # A Docker Engine that answers is used as it is. The other four are always ours: own data
 # directory, loopback only, the usual port or another one if that is taken. So tests may create
 # accounts, and kill a broker, and never do it to one that somebody works with. Their data is not
-# safe against power loss (no fsync).
+# safe against power loss (no fsync), but against being killed.
 #
 # State is kept in CONTAINER_SERVICE_SERVICES_DIR.
 
@@ -290,7 +290,7 @@ SQL
         mariadbd --no-defaults --datadir="$home/data" --socket="$home/sock" --port="$port" \
         --bind-address=127.0.0.1 --pid-file="$home/data/mariadbd.pid" --init-file="$home/init.sql" \
         --max-connections=400 --character-set-server=utf8mb4 --skip-name-resolve \
-        --innodb-flush-log-at-trx-commit=0 --skip-log-bin
+        --innodb-flush-log-at-trx-commit=2 --skip-log-bin
     await mariadb 60 mariadb_ready
 }
 
@@ -317,6 +317,17 @@ psql_admin() { # [OPTION...]: with SQL on standard input
         -h "$STATE/postgresql" -p "$(port_of postgresql)" -d postgres "$@"
 }
 
+kill_service() {
+    local pid children='' child
+    pid=$(pid_of "$STATE/$1/pid") || return 0
+    [ "$1" != postgresql ] || children=$(cat "/proc/$pid/task/$pid/children")
+    end_process "$STATE/$1/pid" 5 KILL
+    # They end when they notice, and until then it cannot be started again.
+    for child in $children; do
+        wait_for 10 test ! -e "/proc/$child" || die "process $child of $1 does not end"
+    done
+}
+
 start_postgresql() {
     running postgresql && return
     install_postgresql
@@ -335,7 +346,7 @@ start_postgresql() {
     SPAWN_AS=$user spawn "$home/pid" "$home/log" \
         "$bin/postgres" -D "$home/data" -p "$port" -c listen_addresses=127.0.0.1 \
         -c unix_socket_directories="$home" -c max_connections=400 \
-        -c fsync=off -c synchronous_commit=off -c full_page_writes=off
+        -c fsync=off -c full_page_writes=off
     await postgresql 60 psql_admin -c 'SELECT 1'
     if [ ! -e "$home/account" ]; then
         psql_admin -f - >>"$home/log" 2>&1 <<SQL
@@ -414,7 +425,7 @@ main() {
                     restart)
                         "stop_$name"
                         "start_$name" ;;
-                    kill) end_process "$STATE/$name/pid" 5 KILL ;;
+                    kill) kill_service "$name" ;;
                     install) "install_$name" ;;
                 esac
             done ;;

@@ -27,6 +27,9 @@ LOG = log.getLogger(__name__)
 
 _ATTEMPTS = 10
 
+# Seconds until the same complaint is worth another line of the log.
+_SAY_AGAIN = 5
+
 # Seconds that a transaction is tried again for where answers have no limit.
 _PATIENCE = 30
 
@@ -82,6 +85,7 @@ class Database:
         self._conf = conf.database
         self._seconds = seconds
         self._silence = outages.Silence()
+        self._said, self._said_at = None, 0
 
     @functools.cached_property
     def engine(self):
@@ -187,10 +191,17 @@ class Database:
             if error is None:
                 raise
             self._silence.note(exc.__cause__ if isinstance(exc, outages.CommitUnknown) else exc)
-            LOG.warning('Database: %s', str(exc.__cause__ or exc).partition('\n')[0])
+            self._warn(str(exc.__cause__ or exc).partition('\n')[0])
             raise error from exc
         else:
             self._silence.note()
+
+    def _warn(self, words):
+        """Say what is wrong, but not to each of many requests."""
+        now = time.monotonic()
+        if words != self._said or now - self._said_at > _SAY_AGAIN:
+            self._said, self._said_at = words, now
+            LOG.warning('Database: %s', words)
 
     def dispose(self):
         """Close the pooled connections."""

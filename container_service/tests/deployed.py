@@ -16,6 +16,7 @@ from testtools import content
 from container_service import rpc
 from container_service import states
 from container_service.conductor import service
+from container_service.db import base as base_db
 from container_service.drivers import fake
 from container_service.tests import base
 from container_service.tests import fixtures
@@ -219,7 +220,10 @@ class EngineHere(fixtures.Processes):
             expect=201).json['uuid']
         bus = rpc.transport(conf)
         self.addCleanup(bus.cleanup)
-        self.conductor = service.Conductor(conf, self.db, bus)
+        # With the limits that the shipped command gives it.
+        db = base_db.Database(conf, conf.conductor.database_timeout)
+        self.addCleanup(db.dispose)
+        self.conductor = service.Conductor(conf, db, bus)
         self.conductor.start()
         self.addCleanup(self.conductor.stop)
         self.eventually_live(1)
