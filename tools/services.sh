@@ -236,6 +236,8 @@ start_rabbitmq() {
     # The default alarm (50 MB free) would block publishers on a small disk without a word.
     printf '%s\n' "listeners.tcp.default = 127.0.0.1:$port" 'disk_free_limit.absolute = 10MB' \
         'queue_index_embed_msgs_below = 4096' >"$home/rabbitmq.conf"
+    # What a test wants besides.
+    [ ! -e "$home/more.conf" ] || cat "$home/more.conf" >>"$home/rabbitmq.conf"
     SPAWN_AS=$user spawn "$home/pid" "$home/log" "${RABBIT_ENV[@]}" /usr/lib/rabbitmq/bin/rabbitmq-server
     # Listening comes last, after recovery and plugins, and costs far less to ask than rabbitmqctl.
     await rabbitmq 90 port_open "$port"
@@ -285,12 +287,14 @@ GRANT ALL PRIVILEGES ON *.* TO '$DB_USER'@'localhost' WITH GRANT OPTION;
 GRANT ALL PRIVILEGES ON *.* TO '$DB_USER'@'127.0.0.1' WITH GRANT OPTION;
 CREATE DATABASE IF NOT EXISTS $DB_USER;
 SQL
+    local more=()
+    [ ! -e "$home/more" ] || mapfile -t more <"$home/more"
     port=$(choose_port mariadb port 3306)
     SPAWN_AS=$user spawn "$home/pid" "$home/log" \
         mariadbd --no-defaults --datadir="$home/data" --socket="$home/sock" --port="$port" \
         --bind-address=127.0.0.1 --pid-file="$home/data/mariadbd.pid" --init-file="$home/init.sql" \
         --max-connections=400 --character-set-server=utf8mb4 --skip-name-resolve \
-        --innodb-flush-log-at-trx-commit=2 --skip-log-bin
+        --innodb-flush-log-at-trx-commit=2 --skip-log-bin "${more[@]}"
     await mariadb 60 mariadb_ready
 }
 
@@ -342,11 +346,13 @@ start_postgresql() {
         printf '%s\n' 'local all all peer' 'host all all 127.0.0.1/32 scram-sha-256' >"$home/data/pg_hba.conf"
         : >"$home/initialized"
     fi
+    local more=()
+    [ ! -e "$home/more" ] || mapfile -t more <"$home/more"
     port=$(choose_port postgresql port 5432)
     SPAWN_AS=$user spawn "$home/pid" "$home/log" \
         "$bin/postgres" -D "$home/data" -p "$port" -c listen_addresses=127.0.0.1 \
         -c unix_socket_directories="$home" -c max_connections=400 \
-        -c fsync=off -c full_page_writes=off
+        -c fsync=off -c full_page_writes=off "${more[@]}"
     await postgresql 60 psql_admin -c 'SELECT 1'
     if [ ! -e "$home/account" ]; then
         psql_admin -f - >>"$home/log" 2>&1 <<SQL

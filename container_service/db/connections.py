@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 # Seconds for a connection to be made.
-CONNECT_SECONDS = 2
+CONNECT_SECONDS = 1.5
 
 # Seconds without use after which a connection is tried before it is used.
 _IDLE_SECONDS = 1.0

@@ -448,6 +448,12 @@ class Service(fixtures.Fixture):
     def kill(self):
         self.run('kill', self.name)
 
+    @property
+    def home(self):
+        """Its directory: what is in ``more`` there (``more.conf`` of a broker) counts from the
+        next start on."""
+        return os.path.join(self._directory, self.name)
+
     @contextlib.contextmanager
     def frozen(self):
         """Its processes stand still meanwhile."""
