@@ -86,11 +86,21 @@ class Database:
         self._sql, self._server = _SQL[kind], server
         self.secrets = []
         self._execute('create')
-        stack.callback(self._execute, 'drop')
+        stack.callback(self._drop)
         # Faults are for others: this connection goes round the proxies.
         self.engine = sa.create_engine(server + name, pool_pre_ping=True)
         stack.callback(self.engine.dispose)
         self._stack = stack
+
+    def _drop(self):
+        def dropped():
+            # The server needs a moment to see that the sessions of the daemons are gone, and
+            # only they, or a superuser, may end them.
+            with contextlib.suppress(sa.exc.DBAPIError):
+                self._execute('drop')
+                return True
+
+        process.wait_for(dropped, f'database {self.name} cannot be dropped', 20)
 
     def _execute(self, step, **values):
         admin = sa.create_engine(self._server + self._sql['none'], poolclass=sa.pool.NullPool,

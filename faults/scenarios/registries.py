@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Registries from which images come badly."""
 
+import contextlib
 import datetime
 import time
 
@@ -16,10 +17,9 @@ _STALL = 3
 _MARGIN = 15
 
 # What an engine says of them is told with these codes.
-_FAILS = {registry.STALLED: 'image_pull_stalled', registry.BROKEN: 'image_pull_failed',
-          registry.WRONG: 'image_pull_failed'}
+_FAILS = {registry.STALLED: 'image_pull_stalled', registry.BROKEN: 'image_pull_failed'}
 
-# The engine tries again by itself, with pauses that may count as a stall.
+# Of the others, too, the engine tries some again by itself, with pauses that may be a stall.
 _EITHER = ('image_pull_stalled', 'image_pull_failed')
 
 
@@ -33,10 +33,12 @@ def bad_registries(run):
         pass
     run.settle()
     before = {name: run.past().took(bays[name]) for name in bays}
-    with registry.Registry() as source:
-        ways = (registry.SLOW, registry.DYING, *_FAILS)
+    with registry.Registry() as source, contextlib.ExitStack() as stack:
+        ways = (registry.SLOW, registry.DYING, registry.WRONG, *_FAILS)
         images = [(way, source.image(way, run.sized(60, 400) * 1024)) for way in ways
                   for _ in range(run.sized(1, 6))]
+        for _, image in images:
+            stack.callback(_forget, run.world.engines['one'].client, image)
         asked = [(way, asker.make('one', image=image)) for way, image in images]
         pulled, began = {action['container_uuid'] for _, action in asked}, time.time()
         with run.nemesis.during('bad registries', 'one'), \
@@ -53,12 +55,11 @@ def bad_registries(run):
             run.expect_unchanged(f'bay {name}', before[name], past.took(bays[name], began))
         for uuid in pulled:
             asker.wait(asker.ask('delete', uuid, force='true'))
-    client = run.world.engines['one'].client
-    for _, image in images:
-        try:
-            client.images.remove(image, force=True)
-        except docker.errors.ImageNotFound:
-            pass
+
+
+def _forget(client, image):
+    with contextlib.suppress(docker.errors.ImageNotFound):
+        client.images.remove(image, force=True)
 
 
 def _judge(run, way, action):
