@@ -202,4 +202,6 @@ def _session_of_postgresql(seconds):
 
 def _below(seconds):
     """The limits on a lock, a statement and an idle transaction that go with one on answers."""
-    return seconds / 3, seconds * 0.8, max(2, seconds * 2)
+    # For a lock longer than PostgreSQL takes to see a deadlock (1 s): else all who wait for one
+    # of those in it give up with it, and stand in line anew.
+    return seconds * 0.6, seconds * 0.8, max(2, seconds * 2)

@@ -208,7 +208,9 @@ class Crowd:
         times = sorted(answer.seconds for answer in answers)
         self.note(f'{dict(codes)}, p99 {times[int(len(times) * 0.99)]:.2f} s, most '
                   f'{times[-1]:.2f} s, {len(deadlocks)} deadlocks')
-        self.assertEqual(set(), set(codes) - {202, 409})
+        self.assertEqual(set(), set(codes) - {202, 409, 503})
+        # Those who took a lock in the wrong order held others up, for longer than they wait.
+        self.assertLess(codes[503], len(answers) * 0.02)
         for container in self.containers:
             fixtures.eventually(lambda container=container: not self.caller.show(container)[
                 'task_state'], 60)
