@@ -31,14 +31,22 @@ def _options():
     parser.add_argument('--database', choices=(*_DATABASES, 'both'), default='both')
     parser.add_argument('--only', metavar='ID[,ID...]', help='these scenarios only')
     parser.add_argument('--long', action='store_true', help='an hour and more instead of minutes')
-    parser.add_argument('--bug', metavar='NAME', help='put this bug into the daemons, and pass if '
-                        'the scenario that must catch it does; all: each of them in turn')
+    parser.add_argument('--bug', metavar='NAME[,NAME...]', help='put these bugs into the daemons, '
+                        'one after the other, and pass if the scenarios that must catch them '
+                        'do; all: each of them')
+    parser.add_argument('--then-bugs', metavar='N/M', help='after the scenarios the same with the '
+                        'N-th of each M bugs')
     parser.add_argument('--list', action='store_true', help='list scenarios and bugs')
     parser.add_argument('--json', metavar='FILE', help='write the results there too')
     options = parser.parse_args()
-    options.bugs = list(bugs.BUGS) if options.bug == 'all' else [options.bug or None]
-    if options.bug and not set(options.bugs) <= set(bugs.BUGS):
-        parser.error(f'no bug {options.bug}; there are: {", ".join(bugs.BUGS)}')
+    named = list(bugs.BUGS) if options.bug == 'all' else (options.bug or '').split(',')
+    for name in named:
+        if name not in ('', *bugs.BUGS):
+            parser.error(f'no bug {name}; there are: {", ".join(bugs.BUGS)}')
+    options.bugs = [bugs.BUGS.get(name) for name in named]
+    if options.then_bugs:
+        part, parts = map(int, options.then_bugs.split('/'))
+        options.bugs += list(bugs.BUGS.values())[part - 1::parts]
     chosen = options.only.split(',') if options.only else sorted(scenario.SCENARIOS)
     for name in chosen:
         if name not in scenario.SCENARIOS:
@@ -51,11 +59,12 @@ def _run(options):
     """Run the scenarios, or those that must catch a bug; returns the results."""
     results = []
     for kind in _DATABASES if options.database == 'both' else (options.database,):
-        for bug in options.bugs:
-            chosen = options.scenarios
-            if bug:
-                chosen = [scenario.SCENARIOS[bugs.BUGS[bug].caught_by]]
-            with world.World(kind, options.seed, bug) as deployment:
+        with world.World(kind, options.seed) as deployment:
+            for bug in options.bugs:
+                chosen = options.scenarios
+                if bug:
+                    chosen = [scenario.SCENARIOS[bug.caught_by]]
+                deployment.put_in(bug)
                 for each in chosen:
                     result = scenario.Run(deployment, each, options.seed,
                                           scenario.LONG if options.long else scenario.SHORT)()

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The invariants, checked once nothing is under way any more.
 
-I1  Every request that was answered 202 has an action, and every action has ended.
+I1  Every request that was answered 202 has an action, one whatever how often it was asked; there
+    is no action that nobody was told of; and every action has ended.
 I2  Per container, what its engine did is what its actions say, in their order and once each;
     no two of them at a time.
 I3  The status that is recorded is the one that the engine tells.
 I4  Nothing of ours is on an engine without a live row, and no live row without it.
-I5  No write was accepted from an old claim.
+I5  No write was accepted from an old claim, or to what had ended.
 I6  Every wait was bounded: answers of the API, actions.
 I7  No secret is in a log.
 """
@@ -156,7 +157,7 @@ class Checker:
             creation = names.get(container.row.name)
             if creation is None:
                 yield Violation('I1', 'nobody asked for this container', container)
-            elif not creation.accepted:
+            elif not creation.accepted and not self._never_heard(creation):
                 yield Violation('I1', f'it was made, but {creation.client} was answered '
                                 f'{creation.status} in the end', container)
             for action in container.actions:
@@ -167,14 +168,42 @@ class Checker:
                     action.status in states.FINAL for action in container.actions):
                 yield Violation('I1', f'nothing is under way, but its task_state is '
                                 f'{container.row.task_state}', container)
+            yield from self._asked_for(container)
         found = [container.row.name for container in self._past.containers]
         for name in {name for name in found if found.count(name) > 1}:
             yield Violation('I1', f'{found.count(name)} containers were made for the one '
                             f'request that named {name}')
 
+    @staticmethod
+    def _never_heard(request):
+        """Whether somebody who cannot ask again does not know what became of it."""
+        return request.key is None and request.status in (None, 503, 504)
+
+    def _asked_for(self, container):
+        """I1: each request has one action, and each action is one that somebody was told of."""
+        told = set()
+        for request in container.requests:
+            told |= request.actions
+            if len(request.actions) > 1:
+                yield Violation('I1', f'{request.client} was answered with '
+                                f'{len(request.actions)} actions for one {request.operation}',
+                                container)
+        if any(not request.tries or not request.tries[-1].settled
+               for request in container.requests):
+            return                            # what is not known may have been done
+        for action in container.actions:
+            if action.uuid not in told:
+                yield Violation('I1', f'nobody was told of action {action.sequence} '
+                                f'({action.operation})', container)
+
+    def _looked_at(self):
+        """The containers on engines that can be looked at."""
+        return [container for container in self._past.containers
+                if container.row.bay_uuid not in self._world.unseen]
+
     def ordered(self):
         """I2"""
-        for container in self._past.containers:
+        for container in self._looked_at():
             words = explain(container.letters, container.actions, self._outside,
                             container.caused)
             if words:
@@ -190,7 +219,7 @@ class Checker:
     def truthful(self):
         """I3 and the second half of I4"""
         seen = self._on_engines()
-        for container in self._past.containers:
+        for container in self._looked_at():
             row, found = container.row, seen.get(container.uuid, [])
             if row.deleted_at is not None:
                 continue
@@ -237,6 +266,13 @@ class Checker:
             for action in container.actions:
                 writes = [row for row in container.audit if row.action_uuid == action.uuid]
                 for number, row in enumerate(writes):
+                    if row.old_status in states.FINAL and row.who not in apis:
+                        yield Violation('I5', f'{row.who} wrote {row.status} to action '
+                                        f'{action.sequence}, which had ended', container)
+                    if (row.old_status in states.CLAIMED and row.status in states.CLAIMED
+                            and row.old_claim != row.claim):
+                        yield Violation('I2', f'{row.who} claimed action {action.sequence} while '
+                                        f'{history.holder(writes[:number])} had it', container)
                     if (row.old_status not in states.CLAIMED or row.old_claim != row.claim
                             or row.who in apis):
                         continue              # a claim, a take-over, or a wish of a client

@@ -9,6 +9,8 @@ import json
 import socket
 import time
 
+from faults import projects
+
 NEWEST = 'container latest'
 
 # Seconds for one answer; the client is told no later than this that there is none.
@@ -63,10 +65,16 @@ class Answer:
 
 
 class Client:
-    """One connection at a time, kept open.  Not for two threads."""
+    """One connection at a time, kept open.  Not for two threads.
 
-    def __init__(self, addresses):
+    ``project``: for whom, where the API has the patch ``projects``.
+    """
+
+    def __init__(self, addresses, project=None):
         self._addresses = addresses
+        self._headers = {'OpenStack-API-Version': NEWEST, 'Content-Type': 'application/json'}
+        if project:
+            self._headers[projects.HEADER] = project
         self._number = addresses.first()
         self._connection = None
 
@@ -89,9 +97,7 @@ class Client:
 
     def _ask_once(self, method, path, body, key):
         port = self._addresses.ports[self._number]
-        headers = {'OpenStack-API-Version': NEWEST, 'Content-Type': 'application/json'}
-        if key:
-            headers['Idempotency-Key'] = key
+        headers = {**self._headers, **({'Idempotency-Key': key} if key else {})}
         sent_at, began = time.time(), time.monotonic()
 
         def answer(status, text, retry_after=0):

@@ -25,7 +25,7 @@ _AUDIT = sa.Table(
 _COLUMNS = [column.name for column in _AUDIT.columns if column.name != 'id']
 
 # What a conductor writes of work in progress; ``wrote`` says that some of it was changed.
-_WRITES = ('stage', 'remembered', 'error')
+_WRITES = ('stage', 'remembered', 'error', 'finished_at')
 
 _MYSQL = f'''
 CREATE TRIGGER faults_audit AFTER UPDATE ON actions FOR EACH ROW

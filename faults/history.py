@@ -119,10 +119,12 @@ class History:
                 ended = max(ended, seconds(action.finished_at) or 0)
         return sorted(found)
 
-    def waits(self):
+    def waits(self, project=None):
         """For each action that ran: seconds from when nothing stood before it to its begin."""
         found = []
         for container in self.containers:
+            if project not in (None, container.row.project_id):
+                continue
             ended = 0
             for action in container.actions:
                 if action.started_at is not None:
@@ -133,16 +135,19 @@ class History:
 
     def takeovers(self):
         """The writes that took an action from who had claimed it."""
-        found = []
+        return [row for row, before in self._freed() if holder(before) != row.who]
+
+    def freed(self):
+        """The writes that ended a claim before its action had ended."""
+        return [row for row, _ in self._freed()]
+
+    def _freed(self):
         for container in self.containers:
             for number, row in enumerate(container.audit):
                 if row.old_status in states.CLAIMED and row.status in (
                         states.QUEUED, states.INTERRUPTED):
-                    before = [one for one in container.audit[:number]
-                              if one.action_uuid == row.action_uuid]
-                    if holder(before) != row.who:
-                        found.append(row)
-        return found
+                    yield row, [one for one in container.audit[:number]
+                                if one.action_uuid == row.action_uuid]
 
     def taken_over(self):
         """For each action that a host had when it was hurt: seconds until it was freed."""

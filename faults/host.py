@@ -31,15 +31,16 @@ class Host:
     ``settings(ports)`` gives the configuration, {section: {option: value}}, when it starts.
     """
 
-    def __init__(self, name, command, directory, proxy, parts, settings, isolated, bug=None):
+    def __init__(self, name, command, directory, proxy, parts, settings, isolated):
         self.name, self._command = name, command
-        self.patch = bug                   # what sabotaged.py does to it before it starts
+        # For its next start: the bug in it, what else sabotaged.py does to it, variables beside
+        # ours, and options, as ``settings`` gives them.
+        self.bug, self.patch, self.environ, self.options = None, None, {}, {}
         self._settings = settings
         self.directory = pathlib.Path(directory) / name
         self.directory.mkdir()
         self.log = self.directory / 'log'
         self.process = None
-        self.environ = {}                  # for its next start, beside ours
         self.namespace = None
         listeners = dict.fromkeys(parts, '127.0.0.1:0')
         if isolated:
@@ -59,16 +60,20 @@ class Host:
     def write_conf(self):
         """Write its configuration as it is to be now; returns the path."""
         path = self.directory / 'container-service.conf'
+        settings = self._settings(self._ports)
+        for name, values in self.options.items():
+            settings[name] = {**settings.get(name, {}), **values}
         path.write_text('\n'.join(
             f'[{name}]\n' + ''.join(f'{key} = {value}\n' for key, value in values.items())
-            for name, values in self._settings(self._ports).items()))
+            for name, values in settings.items()))
         return path
 
     def start(self):
         """Start the command; returns at once."""
         arguments = ['--config-file', self.write_conf()]
-        if self.patch:
-            command = [sys.executable, '-m', 'faults.sabotaged', self.patch, self._command]
+        if self.bug or self.patch:
+            patches = ','.join(filter(None, (self.bug, self.patch)))
+            command = [sys.executable, '-m', 'faults.sabotaged', patches, self._command]
         else:
             command = [pathlib.Path(sys.executable).parent / self._command]
         command, fds = [*command, *arguments], []

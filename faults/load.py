@@ -51,6 +51,14 @@ class Request:
         return self.status == 202
 
     @property
+    def actions(self):
+        """The actions that it was answered with: one, if all is well."""
+        answers = [answer.json for answer in self.tries if answer.status == 202]
+        makes = operations.OPERATIONS.get(self.operation)
+        return {(answer['action'] if makes and makes.creates else answer)['uuid']
+                for answer in answers}
+
+    @property
     def at(self):
         return self.tries[0].sent_at if self.tries else 0
 
@@ -67,15 +75,17 @@ class _Container:
 class Load:
     """``requests`` in all, from ``clients``, each pausing ``pause`` seconds on average.
 
-    Use it as a context: it begins to ask, and at the end of the context it has ended.
+    Without ``keys`` nothing is asked for twice.  Use it as a context: it begins to ask, and at the
+    end of the context it has ended.
     """
 
     def __init__(self, world, random_, name, *, requests=60, clients=6, containers=3, pause=0.05,
-                 mix=MIX, bays=None):
+                 mix=MIX, bays=None, keys=True):
         self.requests = []              # the log
         self._world, self._name = world, name
         self._bays = [world.bays[bay] for bay in bays or world.bays]
         self._limit, self._pause, self._mix = containers, pause, dict(mix)
+        self._keys = keys
         self._stopped = threading.Event()
         self._broken = []
         share = [requests // clients + (number < requests % clients)
@@ -138,6 +148,7 @@ class Load:
         request = self._request(name, operation, container, chance)
         self.requests.append(request)
         answer = caller.ask(request.method, request.path, request.body, request.key,
+                            patience=60 if self._keys or operation == 'cancel' else 0,
                             tries=request.tries)
         if operation == 'cancel':
             container.status = None
@@ -177,7 +188,8 @@ class Load:
             container.status = answer.json['status']
 
     def _request(self, name, operation, container, chance):
-        asked = {'client': name, 'operation': operation, 'key': f'{self._name}-{name}'}
+        asked = {'client': name, 'operation': operation,
+                 'key': f'{self._name}-{name}' if self._keys else None}
         if container is None:
             body = {'name': name, 'image': self._world.image, 'command': COMMAND,
                     'bay_uuid': chance.choice(self._bays),

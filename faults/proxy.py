@@ -154,8 +154,8 @@ class Link:
         self._faults['answers_500'] = probability
 
     def late_answer(self, seconds, probability=1.0):
-        """Hold the answer to a change back for so long."""
-        assert self.protocol == 'http', self.protocol
+        """Hold the answer to a change, or to a COMMIT, back for so long."""
+        assert self.protocol is not None
         self.late_seconds = seconds
         self._faults['answers_late'] = probability
 

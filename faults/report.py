@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was found, for people and for programs."""
 
+import collections
 import os
 import platform
 import statistics
@@ -42,6 +43,9 @@ def line(result):
     """One line when a scenario is over."""
     words = 'ok     ' if result.passed else 'FAILED '
     bug = f' with the bug {result.bug}, which must be caught' if result.bug else ''
+    if result.bug:
+        found = collections.Counter(each.invariant for each in result.violations)
+        bug += f': {", ".join(f"{count} x {name}" for name, count in found.items()) or "nothing"}'
     errors = ', '.join(f'{count} {name}' for name, count in sorted(result.errors.items()))
     return (f'{words} {result.scenario.id} {result.database:10} {result.scenario.title}{bug} '
             f'({result.seconds:.0f} s){errors and "; ended with an error: "}{errors}')

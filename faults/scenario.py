@@ -7,13 +7,16 @@ modules in ``scenarios`` register theirs when they are imported.
 
 import collections
 import dataclasses
+import os
 import random
 import time
 
 from container_service import states
 from faults import asker
+from faults import bugs
 from faults import checker
 from faults import client
+from faults import crowd
 from faults import history
 from faults import load
 from faults import nemesis
@@ -70,7 +73,7 @@ class Result:
         """Whether there was nothing wrong; or, with a bug, whether it was caught."""
         if self.bug is None:
             return not self.violations
-        return any(each.invariant != SUITE for each in self.violations)
+        return any(each.invariant in bugs.BUGS[self.bug].violates for each in self.violations)
 
 
 class Run:
@@ -81,14 +84,29 @@ class Run:
         self.random = random.Random(f'{seed}/{scenario.id}')  # noqa: S311 - seeded on purpose
         self.nemesis = nemesis.Nemesis(world, self.random)
         self.loads = []
-        self.result = Result(scenario, world.kind, world.bug)
+        self.result = Result(scenario, world.kind, world.bug and world.bug.name)
         self.last_settled = None
+        world.runs += 1
+        # No other run in this world has names and keys that begin with it.
+        self.name = f'{scenario.id.lower()}r{world.runs}'
 
     # For scenarios.
 
     def sized(self, short, long):
         """``short`` in the short run, ``long`` in the long one."""
         return long if self.scale == LONG else short
+
+    def told(self, name, otherwise):
+        """What the bug that is to be caught says of how to catch it."""
+        return self.world.bug.values.get(name, otherwise) if self.world.bug else otherwise
+
+    @property
+    def slowness(self):
+        """By how much times may be longer because the machine does other things as well.
+
+        Two for each processor are what a run itself lets run.
+        """
+        return max(1, os.getloadavg()[0] / 2 / os.cpu_count())
 
     @property
     def lease(self):
@@ -97,20 +115,24 @@ class Run:
 
     def load(self, **values):
         """A Load, part of what is checked at the end."""
-        name = f'{self.scenario.id.lower()}l{len(self.loads)}'
+        name = f'{self.name}l{len(self.loads)}'
         self.loads.append(load.Load(self.world, self.random, name, **values))
         return self.loads[-1]
 
     def asker(self):
         """An Asker, part of what is checked at the end."""
-        self.loads.append(asker.Asker(
-            self.world, f'{self.scenario.id.lower()}a{len(self.loads)}'))
+        self.loads.append(asker.Asker(self.world, f'{self.name}a{len(self.loads)}'))
+        return self.loads[-1]
+
+    def crowd(self):
+        """A Crowd, part of what is checked at the end."""
+        self.loads.append(crowd.Crowd(self.world, f'{self.name}c{len(self.loads)}'))
         return self.loads[-1]
 
     def settle(self, seconds=30):
         """Wait until all that was accepted has ended; returns how long that took."""
         began = time.monotonic()
-        while count := history.History.unfinished(self.world, self._mark):
+        while count := self.under_way():
             if time.monotonic() - began > seconds:
                 self.violated('I6', f'{count} actions have not ended {seconds} s after the end '
                               f'of load and harm')
@@ -122,6 +144,10 @@ class Run:
     def mark(self):
         """What is made from now on can be asked for with ``past(mark)``."""
         return history.History.mark(self.world)
+
+    def under_way(self):
+        """How many of the actions that were accepted have not ended."""
+        return history.History.unfinished(self.world, self._mark)
 
     def past(self, mark=None):
         """The History of this run up to now."""
@@ -160,9 +186,9 @@ class Run:
     def __call__(self):
         """Do all of it; returns the Result."""
         began, self._start = time.monotonic(), time.time()
-        self.world.mend(self.scenario.settings)
-        self._mark = history.History.mark(self.world)
         try:
+            self._mark = self.mark()
+            self.world.mend(self.scenario.settings)
             self.scenario.function(self)
             self.world.mend(self.scenario.settings)
             self.settle(5 if self.result.violations else 30)
@@ -217,7 +243,7 @@ class Run:
             if container.row.deleted_at is None and container.row.status != states.DELETED:
                 caller.ask('DELETE', f'/v1/containers/{container.uuid}?force=true')
         caller.close()
-        process.wait_for(lambda: not history.History.unfinished(self.world, self._mark),
+        process.wait_for(lambda: not self.under_way(),
                          'what is left cannot be deleted', 30)
 
 

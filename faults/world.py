@@ -45,8 +45,11 @@ DEFAULTS = {}
 class World:
     """``kind`` is mysql or postgresql.  Use it as a context."""
 
-    def __init__(self, kind, seed, bug=None):
-        self.kind, self.seed, self.bug = kind, seed, bug
+    def __init__(self, kind, seed):
+        self.kind, self.seed = kind, seed
+        self.bug = None                     # a bugs.Bug that is in all daemons
+        self.runs = 0                       # of scenarios, so far
+        self.unseen = set()                 # uuids of bays whose engines cannot be looked at
         prefix = os.environ.get('CS_TEST_DATABASE_PREFIX', 'cs_faults_')
         self.name = prefix + secrets.token_hex(4)
         self.secrets = [f'planted-{secrets.token_hex(8)}']      # texts that no log may have
@@ -93,7 +96,7 @@ class World:
         self.secrets.append(password)
 
         def rabbitmqctl(*arguments):
-            process.run([*control, '-q', *arguments])
+            return process.run([*control, '-q', *arguments])
 
         rabbitmqctl('add_vhost', self.name)
         self._stack.callback(rabbitmqctl, 'delete_vhost', self.name)
@@ -101,6 +104,9 @@ class World:
         self._stack.callback(rabbitmqctl, 'delete_user', self.name)
         rabbitmqctl('set_permissions', '-p', self.name, self.name, '.*', '.*', '.*')
         self._bus = f'rabbit://{self.name}:{password}@127.0.0.1:{{port}}/{self.name}'
+        address = urllib.parse.urlsplit(os.environ['CS_TEST_TRANSPORT_URL'])
+        self.bus_url = self._bus.format(port=address.port)       # past the proxies
+        self.rabbitmqctl = rabbitmqctl
 
     def _make_engines(self):
         one = engine.Engine('one', os.environ['CS_TEST_DOCKER'])
@@ -135,11 +141,10 @@ class World:
                 'database': {'connection': url(ports['database'])},
                 'api': {'port': port},
                 # The engines are behind links on the loopback interface.
-                'bays': {'allow_insecure_tcp': 'true'},
+                'bays': {'allow_insecure_tcp': 'true', 'drivers': 'docker,fake'},
                 'conductor': self._conductor_settings}
 
-        made = host.Host(name, command, self.directory, self.proxy, parts, settings, isolated,
-                         self.bug)
+        made = host.Host(name, command, self.directory, self.proxy, parts, settings, isolated)
         made.port = port
         self._stack.callback(made.close)
         return made
@@ -163,12 +168,12 @@ class World:
 
     # How it is.
 
-    def live(self):
-        """Names of the hosts whose conductor is registered by the process that runs there."""
+    def is_up(self, conductor):
+        """Whether it is registered by the process that runs there."""
         c = conductors.table.c
-        rows = self.database.rows(sa.select(c.host, c.pid).where(c.state == conductors.UP))
-        pids = {each.name: each.process.pid for each in self.conductors if each.running()}
-        return {row.host for row in rows if pids.get(row.host) == row.pid}
+        return bool(self.database.rows(sa.select(c.id).where(
+            c.state == conductors.UP, c.host == conductor.name,
+            c.pid == conductor.process.pid)))
 
     def await_up(self, each):
         """Wait until a host that was started does its work.  Raises Broken."""
@@ -176,13 +181,41 @@ class World:
             each.process.check()
             if each in self.apis:
                 return client.answers(each.port)
-            return each.name in self.live()
+            return self.is_up(each)
 
         process.wait_for(up, f'{each} does not come up', pause=0.1)
 
     def await_all(self):
         for each in self.hosts.values():
             self.await_up(each)
+
+    @contextlib.contextmanager
+    def changed(self, hosts, **values):
+        """Hosts whose ``patch``, ``environ`` or ``options`` are others while the context lasts."""
+        before = {each: {name: getattr(each, name) for name in values} for each in hosts}
+        try:
+            self._change({each: values for each in hosts})
+            yield
+        finally:
+            self._change(before)
+
+    def _change(self, values):
+        for each, its in values.items():
+            if each.running():
+                each.kill()
+            for name, value in its.items():
+                setattr(each, name, value)
+            each.start()
+        for each in values:
+            self.await_up(each)
+
+    def put_in(self, bug):
+        """Let all daemons have a bug, or none, from now on."""
+        if bug != self.bug:
+            self.bug = bug
+            for each in self.hosts.values():
+                each.kill()
+                each.bug = bug and bug.name
 
     def mend(self, settings=QUICK):
         """Heal all links and start what is down; conductors with these settings."""

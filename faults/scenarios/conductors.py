@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conductors that die."""
 
+import copy
 import time
 
 from faults import load
+from faults import process
 from faults import world
 from faults.scenario import scenario
 
@@ -78,6 +80,66 @@ def frozen_beyond_lease(run):
     past = run.past()
     run.expect(past.takeovers(), 'nothing was taken over from what was frozen')
     run.measure('taken over', len(past.takeovers()))
+
+
+@scenario('T-05a', 'SIGSTOP of a conductor between a claim and what is done under it, or that and '
+          'its record, until others have done it and its opposite',
+          'nothing is done or written under the old claim')
+def frozen_in_the_middle(run):
+    many, hit = run.crowd(), 0
+    with many.caller() as caller:
+        for number in range(run.sized(2, 50)):
+            # So many that it has one of them.
+            containers = many.made_all(caller, 12, operation='create')
+            victim = run.nemesis.someone()
+            # It has claimed, or started, and does not know it yet.
+            for part in ('one', 'two') if number % 2 else ('database',):
+                victim.links[part].late_answer(0.8)
+            starts = many.ask_all(caller, containers, 'start')
+            hit += run.nemesis.busy(victim, seconds=1)
+            time.sleep(0.2 if number % 2 else 0)
+            with run.nemesis.during('SIGSTOP', victim, stops_work=True):
+                victim.freeze()
+                victim.heal()
+                many.ended(caller, starts)
+                many.ended(caller, many.ask_all(caller, containers, 'stop', timeout=0))
+                victim.thaw()
+            time.sleep(1)
+    run.expect(hit, 'nobody had claimed anything when it was frozen')
+    run.measure('hit', hit)
+
+
+@scenario('T-05b', 'a conductor is frozen, another is started in its place on the same host, then '
+          'the frozen one goes on beside it', 'nothing is taken over from the living')
+def frozen_and_replaced(run):
+    world, many = run.world, run.crowd()
+    old = run.nemesis.someone()
+    new = copy.copy(old)
+    new.process = None
+    with many.caller() as caller:
+        containers = many.made_all(caller, 8, operation='create')
+        with run.nemesis.during('SIGSTOP', old, stops_work=True):
+            old.freeze()
+            new.start()
+            try:
+                process.wait_for(lambda: world.is_up(new), f'a second {new} does not come up')
+                many.ended(caller, many.ask_all(caller, containers, 'start'))
+            finally:
+                old.thaw()
+        try:
+            time.sleep(1)
+            before = len(run.past().freed())
+            # So slow that all can see what is under way.
+            for each in world.conductors:
+                for engine in world.engines:
+                    each.links[engine].late_answer(2)
+            many.ended(caller, many.ask_all(caller, containers, 'pause'))
+            taken = len(run.past().freed()) - before
+            run.expect(not taken, f'{taken} actions were taken over from the living')
+            world.proxy.heal()
+            run.settle(30)
+        finally:
+            new.stop()
 
 
 @scenario('T-06', 'SIGSTOP of a conductor for less than its lease, many times',

@@ -132,16 +132,18 @@ class Script:
                          f'{action["operation"]} {action["uuid"]} does not end', 30, 0.02)
         return self._show(action)
 
-    def all_of(self, tasks, chance, share):
-        """Take operations from ``tasks`` and die at their points, at all or at some of them."""
+    def all_of(self, tasks, chance, share, at):
+        """Take operations from ``tasks`` and die at their points, at all or at some of them, whose
+        names have ``at`` in them.
+        """
         while tasks:
             try:
                 operation = tasks.pop()
             except IndexError:
                 return
             names = self.points_of(operation)
-            numbers = range(1, len(names) + 1)
-            if share < len(names):
+            numbers = [number for number, name in enumerate(names, 1) if at in name]
+            if share < len(numbers):
                 numbers = sorted(chance.sample(numbers, share))
             for number in numbers:
                 self.deaths.append(
@@ -172,8 +174,10 @@ class Death:
 @scenario('T-04', 'a conductor kills itself at each point of each operation, and is restarted',
           'each ends as the table of operations says, its effect once; p50 <= 5 s')
 def each_point(run):
-    tasks = run.random.sample(list(_BEFORE), len(_BEFORE))
-    scripts = [Script(run.world, conductor, f'{run.scenario.id.lower()}s{number}')
+    # A bug that is in the daemons says what is worth a look.
+    tasks = list(run.told('operations', _BEFORE))
+    run.random.shuffle(tasks)
+    scripts = [Script(run.world, conductor, f'{run.name}s{number}')
                for number, conductor in enumerate(run.world.conductors)]
     run.loads += scripts
     share, broken = run.sized(3, 1000), []
@@ -181,7 +185,7 @@ def each_point(run):
     def work(script, chance):
         try:
             with script:
-                script.all_of(tasks, chance, share)
+                script.all_of(tasks, chance, share, run.told('at', ''))
         except Exception as exc:
             broken.append(exc)
 
@@ -194,11 +198,13 @@ def each_point(run):
     deaths = [death for script in scripts for death in script.deaths]
     for death in deaths:
         run.nemesis.note('kill -9 at a point', death.operation)
-        run.expect(not death.wrong(), death.wrong())
+        if death.wrong():
+            run.violated('table', death.wrong())
     took = sorted(death.seconds for death in deaths)
     run.measure('points', len(deaths))
     run.measure('death to end p50', took[len(took) // 2] if took else 0)
     run.measure('death to end max', max(took, default=0))
-    run.expect(took and took[len(took) // 2] <= 5, 'half of them took more than 5 s')
+    run.expect(took and took[len(took) // 2] <= 5 * run.slowness,
+               'half of them took more than 5 s')
     if broken:
         raise broken[0]

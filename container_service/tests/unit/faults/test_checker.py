@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """That the checker of the fault suite takes what is right, and nothing else."""
 
+import json
 import types
 
 from container_service import operations
 from container_service import states
 from container_service.tests import base
 from faults import checker
+from faults import client
+from faults import load
 from faults import nemesis
 from faults import observer
 
@@ -97,3 +100,71 @@ class TestExplain(base.TestCase):
     def test_every_operation_is_known(self):
         for op in operations.of_kind(operations.ASYNC):
             self.assertTrue(checker.effects(op.name, {}, checker.RUNNING))
+
+
+class TestChecker(base.TestCase):
+    """What it says of one container with one action."""
+
+    def setUp(self):
+        super().setUp()
+        self.audit, self.requests = [], []
+        self.status, self.claim, self.who = states.QUEUED, None, 'api1'
+
+    def write(self, who, status, claim=None):
+        self.audit.append(types.SimpleNamespace(
+            action_uuid='action', who=who, old_status=self.status, status=status,
+            old_claim=self.claim, claim=claim))
+        self.status, self.claim = status, claim
+
+    def request(self, *answers, key='key'):
+        """A request that was answered so: (status, uuid of the action)."""
+        self.requests.append(load.Request(
+            'client', 'stop', 'POST', '/stop', None, key, 'web', tries=[
+                client.Answer(0, 0, 0, status, json.dumps({'uuid': uuid}))
+                for status, uuid in answers]))
+
+    def found(self, check):
+        container = types.SimpleNamespace(
+            audit=self.audit, requests=self.requests, row=types.SimpleNamespace(bay_uuid='bay'),
+            actions=[types.SimpleNamespace(uuid='action', sequence=1, operation='stop')])
+        world = types.SimpleNamespace(apis=[types.SimpleNamespace(name='api1')], unseen=())
+        past = types.SimpleNamespace(containers=[container])
+        found = checker.Checker(world, past)
+        return [each.invariant for each in (
+            found._asked_for(container) if check == 'asked' else getattr(found, check)())]
+
+    def test_a_claim_taken_over_in_order(self):
+        self.write('node1', states.ACTION_RUNNING, 'first')
+        self.write('node2', states.QUEUED)
+        self.write('node2', states.ACTION_RUNNING, 'second')
+        self.write('node2', states.SUCCEEDED, 'second')
+        self.assertEqual([], self.found('fenced'))
+
+    def test_a_write_under_the_claim_of_another(self):
+        self.write('node1', states.ACTION_RUNNING, 'first')
+        self.write('node2', states.SUCCEEDED, 'first')
+        self.assertEqual(['I5'], self.found('fenced'))
+
+    def test_a_write_to_what_has_ended(self):
+        self.write('node1', states.ACTION_RUNNING, 'first')
+        self.write('node1', states.SUCCEEDED, 'first')
+        self.write('node2', states.SUCCEEDED, 'first')
+        self.assertEqual(['I5'], self.found('fenced'))
+
+    def test_a_claim_of_what_is_claimed(self):
+        self.write('node1', states.ACTION_RUNNING, 'first')
+        self.write('node2', states.ACTION_RUNNING, 'second')
+        self.assertEqual(['I2'], self.found('fenced'))
+
+    def test_one_action_whatever_how_often_it_was_asked(self):
+        self.request((503, None), (202, 'action'), (202, 'action'))
+        self.assertEqual([], self.found('asked'))
+        self.request((202, 'action'), (202, 'another'))
+        self.assertEqual(['I1'], self.found('asked'))
+
+    def test_an_action_that_nobody_was_told_of(self):
+        self.request((409, None))
+        self.assertEqual(['I1'], self.found('asked'))
+        # Who got no answer may have been heard.
+        self.request((503, None), key=None)
+        self.assertEqual([], self.found('asked'))
