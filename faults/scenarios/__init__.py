@@ -5,6 +5,8 @@ from faults.scenarios import apis  # noqa: F401
 from faults.scenarios import broker  # noqa: F401
 from faults.scenarios import clocks  # noqa: F401
 from faults.scenarios import conductors  # noqa: F401
+from faults.scenarios import crowds  # noqa: F401
+from faults.scenarios import database  # noqa: F401
 from faults.scenarios import engines  # noqa: F401
 from faults.scenarios import foreign  # noqa: F401
 from faults.scenarios import hands  # noqa: F401
