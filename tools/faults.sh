@@ -4,10 +4,11 @@
 # Breaks a deployment on purpose and checks that nothing was lost, done twice or left stuck;
 # faults/README.rst says how.
 #
-#   tools/faults.sh [--parallel] [OPTION...]    see tools/faults.sh --help
+#   tools/faults.sh [--parallel] [--sensitivity] [OPTION...]    see tools/faults.sh --help
 #
 #   --parallel    both databases at the same time: takes less time, and the times that it tells are
 #                 those of a machine with two of everything
+#   --sensitivity then put in each bug, every other one on each database, and see it caught
 #
 # Docker is only borrowed; a broker and a database are started for each run and ended with it.
 
@@ -21,6 +22,7 @@ WORK=$(mktemp -d)
 chmod 755 "$WORK"
 KINDS=(mysql postgresql)
 PARALLEL=
+SENSITIVITY=
 JSON=
 OPTIONS=()
 
@@ -49,6 +51,7 @@ parse() {
     while [ $# -gt 0 ]; do
         case $1 in
             --parallel) PARALLEL=1 ;;
+            --sensitivity) SENSITIVITY=1 ;;
             --database|--seed|--json)
                 [ $# -gt 1 ] || die "$1 what?"
                 case $1 in
@@ -72,6 +75,11 @@ parse() {
 harm() { # KIND: a whole run on one kind of database
     local exports options=("${OPTIONS[@]}")
     [ -z "$JSON" ] || options+=(--json "${JSON%.json}-$1.json")
+    if [ -n "$SENSITIVITY" ]; then
+        local part=1
+        [ "$1" = "${KINDS[0]}" ] || part=2
+        options+=(--then-bugs "$part/${#KINDS[@]}")
+    fi
     exports=$(own_services "$1" env)
     eval "$exports"
     export CS_FAULTS_OWN_SERVICES=1

@@ -216,7 +216,7 @@ run_tests() { # PART [OPTION...]
 # The short run of the fault suite; each scenario on each database counts as one test.
 run_faults() {
     local status=0 passed='' failed=''
-    run_job tools/faults.sh --parallel >"$WORK/faults.log" || status=$?
+    run_job tools/faults.sh --parallel --sensitivity >"$WORK/faults.log" || status=$?
     cat "$WORK/faults.log"
     read -r passed _ failed _ < <(tail -n 1 "$WORK/faults.log" | grep -x '[0-9]* passed, [0-9]* failed') || true
     if [ -z "$passed" ] || { [ "$status" != 0 ] && [ "$failed" = 0 ]; }; then
