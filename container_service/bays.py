@@ -94,13 +94,14 @@ def delete(db, ident, context=None, terms=lifecycle.Terms()):  # noqa: B008
         return True
 
 
-def reconcile(context, db, ident, adopt=(), remove=(), project_id=None):
+def reconcile(context, db, ident, adopt=(), remove=(), project_id=None, new_engine=False):
     """Have a bay compared with its engine now, and strays adopted or removed.
 
     ``adopt`` and ``remove`` are ids of the engine, or the word all.  What is adopted becomes a
     container of that project, the caller's by default.  Whoever watches the bay does it, soon;
-    what could not be done is told by the ``error`` of the stray.  Returns the strays as they are
-    now.  Raises BayNotFound, InvalidParameter.
+    what could not be done is told by the ``error`` of the stray.  With ``new_engine`` the bay's
+    engine is whichever answers next, and what that one does not have was removed.  Returns the
+    strays as they are now.  Raises BayNotFound, InvalidParameter.
     """
     wanted_by = {'project_id': project_id or context.project_id, 'user_id': context.user_id}
 
@@ -119,7 +120,8 @@ def reconcile(context, db, ident, adopt=(), remove=(), project_id=None):
         for name, ids in asked.items():
             if ids:
                 strays.want(conn, row.uuid, ids, name, wanted_by)
-        bays.update(conn, row.uuid, {'reconcile_at': now()})
+        bays.update(conn, row.uuid, {'reconcile_at': now(),
+                                     **({'engine_id': None} if new_engine else {})})
         return strays.of_bay(conn, row.uuid)
 
     return db.transact(unit, run_again)

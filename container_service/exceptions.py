@@ -349,6 +349,17 @@ class EngineUnreachable(DriverError):
     retry_after = 5
 
 
+class OtherEngine(EngineUnreachable):
+    """What answers is not the bay's engine; so that one does not, and nothing is done there."""
+    code = 'other_engine'
+    title = 'Another engine answers'
+    message = ('Another engine answers at the endpoint of bay %(bay)s: its id is %(found)s, that '
+               "of the bay's engine is %(known)s. If it was replaced on purpose: "
+               'container-service reconcile %(bay)s --new-engine')
+    hint = ('The hosts of a bay must all reach one and the same engine. If it was replaced on '
+            'purpose, an administrator says so: container-service reconcile BAY --new-engine')
+
+
 class EngineContainerMissing(DriverError):
     status = 409
     code = 'container_missing'

@@ -276,6 +276,7 @@ class Reconcile(wtypes.Base):
     adopt = EngineIds()
     remove = EngineIds()
     project_id = Text(64)
+    new_engine = Boolean()
 
 
 def parse(cls, data):

@@ -82,13 +82,17 @@ class Reconcile(_StrayList):
                             help=f'Remove {what}')
         parser.add_argument('--project', metavar='ID',
                             help='Project that gets what is adopted; yours by default.')
+        parser.add_argument('--new-engine', action='store_true',
+                            help='The engine was replaced on purpose: take whichever answers '
+                                 'now for that of the bay. Containers that it does not have '
+                                 'become Error.')
         parser.add_argument('--timeout', metavar='SECONDS', type=base.number, default=60,
                             help='Wait so long until it is done; default 60.')
 
     def take_action(self, parsed_args):
         path = f'bays/{http.segment(parsed_args.bay)}'
         body = {'adopt': _ids(parsed_args.adopt), 'remove': _ids(parsed_args.remove),
-                'project_id': parsed_args.project}
+                'project_id': parsed_args.project, 'new_engine': parsed_args.new_engine}
         self.client.post(f'{path}/reconcile',
                          {key: value for key, value in body.items() if value})
         deadline = time.monotonic() + parsed_args.timeout

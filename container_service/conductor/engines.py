@@ -39,7 +39,7 @@ class Engines:
         self._lock = threading.Lock()
         self._read_at = None
         self._bays = {}               # uuid: row
-        self._drivers = {}            # uuid: (updated_at of the row, driver)
+        self._drivers = {}            # uuid: (what of the row it was made for, driver)
         self._failures = {}           # uuid: failures in a row
         self._open = set()            # uuids of bays whose breaker is open
 
@@ -94,11 +94,14 @@ class Engines:
             if row is None or not ring.serves(row.hosts, self._host):
                 raise exceptions.NoConductor(bay=bay_uuid)
             made_for, driver = self._drivers.get(bay_uuid, (None, None))
-            if made_for != row.updated_at:
+            # Its engine's id is learned and forgotten without a change of the bay.
+            wanted_for = row.updated_at, row.engine_id
+            if made_for != wanted_for:
                 driver = bay_rules.driver_class(row.driver)(base.Bay(
                     uuid=row.uuid, name=row.name, endpoint=row.endpoint, ca_cert=row.ca_cert,
-                    client_cert=row.client_cert, client_key=row.client_key))
-                self._drivers[bay_uuid] = (row.updated_at, driver)
+                    client_cert=row.client_cert, client_key=row.client_key,
+                    engine_id=row.engine_id))
+                self._drivers[bay_uuid] = (wanted_for, driver)
             return driver
 
     def worked(self, bay_uuid):

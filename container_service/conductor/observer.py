@@ -87,7 +87,7 @@ class Observer:
         self._compared_at = None      # database time of the last pass
         self._completed_at = None
         self._pause_until = clock()
-        self._steady = self._broken = False
+        self._steady, self._broken = False, None    # the latter: why, as was last told
         self._stored_event, self._stored_at = bay.events_seen, clock() - _STORE_SECONDS
         self._settle = True
         self._unowned = orphans.Unowned(db, conf, deployment, self.fence, clock)
@@ -347,7 +347,9 @@ class Observer:
 
     def _full_pass(self, driver):
         began = self._clock()
-        complete = (self._completed_at is None
+        # The driver refuses any engine but the one that is known.
+        unknown = self.bay.engine_id is None
+        complete = (self._completed_at is None or unknown
                     or began - self._completed_at >= _COMPLETE_SECONDS)
         with self._db.read() as conn:
             time = conn.execute(sa.select(now())).scalar_one()
@@ -365,7 +367,7 @@ class Observer:
             self._completed_at, self._settle = began, True
         with self._wakened:
             self._pass_at = began + self._interval
-        self._passed(time)
+        self._passed(time, {'engine_id': self._unowned.engine_id} if unknown else {})
 
     def _read_list(self, driver):
         """The engine's list by engine id, what is new in it, and uuids of what is not any more.
@@ -429,24 +431,23 @@ class Observer:
         with self._wakened:
             return self._pending.pop(uuid, [])
 
-    def _passed(self, time):
-        values = {'engine_id': self._unowned.engine_id}
+    def _passed(self, time, values):
         if not self._steady:
             last = self.bay.reconciled_at
             gap = max(10 * self._interval, _STEADY_GAP_SECONDS)
             if (self.bay.steady_since is None or last is None or self._broken
                     or (time - last).total_seconds() > gap):
                 values['steady_since'] = time
-        self._steady, self._broken = True, False
+        self._steady, self._broken = True, None
         self._health(HEALTHY, None, reconciled_at=time, **values)
 
     def _health(self, status, reason, **values):
         if status == UNHEALTHY:
-            if self._broken:
+            if self._broken == reason:
                 return                # said already
-            self._steady, self._broken = False, True
+            self._steady, self._broken = False, reason
             values['steady_since'] = None
-        if self.bay.health_status != status:
+        if status == UNHEALTHY or self.bay.health_status != status:
             LOG.log(log.INFO if status == HEALTHY else log.WARNING,
                     'Bay %s is %s%s', self.bay.name, status, f': {reason}' if reason else '')
         self._db.transact(lambda conn: bays.watched(conn, self.bay.uuid, self.incarnation, {

@@ -173,9 +173,11 @@ class Runner:
         """It cannot be tried now: wait without holding a thread."""
         LOG.info('Action %s waits: %s', claim.action.uuid, exc.detail)
         code = 'retrying'
-        if isinstance(exc, (exceptions.EngineUnreachable, exceptions.NoConductor)):
+        if isinstance(exc, exceptions.NoConductor):
             code = exc.code
         if isinstance(exc, exceptions.EngineUnreachable):
+            # Whatever answers in its place.
+            code = exceptions.EngineUnreachable.code
             self._engines.failed(claim.container.bay_uuid, exc.detail)
         self._end(claim, lambda: lifecycle.requeue(
             self._db, claim, code, exc.detail, self._conf.parked_interval, parked=True))

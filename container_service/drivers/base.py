@@ -51,6 +51,8 @@ class Bay:
     ca_cert: str = None
     client_cert: str = None
     client_key: str = None
+    # The engine's own id; None until it is known.  Nothing is done on an engine with another one.
+    engine_id: str = None
 
 
 def engine_name(uuid, generation):
@@ -252,7 +254,11 @@ class Attempt:
 
 
 class Driver(abc.ABC):
-    """One engine.  Instances are shared by threads and connect lazily."""
+    """One engine.  Instances are shared by threads and connect lazily.
+
+    Every method that asks the engine raises OtherEngine when it is not the one of the bay, as far
+    as can be known without asking for its id each time.
+    """
 
     # Most seconds one engine call may take, waiting for a stop included; ``logs`` and
     # ``execute`` have their own limit.

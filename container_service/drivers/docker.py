@@ -63,6 +63,7 @@ REMOVE_SECONDS = 60
 NAME_SECONDS = 10                # a name that is taken with no container to be seen
 STOP_GRACE_SECONDS = 10          # of a delete that stops first
 EVENTS_QUIET_SECONDS = 60
+COMPARE_SECONDS = 60             # between looks at the engine's id when nothing has failed
 POOL_SIZE = 64
 OUTPUT_LIMIT_BYTES = 1024 * 1024
 
@@ -565,7 +566,7 @@ def _raises_driver_errors(method):
             if isinstance(exc, docker.errors.APIError) and 'client version' in engine_words(exc):
                 # The engine was up- or downgraded under us: agree on a version again.
                 self._forget_client()
-            raise driver_error(exc, self.bay.name) from exc
+            raise self._driver_error(exc) from exc
     return guarded
 
 
@@ -618,6 +619,12 @@ class _Client(docker.APIClient):
             response.close()
             raise
         return response
+
+    def engine_id(self, seconds=None):
+        """The engine's own id, which it keeps over restarts."""
+        response = self.get(f'{self.base_url}/v{self.api_version}/info',
+                            timeout=seconds or self.timeout)
+        return self._result(response, json=True).get('ID')
 
     def limit_reads(self, response, seconds):
         """Let each following read of a response take at most so long."""
@@ -699,7 +706,7 @@ class _Events:
                 if not isinstance(exc, (ValueError, *_ENGINE_ERRORS)):
                     raise
             if not self._closed:
-                raise exceptions.EngineUnreachable(
+                raise self._driver.lost(
                     f'The container engine of bay {self._driver.bay.name} ended its event stream.')
 
     def _lines(self):
@@ -760,9 +767,42 @@ class DockerDriver(base.Driver):
         self.bay = bay
         self._shared_client = None
         self._publish = threading.Lock()
+        # Another one with each failure: an engine that was away may have been replaced.
+        self._doubt = object()
+        self._settled = None          # the doubt in which the engine was last compared
+        self._compare_at = 0
 
     def _client(self, first_read_seconds=READ_SECONDS):
         """Return the client that all threads share; the first call connects."""
+        client = self._connected(first_read_seconds)
+        self._compare(client, min(first_read_seconds, self.read_seconds))
+        return client
+
+    def _compare(self, client, seconds):
+        """Raise OtherEngine unless what answers is the engine of the bay.
+
+        Asked once, and again after each failure.
+        """
+        doubt = self._doubt
+        if self.bay.engine_id is None or self._settled is doubt:
+            return
+        found = client.engine_id(seconds)
+        if found != self.bay.engine_id:
+            raise exceptions.OtherEngine(bay=self.bay.name, found=found, known=self.bay.engine_id)
+        self._settled, self._compare_at = doubt, time.monotonic() + COMPARE_SECONDS
+
+    def lost(self, detail):
+        """The error of an engine that does not answer; who answers next is looked at anew."""
+        self._doubt = object()
+        return exceptions.EngineUnreachable(detail)
+
+    def _driver_error(self, exc):
+        error = driver_error(exc, self.bay.name)
+        if isinstance(error, exceptions.EngineUnreachable):
+            self._doubt = object()
+        return error
+
+    def _connected(self, first_read_seconds):
         client = self._shared_client
         if client is None:
             # Not under the lock: with a hung engine threads would wait for each other's time
@@ -782,16 +822,21 @@ class DockerDriver(base.Driver):
                        first_read_seconds=first_read_seconds)
 
     def _forget_client(self):
-        self._shared_client = None
+        self._shared_client, self._doubt = None, object()
 
     @_raises_driver_errors
     def ping(self):
-        return self._client().info()['ID']
+        return self._client().engine_id()
 
     @_raises_driver_errors
     def probe(self):
-        client = self._client(PROBE_SECONDS)
+        client = self._connected(PROBE_SECONDS)
         client.get(f'{client.base_url}/_ping', timeout=PROBE_SECONDS).raise_for_status()
+        if time.monotonic() >= self._compare_at:
+            # It may have been replaced between two calls.
+            self._doubt = object()
+        # Not in so few seconds as the answer to a ping: an engine may take its time to tell.
+        self._compare(client, self.read_seconds)
 
     @_raises_driver_errors
     def post_mortem(self, container):
@@ -1002,7 +1047,7 @@ class DockerDriver(base.Driver):
         except exceptions.Error:
             raise
         except _ENGINE_ERRORS as exc:
-            raise driver_error(exc, self.bay.name) from exc
+            raise self._driver_error(exc) from exc
 
     @staticmethod
     def _labels(found):

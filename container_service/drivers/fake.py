@@ -150,7 +150,7 @@ class FakeEngine:
         self.holds = []
         self.history = collections.deque(maxlen=EVENTS_KEPT)     # base.Event of all that happened
         self.streams = []            # event streams that somebody follows now
-        # To be set:
+        # To be set, as engine_id may be too: then it is another engine.
         self.delay = 0.0
         self.delays = {}             # operation: seconds
         self.pull_seconds = 0.0
@@ -571,20 +571,30 @@ class FakeDriver(base.Driver):
         self.engine = FakeEngine.get(name)
         self.engine.configure(options)
 
-    def ping(self):
+    def _check(self):
         self.engine.check_reachable()
+        self._compare()
+
+    def _compare(self):
+        found, known = self.engine.engine_id, self.bay.engine_id
+        if known not in (None, found):
+            raise exceptions.OtherEngine(bay=self.bay.name, found=found, known=known)
+
+    def ping(self):
+        self._check()
         return self.engine.engine_id
 
     def probe(self):
-        self.engine.check_reachable()
+        self._check()
 
     def pull(self, attempt, image):
         attempt.enter('pulling image')
         attempt.gate()
+        self._compare()
         self.engine.pull(image, attempt)
 
     def post_mortem(self, container):
-        self.engine.check_reachable()
+        self._check()
         known = self.engine.find(container)
         if known is None:
             return None
@@ -593,21 +603,21 @@ class FakeDriver(base.Driver):
                 'engine_error': known.error}
 
     def observe(self, container):
-        self.engine.check_reachable()
+        self._check()
         known = self.engine.find(container)
         return self._observed(known) if known else None
 
     def list(self, deployment, container_uuid=None):
-        self.engine.check_reachable()
+        self._check()
         yield from [known.listed
                     for known in self.engine.of_deployment(deployment, container_uuid)]
 
     def events(self, deployment, since=None, quiet_seconds=60):
-        self.engine.check_reachable()
+        self._check()
         return FakeEvents(self.engine, deployment, since, quiet_seconds)
 
     def describe(self, deployment, engine_id):
-        self.engine.check_reachable()
+        self._check()
         with self.engine.lock:
             known = self.engine.containers.get(engine_id)
             if known is None or known.labels.get(base.LABEL_DEPLOYMENT) != deployment:
@@ -682,7 +692,7 @@ class FakeDriver(base.Driver):
             return self._observed(known)
 
     def delete(self, attempt, container, force=False, stop=False):
-        self.engine.check_reachable()
+        self._check()
         known = [one for one in self.engine.of_deployment(container.deployment, container.uuid)
                  if container.has(one.listed)]
         for one in known:
@@ -741,7 +751,7 @@ class FakeDriver(base.Driver):
     # Steps.
 
     def _require(self, container):
-        self.engine.check_reachable()
+        self._check()
         known = self.engine.find(container)
         if known is None:
             raise exceptions.EngineContainerMissing()
@@ -755,6 +765,7 @@ class FakeDriver(base.Driver):
             attempt.gate_destructive()
         else:
             attempt.gate()
+        self._compare()
         with self.engine.call(operation, container.uuid, attempt):
             if operation not in ('create', 'delete') and not self.engine.find(container):
                 raise exceptions.EngineContainerMissing()
@@ -778,7 +789,7 @@ class FakeDriver(base.Driver):
                 hint='Stop it first, or delete it with stop=true or force=true.')
 
     def _create(self, attempt, container):
-        self.engine.check_reachable()
+        self._check()
         known = self.engine.find(container)
         if known:
             return self._adopt(known, container)

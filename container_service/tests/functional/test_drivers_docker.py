@@ -168,6 +168,19 @@ class TestDockerConformance(driver_conformance.DriverConformance, DockerCase):
     pass
 
 
+class TestWhichEngine(DockerCase):
+
+    def test_it_is_compared_with_that_of_the_bay(self):
+        engine_id = self.driver.ping()
+        self.assertEqual(self.engine.info()['ID'], engine_id)
+        self.assertEqual([], list(self.connect(ENGINE, engine_id=engine_id).list('d')))
+        other = self.connect(ENGINE, engine_id='another')
+        container = self.container()
+        error = self.assertRaises(exceptions.OtherEngine, other.run, base.Attempt(), container)
+        self.assertIn(engine_id, error.detail)
+        self.assertIsNone(self.driver.observe(container))
+
+
 class KnownFirst:
     """The driver as the runner uses it: with what is recorded of a container, at first.
 

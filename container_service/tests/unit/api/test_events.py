@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happened past the service, over HTTP: events, and strays and what becomes of them."""
 
+from container_service.db import bays
 from container_service.db import events
 from container_service.db import strays
 from container_service.tests.unit.api import base
@@ -106,6 +107,16 @@ class TestStrays(base.ApiTestCase):
         self.assertEqual(202, self.ask().status_int)
         self.assertGreater(self.bay(self.place.uuid).reconcile_at, before)
         self.assertEqual([('aa', None), ('bb', None)], self.listed())
+
+    def test_its_engine_is_forgotten_only_on_request(self):
+        self.change(bays.table, self.place.uuid, engine_id='e')
+        for body, known in (({}, 'e'), ({'new_engine': False}, 'e'), ({'new_engine': True}, None)):
+            before = self.bay(self.place.uuid).reconcile_at
+            self.assertEqual(202, self.ask(**body).status_int)
+            row = self.bay(self.place.uuid)
+            self.assertEqual(known, row.engine_id)
+            self.assertGreater(row.reconcile_at, before)
+        self.assertEqual(400, self.ask(new_engine='perhaps').status_int)
 
     def test_refusals(self):
         for body, word in (({'adopt': ['cc']}, 'cc'), ({'adopt': 'some'}, 'adopt'),

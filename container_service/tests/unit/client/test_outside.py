@@ -66,6 +66,11 @@ class StraysTest(test_shell.ShellTest):
         self.assertEqual((0, ''), (result.code, result.out))
         self.assertEqual(3, len(self.service.asked('GET', '/v1/bays/one/strays')))
 
+    def test_a_new_engine(self):
+        self.strays()
+        result, body = self.reconcile('--new-engine')
+        self.assertEqual((0, {'new_engine': True}), (result.code, body))
+
     def test_all(self):
         self.strays()
         _, body = self.reconcile('--remove', 'all')

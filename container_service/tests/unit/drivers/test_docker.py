@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts of the Docker driver that need no engine."""
 
+import collections
 import datetime
+import http.server
 import io
 import json
 import socket
+import socketserver
 import ssl
 import struct
+import tempfile
+import threading
 
 import docker.errors
 import requests
@@ -447,3 +452,122 @@ class TestUnreachable(testtools.TestCase):
                                             '/no/k'))
         error = self.assertRaises(exceptions.EngineUnreachable, made.ping)
         self.assertIn('must exist', error.detail)
+
+
+class Engine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """Answers with its id and an empty list."""
+    daemon_threads = True
+    engine_id, breaks = 'first', False
+
+    class RequestHandlerClass(http.server.BaseHTTPRequestHandler):
+        protocol_version = 'HTTP/1.1'
+
+        def do_GET(self):  # noqa: N802 - named by the library
+            name = self.path.partition('?')[0].rpartition('/')[2]
+            self.server.asked[name] += 1
+            if self.server.breaks:
+                self.close_connection = True
+                return
+            body = json.dumps({'version': {'ApiVersion': '1.41'},
+                               'info': {'ID': self.server.engine_id}}.get(name, [])).encode()
+            self.send_response(200)
+            self.send_header('Content-Length', str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def address_string(self):
+            return 'unix'
+
+        def log_message(self, *_):
+            pass
+
+    def __init__(self, path):
+        super().__init__(path, self.RequestHandlerClass)
+        self.asked = collections.Counter()
+
+
+class TestOtherEngine(testtools.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        directory = tempfile.TemporaryDirectory(prefix='cs-')
+        self.addCleanup(directory.cleanup)
+        self.path = f'{directory.name}/sock'
+        self.engine = Engine(self.path)
+        self.addCleanup(self.engine.server_close)
+        threading.Thread(target=self.engine.serve_forever, args=(0.01,), daemon=True).start()
+        self.addCleanup(self.engine.shutdown)
+
+    def connect(self, engine_id):
+        made = driver.DockerDriver(
+            base.Bay('u', 'north', f'unix://{self.path}', engine_id=engine_id))
+        self.addCleanup(lambda: made._shared_client and made._shared_client.close())
+        return made
+
+    def look(self, made):
+        return list(made.list('d'))
+
+    def test_one_that_is_not_known_yet_is_taken_for_the_right_one(self):
+        made = self.connect(None)
+        self.assertEqual([], self.look(made))
+        self.assertEqual(0, self.engine.asked['info'])
+        self.assertEqual('first', made.ping())
+
+    def test_it_is_asked_for_its_id_once(self):
+        made = self.connect('first')
+        for _ in range(3):
+            self.look(made)
+            made.probe()
+        self.assertEqual(1, self.engine.asked['info'])
+
+    def test_nothing_is_asked_of_another_one(self):
+        made = self.connect('second')
+        for call in (made.ping, made.probe, lambda: self.look(made), lambda: made.events('d'),
+                     lambda: made.observe(a_container()), lambda: made.logs(a_container()),
+                     lambda: made.execute(a_container(), ['true']),
+                     lambda: made.describe('d', 'e'), lambda: made.pull(base.Attempt(), 'i')):
+            error = self.assertRaises(exceptions.OtherEngine, call)
+            self.assertTrue(error.retriable)
+            for words in ('north', 'first', 'second', '--new-engine'):
+                self.assertIn(words, error.detail)
+        attempt = base.Attempt()
+        attempt.first = True
+        for name in ('create', 'run', 'start', 'stop', 'reboot', 'pause', 'unpause', 'kill',
+                     'delete'):
+            self.assertRaises(exceptions.OtherEngine, getattr(made, name), attempt, a_container())
+        self.assertEqual({'version', 'info', '_ping'}, set(self.engine.asked))
+
+    def test_one_that_was_put_there_while_it_was_away(self):
+        made = self.connect('first')
+        self.look(made)
+        self.engine.breaks = True
+        self.assertRaises(exceptions.EngineUnreachable, self.look, made)
+        self.engine.engine_id, self.engine.breaks = 'second', False
+        self.assertRaises(exceptions.OtherEngine, self.look, made)
+        self.engine.engine_id = 'first'
+        self.assertEqual([], self.look(made))
+
+    def test_one_whose_event_stream_has_ended(self):
+        made = self.connect('first')
+
+        def follow():
+            with made.events('d') as stream:
+                list(stream)
+
+        error = self.assertRaises(exceptions.EngineUnreachable, follow)
+        self.assertIn('ended its event stream', error.detail)
+        self.engine.engine_id = 'second'
+        self.assertRaises(exceptions.OtherEngine, self.look, made)
+
+    def test_one_that_was_put_there_between_two_calls_is_seen_by_a_probe(self):
+        for seconds, kind in ((driver.COMPARE_SECONDS, None), (0, exceptions.OtherEngine)):
+            self.patch(driver, 'COMPARE_SECONDS', seconds)
+            self.engine.engine_id = 'first'
+            made = self.connect('first')
+            self.look(made)
+            self.engine.engine_id = 'second'
+            if kind is None:
+                made.probe()
+            else:
+                self.assertRaises(kind, made.probe)
+                self.assertRaises(kind, self.look, made)

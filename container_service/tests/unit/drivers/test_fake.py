@@ -103,6 +103,23 @@ class TestEngine(FakeCase):
         self.assertRaises(exceptions.EngineUnreachable, self.driver.probe)
         self.assertRaises(exceptions.EngineUnreachable, self.driver.pull, base.Attempt(), 'i')
 
+    def test_another_engine_than_that_of_the_bay(self):
+        made = fake.FakeDriver(base.Bay('u', 'bay', f'fake://{self.name}', engine_id='e'))
+        container = self.container()
+        for call in (made.ping, made.probe, lambda: list(made.list('d')),
+                     lambda: made.events('d'), lambda: made.describe('d', 'e'),
+                     lambda: made.pull(base.Attempt(), 'i'), lambda: made.observe(container),
+                     lambda: made.post_mortem(container), lambda: made.logs(container),
+                     lambda: made.execute(container, ['true'])):
+            self.assertRaises(exceptions.OtherEngine, call)
+        for name in ('create', 'run', 'start', 'stop', 'reboot', 'pause', 'unpause', 'kill',
+                     'delete'):
+            self.assertRaises(exceptions.OtherEngine, getattr(made, name), base.Attempt(),
+                              container)
+        self.assertEqual([], self.engine.effects)
+        self.engine.engine_id = 'e'
+        made.run(base.Attempt(), container)
+
     def test_delays(self):
         self.connect('delay=0.25&stop_delay=2')
         container = self.container()
