@@ -127,7 +127,7 @@ def repeated(run):
 _FLOODING, _SMALL = 'flooding', 'small'
 
 # Unfinished actions that the flooding project may have.
-_LIMIT = 300
+_LIMIT = 100
 
 
 @scenario('T-19', 'a flood of creations of one project, while another one asks for little',
@@ -138,7 +138,7 @@ def flood(run):
             'api': {'project_action_limit': _LIMIT}}):
         many, little = run.crowd(), run.crowd()
         bays = [_fake_bay(many, run, each) for each in world.conductors]
-        left, memory, over = [run.sized(900, 10000)], [], threading.Event()
+        left, memory, over = [run.sized(300, 10000)], [], threading.Event()
         lock = threading.Lock()
 
         def ask(number):
