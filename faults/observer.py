@@ -46,6 +46,17 @@ class Observer:
     def add(self, key, event):
         with self._lock:
             self._events[key] = event
+            if event.letter == CREATE:
+                self._events.pop((event.engine, event.engine_id, 'listed'), None)
+
+    def made(self, engine, data):
+        """Take note of a container in an engine's list, unless its making was told of."""
+        with self._lock:
+            if not any(event.engine_id == data['Id'] and event.letter == CREATE
+                       for event in self._events.values()):
+                self._events[engine, data['Id'], 'listed'] = Event(
+                    data['Created'], engine, data['Labels'].get(drivers.LABEL_CONTAINER),
+                    data['Id'], 'create', data['Labels'])
 
     def of(self, container):
         """The events of a container, in order."""
@@ -84,6 +95,7 @@ class Following:
         while not self._stopped:
             # Whatever it is that an engine which is killed does to the stream.
             with contextlib.suppress(Exception):
+                self._complete()
                 # From the last second that was seen: the engine keeps the latest events.
                 self._stream = self._engine.client.api.events(
                     since=self._since, decode=True, filters={
@@ -92,6 +104,11 @@ class Following:
                 for event in self._stream:
                     self._take(event)
             time.sleep(0.2)
+
+    def _complete(self):
+        """Add what was made in the instant that the engine died, when it told nobody of it."""
+        for data in self._engine.of_deployment(self._deployment):
+            self._observer.made(self._engine.name, data)
 
     def _take(self, event):
         nanoseconds, about = event['timeNano'], event['Actor']

@@ -101,6 +101,10 @@ def commits_unanswered(run):
     run.expect(count >= 10, f'only {count} answers were lost')
 
 
+def _refused(requests):
+    return [answer for answer in crowd.answers(requests.requests) if answer.status == 503]
+
+
 @scenario('T-25c', 'the disk of the database is full',
           'no false success; goes on without a restart')
 def disk_full(run):
@@ -120,18 +124,18 @@ def disk_full(run):
             asking.wait_for(5)
             with run.nemesis.during('disk full', 'database'), requests.caller() as caller:
                 small.fill()
-                until = time.monotonic() + run.sized(6, 30)
-                while time.monotonic() < until:
+                # There is room in the files that the server has already; then there is none.
+                least = time.monotonic() + run.sized(6, 30)
+                while time.monotonic() < least + 40 and (
+                        time.monotonic() < least or not _refused(requests)):
                     requests.ask(caller, requests.creation('create', environment=filler,
                                                            keyed=False))
-                    time.sleep(0.05)
                 small.free()
                 if run.world.kind == 'mysql':
                     # It ends itself when it cannot even roll back, and takes its time for that.
                     sql.kill()
                     sql.start()
-        refused = [answer for answer in crowd.answers(requests.requests)
-                   if answer.status == 503]
+        refused = _refused(requests)
         run.measure('refused', len(refused))
         run.expect(refused, 'nothing was refused')
         run.measure('all ended after there was room', run.settle(30))

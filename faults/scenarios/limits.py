@@ -2,7 +2,6 @@
 """Conductors that may open no more files."""
 
 import contextlib
-import os
 import resource
 import time
 
@@ -13,8 +12,9 @@ from faults.scenario import scenario
 def _no_files(pid):
     """Let a process open no file more than it has, while the context lasts."""
     soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    highest = max(int(name) for name in os.listdir(f'/proc/{pid}/fd'))
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 1, hard))
+    # It is the highest number that a file may have, so that one below all that are there leaves
+    # none, also when some are closed.
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, hard))
     try:
         yield
     finally:
@@ -40,6 +40,9 @@ def no_files(run):
             for each in conductors:
                 stack.enter_context(run.nemesis.during('no files', each))
                 stack.enter_context(_no_files(each.process.pid))
+                for link in each.links.values():      # what is open would do for a while
+                    link.cut()
+                    link.heal()
             time.sleep(run.sized(5, 30))
         healed = time.time()
     run.measure('ended after', run.settle(30))
