@@ -38,6 +38,15 @@ def _told_apart(exc, row):
     return exceptions.EngineContainerMissing(_NEVER_MADE + why, hint=exc.hint)
 
 
+def _has_happened(claim, observed):
+    """Whether an operation has had its effect, by what the engine says now."""
+    op = claim.operation
+    target = op.target_for(claim.action.params, None)
+    if target in op.allowed and observed.started_at == claim.container.started_at:
+        return False              # a reboot begins where it ends: only a new start tells
+    return observed.status == target
+
+
 class Runner:
     """Carries out actions for one conductor.
 
@@ -202,8 +211,7 @@ class Runner:
             return self._park(claim, exc)
         except exceptions.DriverError as exc:
             return self._retry(claim, exc)
-        target = claim.operation.target_for(claim.action.params, None)
-        if observed is not None and observed.status == target:
+        if observed is not None and _has_happened(claim, observed):
             return self._end(claim, lambda: lifecycle.succeed(self._db, claim, observed))
         error = lifecycle.as_error(exceptions.Cancelled(detail), stage)
         LOG.info('Action %s is cancelled', claim.action.uuid)

@@ -209,6 +209,33 @@ class TestForceDelete(RunningCase):
         self.assertEqual([('pause', 'succeeded'), ('delete', 'succeeded')],
                          self.outcomes(uuid)[1:])
 
+    def test_what_a_dead_conductor_had_not_begun(self):
+        """A reboot is not done because the container still runs as before."""
+        uuid, other = self.running(), self.another()
+        self.submit('reboot', uuid)
+
+        def die():
+            self.submit('delete', uuid, force=True)
+            self.die(self.here)
+            self.engine.sleep = lambda seconds: None
+            other.sweep()
+
+        self.meanwhile(die)
+        self.here.sweep()
+        self.assertEqual([('reboot', 'cancelled'), ('delete', 'succeeded')],
+                         self.outcomes(uuid)[1:])
+        self.assertNotIn('reboot', self.effects(uuid))
+
+    def test_a_reboot_that_was_through(self):
+        uuid = self.running()
+        self.engine.lose_answer('reboot')
+        self.submit('reboot', uuid)
+        self.here.sweep()
+        self.submit('delete', uuid, force=True)
+        self.here.sweep()
+        self.assertEqual([('reboot', 'succeeded'), ('delete', 'succeeded')],
+                         self.outcomes(uuid)[1:])
+
 
 class TestTimeLimits(RunningCase):
 
