@@ -120,7 +120,8 @@ def read_then_write():
                               'containers.look(conn, container_uuid)'))
 
 
-@bug('adopt-off', 'T-04', 'table', operations=('create', 'run'), at='after POST create')
+@bug('adopt-off', 'T-04', 'table', operations=('create', 'run'), points=10,
+     at='after POST create')
 def adopt_off():
     """A create that finds its container made already, by an attempt before, has failed."""
     from container_service.drivers import docker
@@ -130,7 +131,8 @@ def adopt_off():
             ('deadline = time.monotonic() + NAME_SECONDS', 'deadline = time.monotonic()'))
 
 
-@bug('late-memory', 'T-04', 'I2', operations=('reboot', 'kill'), at='after POST')
+@bug('late-memory', 'T-04', 'I2', operations=('reboot', 'kill'), points=10,
+     at='after POST')
 def late_memory():
     """What tells a later attempt whether there was an effect is stored after it."""
     from container_service.drivers import docker

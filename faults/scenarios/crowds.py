@@ -67,26 +67,23 @@ _PAIRS = (
 def pairs(run):
     many = run.crowd()
 
-    def once(before, *two):
+    def once(caller, before, *two):
         if before is None:
             request = many.creation('create')
             many.at_once(*[lambda caller: many.ask(caller, request)] * 2)
             requests = [request]
         else:
-            with many.caller() as caller:
-                container = many.made(caller, operation=before)
+            container = many.made(caller, operation=before)
             requests = [many.change(container, operation, **query) for operation, query in two]
             many.at_once(*(lambda caller, request=request: many.ask(caller, request)
                            for request in requests))
-        with many.caller() as caller:
-            many.ended(caller, requests)
+        many.ended(caller, requests)
 
-    lanes = [threading.Thread(target=lambda: [once(*pair) for pair in run.random.sample(
-        _PAIRS, len(_PAIRS)) * run.sized(1, 42)], daemon=True) for _ in range(4)]
-    for lane in lanes:
-        lane.start()
-    for lane in lanes:
-        lane.join()
+    def lane(chosen):
+        return lambda caller: [once(caller, *pair) for pair in chosen]
+
+    many.at_once(*(lane(run.random.sample(_PAIRS, len(_PAIRS)) * run.sized(1, 42))
+                   for _ in range(4)))
     _none_odd(run, many.requests, 202, 404, 409)
     run.measure('requests', len(many.requests))
 

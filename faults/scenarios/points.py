@@ -180,7 +180,7 @@ def each_point(run):
     scripts = [Script(run.world, conductor, f'{run.name}s{number}')
                for number, conductor in enumerate(run.world.conductors)]
     run.loads += scripts
-    share, broken = run.sized(1, 1000), []
+    share, broken = run.told('points', run.sized(1, 1000)), []
 
     def work(script, chance):
         try:
