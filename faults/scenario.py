@@ -175,7 +175,8 @@ class Run:
             self.measure(f'{name} {word} before', _share(before, share))
             self.measure(f'{name} {word} with it', _share(after, share))
         self.expect(before and after, f'nothing was done on {name}')
-        limit = max(1.2 * _share(before, 0.95), _share(before, 0.95) + self.sized(2, 0.5))
+        limit = max(1.2 * _share(before, 0.95),
+                    _share(before, 0.95) + self.sized(2, 0.5) * self.slowness)
         self.expect(_share(after, 0.95) <= limit,
                     f'{name}: 1 in 20 took more than {_share(after, 0.95):.2f} s, before '
                     f'{_share(before, 0.95):.2f} s')

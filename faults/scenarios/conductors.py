@@ -29,7 +29,7 @@ def random_kills(run):
     recoveries = run.past().recoveries()
     median = recoveries[len(recoveries) // 2] if recoveries else 0
     run.expect(recoveries, 'no kill hit an action that was under way')
-    run.expect(median <= 5, f'half of what was hit took {median:.1f} s or more')
+    run.expect(median <= 5 * run.slowness, f'half of what was hit took {median:.1f} s or more')
 
 
 @scenario('T-02', 'kill -9 all conductors, they stay down, and return',
@@ -50,11 +50,13 @@ def all_killed(run):
           'taken over within 20 s; 0 failed', settings=world.DEFAULTS)
 def never_restarted(run):
     nemesis = run.nemesis
-    victim = nemesis.someone()
     with run.load(requests=run.sized(60, 300), clients=6, pause=0.1,
                   mix=load.RERUN_ONLY) as asking:
         asking.wait_for(15)
-        nemesis.busy(victim, count=2)
+        # Whoever has something to lose, in that very moment.
+        for victim in run.world.conductors * 5:
+            if nemesis.busy(victim, count=2, seconds=1):
+                break
         nemesis.kill(victim)
     run.settle(40)
     past = run.past()
@@ -181,4 +183,4 @@ def rolling_restart(run):
     run.expect(not failed, f'{len(failed)} actions failed')
     waited = max(past.waits(), default=0)
     run.measure('longest wait for a begin', waited)
-    run.expect(waited <= 2, f'an action waited {waited:.1f} s for its begin')
+    run.expect(waited <= 2 * run.slowness, f'an action waited {waited:.1f} s for its begin')
