@@ -364,11 +364,12 @@ retry_interval = 0.5
         path = os.path.join(self.directory, f'{host}.conf')
         with open(path, 'w') as f:
             f.write(f'[DEFAULT]\nhost = {host}\nstate_path = {self.directory}/{host}\n')
-        return self._start('container-service-conductor', '--config-file', path)
+        return self._start('container-service-conductor', more=('--config-file', path))
 
-    def _start(self, command, *arguments):
+    def _start(self, command, *arguments, more=()):
         log = os.path.join(self.directory, f'{command}.{uuid.uuid4().hex[:4]}.log')
-        process = Process(command, ['--config-file', self.config_file, *arguments], log)
+        process = Process(
+            command, [*arguments, '--config-file', self.config_file, *more], log)
         self.addCleanup(process.stop)
         self.addDetail(os.path.basename(log), content.content_from_file(
             log, content_type.UTF8_TEXT))
