@@ -11,9 +11,6 @@ from container_service.api import types
 from container_service.api import views
 from container_service.api.controllers import base
 from container_service.db import actions
-from container_service.db import bays
-from container_service.db import containers
-from container_service.db import idents
 
 
 def _statuses(value):
@@ -52,15 +49,7 @@ class ActionsController(base.Controller):
         wanted = base.filters(arguments)
         scope = self.context.project_scope
         with self.parts.db.read() as conn:
-            container = wanted.pop('container', None)
-            if container is not None:
-                # By uuid the history of a deleted one can still be read.
-                wanted['resource_uuid'] = (
-                    container if idents.is_uuid(container)
-                    else containers.get(conn, container, scope).uuid)
-            bay = wanted.pop('bay', None)
-            if bay is not None:
-                wanted['bay_uuid'] = bays.get(conn, bay, scope).uuid
+            self.resolve(conn, wanted, 'resource_uuid')
             rows, more = actions.listing(conn, project_id=scope, filters=wanted, page=page)
         where = self.base
         return {'actions': [views.action(row, where, self.parts.pool) for row in rows],

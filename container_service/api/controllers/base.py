@@ -10,6 +10,9 @@ from container_service import exceptions
 from container_service import policy
 from container_service.api import auth
 from container_service.api import versions
+from container_service.db import bays
+from container_service.db import containers
+from container_service.db import idents
 from container_service.db import paging
 
 
@@ -98,6 +101,22 @@ class Controller:
         return paging.Page(limit=min(arguments.pop('limit') or most, most),
                            marker=arguments.pop('marker'), sort_key=key,
                            descending=arguments.pop('sort_dir') == 'desc')
+
+    def resolve(self, conn, wanted, container_column):
+        """Put what the filters ``container`` and ``bay`` name in terms of columns.
+
+        Raises ContainerNotFound, BayNotFound.
+        """
+        scope = self.context.project_scope
+        container = wanted.pop('container', None)
+        if container is not None:
+            # By uuid the history of a deleted one can still be read.
+            wanted[container_column] = (
+                container if idents.is_uuid(container)
+                else containers.get(conn, container, scope).uuid)
+        bay = wanted.pop('bay', None)
+        if bay is not None:
+            wanted['bay_uuid'] = bays.get(conn, bay, scope).uuid
 
     def next_link(self, rows, more):
         """Address of the page behind this one with the same filters; None on the last."""

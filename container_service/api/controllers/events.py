@@ -7,10 +7,7 @@ from container_service import operations
 from container_service.api import types
 from container_service.api import views
 from container_service.api.controllers import base
-from container_service.db import bays
-from container_service.db import containers
 from container_service.db import events
-from container_service.db import idents
 
 
 def _type(value):
@@ -35,14 +32,6 @@ class EventsController(base.Controller):
         wanted = base.filters(arguments)
         scope = self.context.project_scope
         with self.parts.db.read() as conn:
-            container = wanted.pop('container', None)
-            if container is not None:
-                # By uuid the history of a deleted one can still be read.
-                wanted['container_uuid'] = (
-                    container if idents.is_uuid(container)
-                    else containers.get(conn, container, scope).uuid)
-            bay = wanted.pop('bay', None)
-            if bay is not None:
-                wanted['bay_uuid'] = bays.get(conn, bay, scope).uuid
+            self.resolve(conn, wanted, 'container_uuid')
             rows, more = events.listing(conn, project_id=scope, filters=wanted, page=page)
         return {'events': [views.event(row) for row in rows], 'next': self.next_link(rows, more)}
