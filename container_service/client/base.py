@@ -57,6 +57,17 @@ class Command(command.Command):
         for text in lines:
             print(text, file=self.app.stderr)
 
+    def each(self, idents, do):
+        """Do it to each that the user named, whatever becomes of the others; the exit status."""
+        codes = []
+        for ident in idents:
+            try:
+                do(ident)
+            except http.ApiError as exc:
+                self.say(*outcomes.of_error(exc, ident if len(idents) > 1 else None))
+                codes.append(outcomes.EXIT_FAILED)
+        return outcomes.worst(codes)
+
     def tell_trouble(self, error, seconds):
         """Tell who sits at a terminal why it takes longer; for asking.change."""
         if self.app.stderr.isatty():
@@ -134,14 +145,20 @@ class ShowCommand(Formatted, show.ShowOne):
 
 
 class ListCommand(Formatted, lister.Lister):
-    """A list that comes in pages, or is so short that it is not ``paged``."""
+    """A list that comes in pages, or is so short that it is not ``paged``.
+
+    ``long`` are the columns of a table with --long, where there is that.
+    """
 
     path = None           # under /v1; also the key of the list in the answer, unless told
     key = None
     paged = True
+    long = ()
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
+        if self.long:
+            parser.add_argument('--long', action='store_true', help='Show more columns.')
         if not self.paged:
             return
         parser.add_argument('--limit', metavar='N', type=positive_integer,
@@ -154,6 +171,8 @@ class ListCommand(Formatted, lister.Lister):
         return {}
 
     def take_action(self, parsed_args):
+        if self.long and parsed_args.long:
+            self.brief = self.long
         query = {key: value for key, value in self.query(parsed_args).items()
                  if value is not None}
         limit = parsed_args.limit if self.paged else None

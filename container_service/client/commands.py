@@ -128,15 +128,9 @@ class ListContainers(base.ListCommand):
         parser.add_argument('--image', help='Only those of this image.')
         parser.add_argument('--label', metavar='KEY[=VALUE]', action='append',
                             help='Only those with this label; can be repeated.')
-        parser.add_argument('--long', action='store_true', help='Show more columns.')
 
     def query(self, parsed_args):
         return {key: getattr(parsed_args, key) for key in ('name', 'status', 'image', 'label')}
-
-    def take_action(self, parsed_args):
-        if parsed_args.long:
-            self.brief = self.long
-        return super().take_action(parsed_args)
 
 
 class ShowContainer(base.ShowCommand):
@@ -280,16 +274,9 @@ class DeleteBay(base.Command):
                             help='Name or uuid.')
 
     def take_action(self, parsed_args):
-        codes = []
-        for bay in parsed_args.bays:
-            try:
-                asking.change(self.client, 'DELETE', f'bays/{http.segment(bay)}',
-                              key=str(uuid.uuid4()), on_trouble=self.tell_trouble)
-            except http.ApiError as exc:
-                what = bay if len(parsed_args.bays) > 1 else None
-                self.say(*outcomes.of_error(exc, what))
-                codes.append(outcomes.EXIT_FAILED)
-        return outcomes.worst(codes)
+        return self.each(parsed_args.bays, lambda bay: asking.change(
+            self.client, 'DELETE', f'bays/{http.segment(bay)}', key=str(uuid.uuid4()),
+            on_trouble=self.tell_trouble))
 
 
 class Limits(base.ShowCommand):

@@ -6,7 +6,6 @@ of them.
 from container_service.client import asking
 from container_service.client import base
 from container_service.client import http
-from container_service.client import outcomes
 from container_service.client import words
 
 FIELDS = (
@@ -51,15 +50,6 @@ class ListServices(base.ListCommand):
     computed = {'state': _state, 'heartbeat': _heartbeat, 'pool_full': _times}
     paged = False
 
-    def add_arguments(self, parser):
-        super().add_arguments(parser)
-        parser.add_argument('--long', action='store_true', help='Show more columns.')
-
-    def take_action(self, parsed_args):
-        if parsed_args.long:
-            self.brief = self.long
-        return super().take_action(parsed_args)
-
 
 class ChangeServices(base.Command):
     """Something that is said of conductors, each named by its name or its host's."""
@@ -72,15 +62,8 @@ class ChangeServices(base.Command):
                             help='Name of a conductor, or of a host for all that run there.')
 
     def take_action(self, parsed_args):
-        codes = []
-        for conductor in parsed_args.conductors:
-            try:
-                self.one(parsed_args, conductor)
-            except http.ApiError as exc:
-                what = conductor if len(parsed_args.conductors) > 1 else None
-                self.say(*outcomes.of_error(exc, what))
-                codes.append(outcomes.EXIT_FAILED)
-        return outcomes.worst(codes)
+        return self.each(parsed_args.conductors,
+                         lambda conductor: self.one(parsed_args, conductor))
 
     def one(self, parsed_args, conductor):
         """Do it to what the user named, and tell the outcome for each conductor."""
