@@ -18,11 +18,11 @@ class Asker:
         self._number = 0
 
     def make(self, bay, operation='create', **body):
-        """Ask for a container on the bay of that name; returns the action."""
+        """Ask for a container on the bay of that name or uuid; returns the action."""
         self._number += 1
         name = f'{self._name}n{self._number}'
         body = {'name': name, 'image': self._world.image, 'command': load.COMMAND,
-                'bay_uuid': self._world.bays[bay], **body}
+                'bay_uuid': self._world.bays.get(bay, bay), **body}
         path = '/v1/containers' + ('?run=true' if operation == 'run' else '')
         return self._ask(operation, 'POST', path, body, name)
 

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A conductor dies at each point of each operation, by its own hand (see ``points.py``)."""
 
+import contextlib
 import dataclasses
 import random
 import threading
 import time
-import urllib.parse
 
 from container_service import states
+from faults import asker
 from faults import client
 from faults import host
-from faults import load
 from faults import points
 from faults import process
 from faults.scenario import scenario
@@ -32,17 +32,19 @@ class Script:
     """
 
     def __init__(self, world, conductor, name):
-        self.requests, self.deaths = [], []
+        self.deaths = []
         self._world, self._host, self._name = world, conductor, name
         self._order = conductor.directory / 'point'
-        self._caller = client.Client(world.clients)
-        self._number = 0
+        self._asker = asker.Asker(world, name)
+        self.requests = self._asker.requests
 
     def __enter__(self):
         self._replace('points', {points.ORDER: str(self._order)})
-        answer = self._caller.ask('POST', '/v1/bays', {
-            'name': f'{self._name}-bay', 'hosts': [self._host.name], 'public': True,
-            'endpoint': f'tcp://127.0.0.1:{host.PORTS["one"]}'})
+        caller = client.Client(self._world.clients)
+        with contextlib.closing(caller):
+            answer = caller.ask('POST', '/v1/bays', {
+                'name': f'{self._name}-bay', 'hosts': [self._host.name], 'public': True,
+                'endpoint': f'tcp://127.0.0.1:{host.PORTS["one"]}'})
         if answer.status != 201:
             raise process.Broken(f'no bay: {answer}')
         self._bay = answer.json['uuid']
@@ -50,7 +52,6 @@ class Script:
 
     def __exit__(self, *exc_info):
         self._replace(None, {})
-        self._caller.close()
 
     def _replace(self, patch, environ):
         """Let the conductor be another build of itself from now on."""
@@ -65,7 +66,7 @@ class Script:
         passed = self._order.with_name('point.passed')
         passed.unlink(missing_ok=True)
         self._order.write_text('count 0')
-        self._ended(self._ask(operation, container))
+        self._asker.wait(self._ask(operation, container))
         # The last ones come when its end can be seen already.
         time.sleep(0.3)
         self._order.unlink()
@@ -82,55 +83,20 @@ class Script:
         self._host.process.wait()
         began = time.monotonic()
         self._host.start()
-        return self._ended(action), time.monotonic() - began
+        return self._asker.wait(action), time.monotonic() - began
 
     def _prepare(self, operation):
         """A container on which it is possible; None for those that make one."""
         container = None
         for before in _BEFORE[operation]:
-            action = self._ask(before, container)
-            container = action['container_uuid']
-            if self._ended(action)['status'] != states.SUCCEEDED:
-                raise process.Broken(f'{before} before {operation} did not succeed')
+            container = self._asker.succeeded(self._ask(before, container))
         return container
 
     def _ask(self, operation, container):
-        self._number += 1
-        key = f'{self._name}-{self._number}'
         if container is None:
-            request = load.Request(
-                client=self._name, operation=operation, method='POST', key=key, name=key,
-                path='/v1/containers' + ('?run=true' if operation == 'run' else ''),
-                body={'name': key, 'image': self._world.image, 'command': load.COMMAND,
-                      'bay_uuid': self._bay})
-        else:
-            name = next(one.name for one in self.requests if one.container == container)
-            path, query = f'/v1/containers/{container}', _QUERY.get(operation, {})
-            method = 'DELETE' if operation == 'delete' else 'POST'
-            if operation != 'delete':
-                path += f'/{"kill" if operation == "signal" else operation}'
-            request = load.Request(
-                client=self._name, operation=operation, method=method, key=key, name=name,
-                container=container, path=f'{path}?{urllib.parse.urlencode(query)}', body=None)
-        self.requests.append(request)
-        answer = self._caller.ask(request.method, request.path, request.body, request.key,
-                                  tries=request.tries)
-        if answer.status != 202:
-            raise process.Broken(f'{operation} was not accepted: {answer}')
-        action = answer.json['action'] if container is None else answer.json
-        request.action, request.container = action['uuid'], action['container_uuid']
-        return action
-
-    def _show(self, action):
-        return self._caller.ask('GET', f'/v1/actions/{action["uuid"]}').json
-
-    def _is_final(self, action):
-        return self._show(action)['status'] in states.FINAL
-
-    def _ended(self, action):
-        process.wait_for(lambda: self._is_final(action),
-                         f'{action["operation"]} {action["uuid"]} does not end', 30, 0.02)
-        return self._show(action)
+            return self._asker.make(self._bay, operation)
+        return self._asker.ask('kill' if operation == 'signal' else operation, container,
+                               **_QUERY.get(operation, {}))
 
     def all_of(self, tasks, chance, share, at):
         """Take operations from ``tasks`` and die at their points, at all or at some of them, whose
