@@ -26,6 +26,7 @@ def as_dict(result):
             'p50': _round(_median(result)), 'max': _round(max(result.recoveries, default=None))},
         'slowest_answer_seconds': _round(result.slowest_answer),
         'measured': {name: _round(value) for name, value in result.measured.items()},
+        'late': result.late,
         'violations': [{'invariant': each.invariant, 'words': each.words,
                         'container': each.container and each.container.uuid}
                        for each in result.violations]}
@@ -47,8 +48,9 @@ def line(result):
         found = collections.Counter(each.invariant for each in result.violations)
         bug += f': {", ".join(f"{count} x {name}" for name, count in found.items()) or "nothing"}'
     errors = ', '.join(f'{count} {name}' for name, count in sorted(result.errors.items()))
-    return (f'{words} {result.scenario.id} {result.database:10} {result.scenario.title}{bug} '
+    text = (f'{words} {result.scenario.id} {result.database:10} {result.scenario.title}{bug} '
             f'({result.seconds:.0f} s){errors and "; ended with an error: "}{errors}')
+    return '\n'.join([text, *(f'        late: {each}' for each in result.late)])
 
 
 def violations(result):

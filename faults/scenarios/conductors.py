@@ -28,8 +28,8 @@ def random_kills(run):
     run.measure('last ended after', took)
     recoveries = run.past().recoveries()
     median = recoveries[len(recoveries) // 2] if recoveries else 0
-    run.expect(recoveries, 'no kill hit an action that was under way')
-    run.expect(median <= 5 * run.slowness, f'half of what was hit took {median:.1f} s or more')
+    run.expect_met(recoveries, 'no kill hit an action that was under way')
+    run.expect_within(5, median, 'half of what was hit')
 
 
 @scenario('T-02', 'kill -9 all conductors, they stay down, and return',
@@ -61,9 +61,9 @@ def never_restarted(run):
     run.settle(40)
     past = run.past()
     taken = past.taken_over()
-    run.expect(taken, 'nothing was under way on what was killed')
+    run.expect_met(taken, 'nothing was under way on what was killed')
     run.measure('taken over', max(taken, default=0))
-    run.expect(max(taken, default=0) <= 20, f'taken over after {max(taken, default=0):.1f} s')
+    run.expect_within(20, max(taken, default=0), 'taken over')
     failed = [one for one in past.actions.values() if one.status in ('failed', 'interrupted')]
     run.expect(not failed, f'{len(failed)} actions failed')
 
@@ -80,7 +80,7 @@ def frozen_beyond_lease(run):
             time.sleep(0.5)
     run.settle(35)
     past = run.past()
-    run.expect(past.takeovers(), 'nothing was taken over from what was frozen')
+    run.expect_met(past.takeovers(), 'nothing was taken over from what was frozen')
     run.measure('taken over', len(past.takeovers()))
 
 
@@ -107,7 +107,7 @@ def frozen_in_the_middle(run):
                 many.ended(caller, many.ask_all(caller, containers, 'stop', timeout=0))
                 victim.thaw()
             time.sleep(1)
-    run.expect(hit, 'nobody had claimed anything when it was frozen')
+    run.expect_met(hit, 'nobody had claimed anything when it was frozen')
     run.measure('hit', hit)
 
 
@@ -183,4 +183,4 @@ def rolling_restart(run):
     run.expect(not failed, f'{len(failed)} actions failed')
     waited = max(past.waits(), default=0)
     run.measure('longest wait for a begin', waited)
-    run.expect(waited <= 2 * run.slowness, f'an action waited {waited:.1f} s for its begin')
+    run.expect_within(2, waited, 'the longest wait for a begin')

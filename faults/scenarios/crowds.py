@@ -42,8 +42,7 @@ def contention(run):
                           run.sized(8, 100)) for _ in range(50)))
     slowest = crowd.share(many.requests[asked:], 0.99)
     run.measure('answers p99', slowest)
-    # On a machine that does nothing else; 50 of them would like a processor of their own.
-    run.expect(slowest <= 3 * run.slowness, f'1 % of the answers took more than {slowest:.2f} s')
+    run.expect_within(1, slowest, 'the slowest in 100 answers')
     # Who would have to wait too long for the row of a container is told to come back.
     run.measure('answers 503', sum(answer.status == 503
                                    for answer in crowd.answers(many.requests)))
@@ -213,7 +212,7 @@ def _judge_flood(run, many, little, memory):
     answers = collections.Counter(answer.status for answer in crowd.answers(many.requests))
     for status in (202, 429, 503):
         run.measure(f'answers {status}', answers[status])
-    run.expect(answers[429], 'it was not too much')
+    run.expect_met(answers[429], 'it was not too much')
     hasty = [answer for answer in crowd.answers(many.requests)
              if answer.status != 202 and not answer.retry_after]
     run.expect(not hasty, f'{len(hasty)} were refused without Retry-After')
@@ -225,7 +224,7 @@ def _judge_flood(run, many, little, memory):
     waits = past.waits(_SMALL)
     run.measure('small ones', len(waits))
     run.measure('slowest begin of a small one', max(waits))
-    run.expect(max(waits) <= 5 * run.slowness, f'a small one began after {max(waits):.1f} s')
+    run.expect_within(5, max(waits), 'the longest wait of a small one')
     run.measure('answers p99', crowd.share(many.requests, 0.99))
     run.measure('conductor MiB', memory)
     run.expect(memory < 200, f'a conductor had {memory:.0f} MiB')

@@ -84,7 +84,7 @@ def _late_creations(run, engine):
             for event in run.world.observer.of(action['container_uuid'])
             if event.letter == observer.CREATE and event.at > healed]
     run.measure('created late', len(made))
-    run.expect(made, 'no creation was carried out after it had been given up')
+    run.expect_met(made, 'no creation was carried out after it had been given up')
 
     def left():
         return [data for data in engine.of_deployment(run.world.deployment)
@@ -119,7 +119,7 @@ def answers_spoiled(run):
             link.heal()
         spoiled = sum(getattr(link.counters, counter) for link in links) - before
         run.measure(kind, spoiled)
-        run.expect(spoiled, f'no {kind}')
+        run.expect_met(spoiled, f'no {kind}')
         if kind != 'answers 500':
             failed = [one for one in run.past().actions.values() if one.status == states.FAILED]
             run.expect(not failed, f'{len(failed)} actions failed after {kind}')
@@ -143,7 +143,7 @@ def disk_full(run):
     freed = time.time()
     failed = [one for one in run.past().actions.values() if one.status == states.FAILED]
     run.measure('failed', len(failed))
-    run.expect(failed, 'the engine had room for everything')
+    run.expect_met(failed, 'the engine had room for everything')
     with run.load(**values):
         pass
     run.settle(30)

@@ -20,6 +20,7 @@ _RECONCILE = 3
 # How long what happened may stay unseen: by events (99 of 100), and by full passes only.
 _BY_EVENTS = 2
 _BY_PASSES = _RECONCILE + 5
+_PATIENCE = 30                  # seconds more, after which it is not late but not seen at all
 
 _HANDS = 4                      # of different people, at the same time
 
@@ -96,7 +97,7 @@ class Hands:
                       if event.name == deed.event), default=None)
             if uuid not in seen or at is None:
                 self._run.expect(False, f'{deed.event} of {uuid} was not seen {word} within '
-                                 f'{within + 3} s')
+                                 f'{within + _PATIENCE} s')
             else:
                 took.append(max(0, seen[uuid] - at))
         return took
@@ -106,7 +107,7 @@ class Hands:
         c, seen, until = models.containers.c, {}, None
         while len(seen) < len(uuids) and (until is None or time.time() < until):
             if until is None and all(each.done() for each in waiting):
-                until = time.time() + within + 3
+                until = time.time() + within + _PATIENCE
             rows = self._run.world.database.rows(sa.select(
                 c.uuid, c.status, c.exit_code, c.oom_killed).where(c.uuid.in_(uuids)))
             now = time.time()
@@ -146,7 +147,7 @@ def by_hand(run):
     slowest = by_events[int(0.99 * (len(by_events) - 1))] if by_events else 0
     run.measure('seen by events p50', by_events[len(by_events) // 2] if by_events else 0)
     run.measure('seen by events p99', slowest)
-    run.expect(slowest <= _BY_EVENTS * run.slowness, f'1 in 100 was seen after {slowest:.1f} s')
+    run.expect_within(_BY_EVENTS, slowest, 'the slowest in 100 seen by events')
 
     on_two = uuids[1::2]
     with run.nemesis.during('restart', two, effects=observer.UNPAUSE + observer.DIE):
@@ -156,8 +157,9 @@ def by_hand(run):
         seen = hands._await(on_two, lambda row: row.status == states.STOPPED, [], _BY_PASSES)
     took = max(seen.values(), default=began) - began
     run.measure('seen after a boot', took)
-    run.expect(len(seen) == len(on_two) and took <= _BY_PASSES,
+    run.expect(len(seen) == len(on_two),
                f'{len(on_two) - len(seen)} containers are not seen to have ended with their host')
+    run.expect_within(_BY_PASSES, took, 'seen after a boot')
 
     with run.nemesis.during('events stalled', 'all engines'):
         for host in run.world.conductors:
@@ -168,8 +170,7 @@ def by_hand(run):
         by_passes += hands.do(_REMOVE, uuids[:2], _BY_PASSES, 'by passes')
         run.world.proxy.heal()
     run.measure('seen by passes max', max(by_passes, default=0))
-    run.expect(max(by_passes, default=0) <= _BY_PASSES,
-               f'without events something was seen after {max(by_passes, default=0):.1f} s')
+    run.expect_within(_BY_PASSES, max(by_passes, default=0), 'seen without events')
     by_events = hands.do(_REMOVE, uuids[2:], _BY_EVENTS, 'by events')
     run.measure('removal seen max', max(by_events, default=0))
     told = len(hands.outside())
