@@ -21,7 +21,7 @@ from container_service.drivers import fake
 from container_service.tests import base
 from container_service.tests import fixtures
 
-WAIT = 30       # seconds until an outcome that does not come is a failure
+WAIT = 60       # seconds until an outcome that does not come is a failure
 
 
 class Caller:

@@ -435,7 +435,7 @@ class TestDocker(DockerCase):
         began = time.monotonic()
         self.assertRaises(exceptions.ExecuteTimeout, self.driver.execute, self.running(), ['yes'],
                           timeout_seconds=1)
-        self.assertLess(time.monotonic() - began, 3)
+        self.assertLess(time.monotonic() - began, 10)
 
     # Engines that do not answer
 
@@ -458,7 +458,7 @@ class TestDocker(DockerCase):
             began = time.monotonic()
             error = self.assertRaises(exceptions.EngineUnreachable, call)
             self.assertIn('no answer in time', error.detail)
-            self.assertLess(time.monotonic() - began, 4)
+            self.assertLess(time.monotonic() - began, 10)
 
     def test_an_engine_that_is_frozen_from_the_first_call_on(self):
         between, driver = self.connect_between()
@@ -469,7 +469,7 @@ class TestDocker(DockerCase):
         driver.read_seconds = 30
         self.assertRaises(exceptions.ExecuteTimeout, driver.execute, self.container(), ['true'],
                           timeout_seconds=1)
-        self.assertLess(time.monotonic() - began, 3)
+        self.assertLess(time.monotonic() - began, 10)
 
     def test_execute_ends_at_its_time_limit_though_the_engine_freezes(self):
         between, driver = self.connect_between()
@@ -478,7 +478,7 @@ class TestDocker(DockerCase):
         began = time.monotonic()
         self.assertRaises(exceptions.ExecuteTimeout, driver.execute, container,
                           ['sh', '-c', 'while :; do echo x; sleep 0.1; done'], timeout_seconds=2)
-        self.assertLess(time.monotonic() - began, 4)
+        self.assertLess(time.monotonic() - began, 10)
 
     def test_a_lost_answer_is_found_done_by_the_next_attempt(self):
         between, driver = self.connect_between()

@@ -516,7 +516,7 @@ class TestBrokerLost(Deployed):
                    for operation in ('pause', 'unpause', 'stop?timeout=0')]
         answers.append(self.request('DELETE', path, expect=202))
         for answer in answers:
-            self.assertLess(answer.seconds, 2)
+            self.assertLess(answer.seconds, 8)
         ended = [self.succeeded(answer.json, 20) for answer in answers]
         self.note('without RabbitMQ: 202 within '
                   + ', '.join(f'{answer.seconds * 1000:.0f}' for answer in answers) + ' ms')
@@ -529,7 +529,7 @@ class TestBrokerLost(Deployed):
         logs = f'/v1/containers/{other["uuid"]}/logs'
         answer = self.request('GET', logs, expect=503)
         self.assertEqual('bus_unavailable', answer.json['errors'][0]['code'])
-        self.assertLess(answer.seconds, 10)
+        self.assertLess(answer.seconds, 20)
         self.note(f'without RabbitMQ: 503 for logs within {answer.seconds:.1f} s')
 
         # A conductor can be ended and started all the same.

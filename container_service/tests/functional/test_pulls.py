@@ -85,7 +85,7 @@ class TestPulls(deployed.DeployedTestCase):
         flowed, sent = self.line.sent_at - began, self.line.sent
         time.sleep(1)
         self.assertEqual(sent, self.line.sent)
-        self.assertLess(flowed, 2)
+        self.assertLess(flowed, 4)
         self.note(f'cancelled: said so after {told:.2f} s, last byte after {max(flowed, 0):.2f} s,'
                   f' {sent} of 12000000 bytes')
 
@@ -141,7 +141,7 @@ class TestPulls(deployed.DeployedTestCase):
             [False, False, True],
             ['The pull was ended.' in one['error']['detail'] for one in (*firsts, last)])
         time.sleep(3)
-        self.assertLess(self.line.sent_at - began, 2)
+        self.assertLess(self.line.sent_at - began, 3)
 
     def test_its_conductor_is_killed(self):
         """The pull is taken over, what waits for it goes on, and nothing is made twice."""

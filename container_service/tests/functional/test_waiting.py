@@ -104,7 +104,7 @@ class TestWaiting(deployed.DeployedTestCase):
 
         # Whoever wants to wait in the request itself gets its answer without waiting.
         created = self.create(expect=202, Prefer='wait=20')
-        self.assertLess(created.seconds, 5)
+        self.assertLess(created.seconds, 10)
         self.assertNotIn('Preference-Applied', created.headers)
         self.assertGreater(int(created.headers['Retry-After']), 0)
 
@@ -119,8 +119,8 @@ class TestWaiting(deployed.DeployedTestCase):
         self.assertEqual({200: SLOTS, 503: 40 - SLOTS}, dict(by_status))
         self.assertEqual({states.SUCCEEDED}, {
             answer.json['status'] for answer in answers if answer.status == 200})
-        self.assertLess(slowest, 2)
-        self.assertLess(told, 3)
+        self.assertLess(slowest, 8)
+        self.assertLess(told, 10)
 
     def test_when_time_is_up(self):
         (action,), _ = self.held(1)

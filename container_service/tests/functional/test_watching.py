@@ -198,12 +198,12 @@ class Watching(Own):
             for uuid in left & {one['uuid'] for one in shown}:
                 took.append(time.monotonic() - times[uuid])
                 left.discard(uuid)
-            self.assertLess(time.monotonic() - max(times.values()), 30, left)
+            self.assertLess(time.monotonic() - max(times.values()), 60, left)
             time.sleep(0.02)
         took.sort()
         self.note(f'{len(made)} killed at once were shown as stopped after '
                   f'{took[len(took) // 2]:.2f} s (median), at most {took[-1]:.2f} s')
-        self.assertLess(took[-1], SOON)
+        self.assertLess(took[-1], 3 * SOON)
 
     # Faults
 
