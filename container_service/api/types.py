@@ -15,6 +15,7 @@ from wsme.rest import json as wsme_json
 
 from container_service import exceptions
 from container_service import operations
+from container_service import references
 from container_service.api import intake
 from container_service.db import idents
 
@@ -200,17 +201,17 @@ class TextList(_Type):
         return [operations.text(item) for item in value]
 
 
-_IMAGE = (r'(?:[a-zA-Z0-9][a-zA-Z0-9.-]*(?::[0-9]+)?/)?'             # registry
-          r'[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*'                    # repository
-          r'(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*'
-          r'(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?'                  # tag
-          r'(?:@sha256:[0-9a-f]{64})?')                               # digest
+class Image(_Type):
+    """An image reference, as it was written: what it stands for is in ``references.py``."""
+
+    def frombasetype(self, value):
+        references.parse(operations.text(value))
+        return value
 
 
 class ContainerCreate(wtypes.Base):
     """Body of POST /v1/containers."""
-    image = wsme.wsattr(Text(255, 1, _IMAGE, 'is not an image reference such as '
-                             'registry:5000/repository/image:tag'), mandatory=True)
+    image = wsme.wsattr(Image(), mandatory=True)
     name = Name()
     command = Command()
     entrypoint = Command()

@@ -40,6 +40,7 @@ import requests.adapters
 import urllib3.exceptions
 
 from container_service import exceptions
+from container_service import references
 from container_service.drivers import base
 from container_service.states import (
     CREATED,
@@ -95,21 +96,6 @@ _ENGINE_ERRORS = (docker.errors.DockerException, requests.exceptions.RequestExce
 # What the engine is asked for.
 
 
-def split_reference(image):
-    """Split an image reference to (name, tag or digest), with the tag ``latest`` if it has none.
-
-    A digest wins over a tag, as in Docker.  Without a tag the engine would pull every tag.
-    """
-    name, _, digest = image.partition('@')
-    head, slash, last = name.rpartition('/')
-    last, _, tag = last.partition(':')
-    return head + slash + last, digest or tag or 'latest'
-
-
-def join_reference(name, tag):
-    return f'{name}@{tag}' if ':' in tag else f'{name}:{tag}'
-
-
 def create_request(container):
     """Return the body of the engine's create request.
 
@@ -117,7 +103,7 @@ def create_request(container):
     """
     spec = container.spec
     body = {
-        'Image': join_reference(*split_reference(container.image)),
+        'Image': references.join(*references.split(container.image)),
         'Labels': container.engine_labels,
         'Tty': bool(spec.get('tty')),
         'OpenStdin': bool(spec.get('interactive')),
@@ -1129,7 +1115,7 @@ class DockerDriver(base.Driver):
         progress = PullProgress(image)
         attempt.report(progress.to_dict())
         try:
-            items = _Pull(self._client(), *split_reference(image))
+            items = _Pull(self._client(), *references.split(image))
             with contextlib.closing(items), attempt.closing(items.close):
                 for item in items:
                     attempt.gate()

@@ -36,6 +36,7 @@ import urllib.parse
 import uuid
 
 from container_service import exceptions
+from container_service import references
 from container_service.drivers import base
 from container_service.operations import OPERATIONS
 from container_service.states import CREATED, DELETED, PAUSED, RUNNING, STOPPED
@@ -891,8 +892,7 @@ def _seconds(name, value):
 
 def _full_reference(image):
     """Return the reference with the tag ``latest`` if it has neither tag nor digest."""
-    last = image.rpartition('/')[2]
-    return image if ':' in last or '@' in last else f'{image}:latest'
+    return references.join(*references.split(image))
 
 
 @dataclasses.dataclass

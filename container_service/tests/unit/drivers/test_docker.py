@@ -42,24 +42,6 @@ def api_error(status, words):
         return exc
 
 
-class TestReference(testtools.TestCase):
-
-    def test_split(self):
-        digest = 'sha256:' + 'a' * 64
-        for image, name, tag in (
-                ('busybox', 'busybox', 'latest'),
-                ('busybox:1.36', 'busybox', '1.36'),
-                ('127.0.0.1:5000/busybox', '127.0.0.1:5000/busybox', 'latest'),
-                ('127.0.0.1:5000/a/b:2', '127.0.0.1:5000/a/b', '2'),
-                (f'host/a@{digest}', 'host/a', digest),
-                (f'host:1/a:2@{digest}', 'host:1/a', digest)):
-            self.assertEqual((name, tag), driver.split_reference(image))
-
-    def test_join(self):
-        self.assertEqual('a:1', driver.join_reference('a', '1'))
-        self.assertEqual('a@sha256:b', driver.join_reference('a', 'sha256:b'))
-
-
 class TestCreateRequest(testtools.TestCase):
 
     def test_everything(self):
