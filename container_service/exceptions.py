@@ -32,6 +32,7 @@ class Error(Exception):
 
     @staticmethod
     def from_dict(data):
+        """The error that a dict of code, detail and hint stands for."""
         kind = _by_code().get(data.get('code'), Error)
         error = kind(data.get('detail'))
         error.hint = data.get('hint')
@@ -49,6 +50,12 @@ class InvalidParameter(Invalid):
     code = 'invalid_parameter'
     title = 'Invalid parameter'
     message = '%(name)s: %(reason)s.'
+
+
+class HostileArchive(InvalidParameter):
+    """An archive that would write outside of the place it is put to, or make devices."""
+    code = 'hostile_archive'
+    title = 'Archive is refused'
 
 
 class UnknownParameter(Invalid):
@@ -289,6 +296,14 @@ class GatewayTimeout(Error):
     message = 'No result within %(seconds)d seconds.'
 
 
+class ActionUnfinished(GatewayTimeout):
+    code = 'action_unfinished'
+    title = 'Action has not ended yet'
+    message = ('Action %(action)s (%(operation)s) was accepted and goes on, but did not end '
+               'within %(seconds)d seconds.')
+    hint = 'Ask for that action to learn what became of it. Do not send the request again.'
+
+
 class ExecuteTimeout(GatewayTimeout):
     code = 'execute_timeout'
     title = 'Command timed out'
@@ -382,6 +397,13 @@ class ImageAbsent(DriverError):
     message = 'The image %(image)s is not on the engine.'
 
 
+class PathNotFound(DriverError):
+    status = 404
+    code = 'path_not_found'
+    title = 'Path not found in container'
+    message = 'There is no %(path)s in the container.'
+
+
 class PullStalled(DriverError):
     code = 'image_pull_stalled'
     title = 'Pull made no progress'
@@ -424,6 +446,23 @@ class WrongState(DriverError):
     code = 'invalid_state'
     title = 'Invalid state'
     message = 'Cannot %(operation)s a container in %(status)s state.'
+
+
+class Skipped(Error):
+    """Told on an action, and to who waited for it."""
+    status = 409
+    code = 'skipped'
+    title = 'Skipped'
+    message = 'Not run, because an action before it did not succeed.'
+
+
+class Interrupted(Error):
+    """Told on an action, and to who waited for it."""
+    status = 502
+    code = 'interrupted'
+    title = 'Interrupted'
+    message = ('Its conductor ended while it ran, and it must not run twice: whether it took '
+               'effect is not known.')
 
 
 class DeadlineExceeded(Error):

@@ -25,6 +25,7 @@ from container_service.db import bays
 from container_service.db import containers
 from container_service.db import events
 from container_service.db import idempotency
+from container_service.db import payloads
 from container_service.db import pulls
 from container_service.db import strays
 from container_service.db.base import now
@@ -122,6 +123,7 @@ def submit(context, db, op, ident, params, terms=Terms()):  # noqa: B008
     QueueFull, IdempotencyMismatch.
     """
     action_uuid = new_uuid()
+    params, payload = op.without_payload(params)
 
     def unit(conn):
         row = containers.lock(conn, ident, context.project_scope)
@@ -140,6 +142,7 @@ def submit(context, db, op, ident, params, terms=Terms()):  # noqa: B008
         if op.name == 'delete' and params.get('force'):
             row, waiting, cancelled = _clear_the_way(conn, row, waiting)
         _check(op, params, row, waiting, terms)
+        _check_name(conn, row, op.changes_to(row, params).get('name'))
         status = row.projected_status or row.status
         values = {'projected_status': op.target_for(params, status),
                   'next_sequence': row.next_sequence + 1}
@@ -149,6 +152,7 @@ def submit(context, db, op, ident, params, terms=Terms()):  # noqa: B008
         containers.update(conn, row.uuid, values)
         action = _enqueue(conn, context, op, action_uuid, params, row, row.next_sequence,
                           row.db_now, terms)
+        payloads.insert(conn, action_uuid, payload)
         return _unless_dry(terms, Accepted(
             row, action, waits_for=tuple(waiting), cancelled=cancelled))
 
@@ -244,6 +248,15 @@ def _check(op, params, row, waiting, terms):
         raise exceptions.QueueFull(uuid=row.uuid, count=len(waiting))
 
 
+def _check_name(conn, row, name):
+    """Raises NameTaken if another live container has the name that this one is to get.
+
+    Only a look: who is first in the end is decided when the name is given.
+    """
+    if name is not None and containers.name_is_taken(conn, row, name):
+        raise exceptions.NameTaken(kind='container', name=name)
+
+
 def _clear_the_way(conn, row, waiting):
     """For a forced delete: cancel what is queued, ask what runs to stop.
 
@@ -258,6 +271,7 @@ def _clear_the_way(conn, row, waiting):
             values.update(_never_made(action))
             actions.update(conn, action.uuid, _cancelled_values(
                 'Cancelled by a forced delete of the container.'))
+            _forget_payloads(conn, [action])
             if action.pull_uuid:
                 pulls.cancel_unless_waited_for(conn, action.pull_uuid)
         else:
@@ -479,23 +493,35 @@ def _write(db, claim, values):
 def succeed(db, claim, observed):
     """End an action as succeeded, with what the driver observed.
 
-    Returns whether another action of the container is next.  Raises Fenced, and Cancelled when
-    it was asked to stop before and can be undone: who asked was told that it will be.
+    ``observed`` None means that the engine was not asked.  What the operation changes in the
+    record of the container is changed with it.  Returns whether another action of the container
+    is next.  Raises Fenced, NameTaken, and Cancelled when it was asked to stop before and can be
+    undone: who asked was told that it will be.
     """
-    return _finish(db, claim, states.SUCCEEDED,
-                   {**observation(observed), 'status_reason': None},
-                   undo=claim.operation.cancel == operations.UNDO)
+    values, about = {}, {}
+    if observed is not None:
+        values = {**observation(observed), 'status_reason': None}
+        if observed.result is not None:
+            about['result'] = observed.result
+    try:
+        return _finish(db, claim, states.SUCCEEDED, values, changes=True,
+                       undo=claim.operation.cancel == operations.UNDO, **about)
+    except db_exc.DBDuplicateEntry:
+        name = claim.operation.changes_to(claim.container, claim.action.params)['name']
+        raise exceptions.NameTaken(kind='container', name=name) from None
 
 
-def fail(db, claim, error, observed=None, status=states.UNKNOWN, post_mortem=None):
+def fail(db, claim, error, observed=None, status=states.UNKNOWN, post_mortem=None, done=False):
     """End an action as failed and skip what depended on it.  Raises Fenced.
 
     ``error`` is a dict of code, title, detail, stage, retriable and hint.  The container gets
-    what was observed on the engine; ``status`` where nothing could be.  Returns as ``succeed``.
+    what was observed on the engine; ``status`` where nothing could be.  ``done``: what it was to
+    change there is changed, only its name could not be given.  Returns as ``succeed``.
     """
     values = observation(observed) if observed is not None else {'status': status}
     values['status_reason'] = error['detail']
-    return _finish(db, claim, states.FAILED, values, error=error, post_mortem=post_mortem)
+    return _finish(db, claim, states.FAILED, values, changes=done, error=error,
+                   post_mortem=post_mortem)
 
 
 def end_cancelled(db, claim, observed, error):
@@ -521,7 +547,7 @@ def observation(observed):
         'finished_at': observed.finished_at, 'health': observed.health}
 
 
-def _finish(db, claim, status, values, undo=False, **about):
+def _finish(db, claim, status, values, undo=False, changes=False, **about):
     action, uuid = claim.action, claim.container.uuid
     ours = [actions.of_claim(claim.uuid)]
     if undo:
@@ -539,7 +565,12 @@ def _finish(db, claim, status, values, undo=False, **about):
             if undo and actions.find(conn, actions.of_claim(claim.uuid)):
                 raise exceptions.Cancelled()
             raise exceptions.Fenced(container=uuid)
-        return _settle(conn, row, values, status, action)
+        made = claim.operation.changes_to(row, action.params) if changes else {}
+        if status == states.SUCCEEDED and 'name' in made:
+            made['live_name'] = made['name']
+        elif status != states.SUCCEEDED:
+            made.pop('name', None)
+        return _settle(conn, row, {**values, **made}, status, action)
 
     def landed(conn):
         # Whether another is next was in the answer that was lost; a look more does no harm.
@@ -553,6 +584,7 @@ def _settle(conn, row, values, status, ended):
 
     Returns whether another action is next.
     """
+    _forget_payloads(conn, [ended])
     waiting = actions.unfinished(conn, CONTAINER, row.uuid)
     if status != states.SUCCEEDED:
         waiting = _skip(conn, waiting, ended, status)
@@ -584,6 +616,7 @@ def _skip(conn, waiting, cause, status):
         if action.operation == 'delete' or action.run_anyway:
             break
         doomed.append(action.uuid)
+    _forget_payloads(conn, [action for action in waiting if action.uuid in doomed])
     if doomed:
         actions.update_all(conn, doomed, {
             'status': states.SKIPPED, 'caused_by': cause.uuid, 'finished_at': now(),
@@ -593,6 +626,14 @@ def _skip(conn, waiting, cause, status):
                                 f'before it ended {status}.',
                       'hint': 'Ask for it again when the cause is mended.'}})
     return [action for action in waiting if action.uuid not in doomed]
+
+
+def _forget_payloads(conn, ended):
+    """Drop what actions that have ended were given to work with."""
+    owners = [action.uuid for action in ended
+              if operations.OPERATIONS[action.operation].payload]
+    if owners:
+        payloads.delete(conn, owners)
 
 
 def _projected(status, waiting):

@@ -38,6 +38,15 @@ TOO_LATE = 'too late'    # its effect is one engine call that cannot be taken ba
 
 UNCHANGED = None         # target: the status stays what it is
 
+# older_body: what success is answered with up to 1.40.
+EMPTY = 'empty'          # no body at all
+NULL = 'null'            # JSON null
+CONTAINER = 'container'  # the container as it is then
+RESULT = 'result'        # what the action has for a result
+
+# From this microversion on all shapes are our own.
+OWN_VERSION = (1, 41)
+
 _TRUE = frozenset(('true', '1', 'on', 'yes', 't', 'y'))
 _FALSE = frozenset(('false', '0', 'off', 'no', 'f', 'n'))
 
@@ -129,6 +138,7 @@ class Param:
     minimum: int = None
     maximum: int = None
     required: bool = False
+    in_body: bool = False         # too large or too structured for a query: in the body, always
     help: str = ''
 
     @property
@@ -165,7 +175,16 @@ class Operation:
     creates: bool = False                  # POST on the collection; makes the container
     deadline_seconds: int = 600            # from the first claim to the end of the last attempt
     params: tuple = ()
-    http_method: str = 'POST'
+    http_method: str = 'POST'              # POST: PUT too; PATCH and DELETE: of the container
+    since: tuple = (1, 1)                  # microversions of its address; from 1.41 on all have
+    until: tuple = None                    # theirs, also what older clients lost again
+    waited: bool = False                   # up to 1.40 the answer is what came of it
+    older_status: int = 202                # of success up to 1.40
+    older_body: str = EMPTY
+    payload: str = None                    # parameter whose bytes are kept apart until the end
+    driver_method: str = None              # where it differs from the name
+    on_engine: object = True               # or f(params): whether the engine is asked at all
+    changes: object = None                 # f(params, row): columns of the container on success
 
     @property
     def words(self):
@@ -183,7 +202,17 @@ class Operation:
     @property
     def own_path(self):
         """Whether it is asked for at /v1/containers/{container}/<name>."""
-        return not self.creates and self.http_method != 'DELETE'
+        return not self.creates and self.http_method not in ('DELETE', 'PATCH')
+
+    @property
+    def method(self):
+        """The name of its method in a driver."""
+        return self.driver_method or self.name
+
+    def is_at(self, version):
+        """Whether a microversion has it."""
+        return self.since <= version and (
+            self.until is None or version <= self.until or version >= OWN_VERSION)
 
     @property
     def path(self):
@@ -205,6 +234,21 @@ class Operation:
         """Whether it is run again when the conductor that ran it has died."""
         rule = self.on_takeover(params) if callable(self.on_takeover) else self.on_takeover
         return rule == RERUN
+
+    def without_payload(self, params):
+        """The parameters without the one that is kept apart, and that one as {name: bytes}."""
+        if self.payload is None or params.get(self.payload) is None:
+            return params, {}
+        rest = {name: value for name, value in params.items() if name != self.payload}
+        return rest, {self.payload: params[self.payload]}
+
+    def asks_engine(self, params):
+        """Whether anything is to be done on the engine; else it is about the record alone."""
+        return self.on_engine(params) if callable(self.on_engine) else self.on_engine
+
+    def changes_to(self, row, params):
+        """Columns of the container, besides its status, that success gives new values."""
+        return self.changes(params, row) if self.changes else {}
 
     def target_for(self, params, status):
         """The status that a container in ``status`` has once this has succeeded."""
@@ -267,7 +311,7 @@ _ROWS = (
         allowed_with={'stop': frozenset((RUNNING, PAUSED, RESTARTING)),
                       'force': CONTAINER_STATUSES - {DELETED}},
         during=DELETING, target=DELETED, coalesce=True, urgent=True,
-        http_method='DELETE',
+        http_method='DELETE', older_status=204,
         params=(Param('force', boolean, False,
                       help='Remove it whatever status it is in; it is killed first.'),
                 Param('stop', boolean, False,

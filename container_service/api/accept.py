@@ -76,10 +76,13 @@ def _seconds_to_wait():
     return None
 
 
-def operation(controller, op, ident, arguments, body, older_status=202):
+def operation(controller, op, ident, arguments, body):
     """Accept an operation on a container and answer it."""
     options, params = split(arguments)
     terms, wait = read_terms(controller, options, body), _seconds_to_wait()
+    older = controller.version < versions.OWN_SHAPES
+    if older and op.waited:
+        wait = controller.parts.conf.api.sync_timeout
     request = (controller.context, controller.parts.db, op, ident, params, terms)
     accepted = _within_limits(
         controller, op, terms, lambda: lifecycle.submit(*request),
@@ -87,12 +90,31 @@ def operation(controller, op, ident, arguments, body, older_status=202):
     if terms.dry_run:
         return _verdict(controller, op, params, accepted)
     ended = _tell(controller, accepted, wait)
-    if controller.version < versions.OWN_SHAPES:
-        return base.empty(older_status)
+    if older:
+        return _older_answer(controller, op, accepted, ended)
     pecan.response.status = 200 if ended else 202
     pecan.response.headers['Location'] = (
         f'{controller.base}/v1/actions/{accepted.action.uuid}')
     return _action_view(controller, accepted, ended)
+
+
+def _older_answer(controller, op, accepted, ended):
+    """What clients up to 1.40 expect: for some operations nothing less than what came of it."""
+    if op.waited:
+        if ended is None:
+            raise exceptions.ActionUnfinished(
+                action=accepted.action.uuid, operation=op.name,
+                seconds=controller.parts.conf.api.sync_timeout)
+        if ended.error is not None:
+            raise exceptions.Error.from_dict(ended.error)
+    if op.older_body == operations.EMPTY:
+        return base.empty(op.older_status)
+    pecan.response.status = op.older_status
+    if op.older_body == operations.CONTAINER:
+        with controller.parts.db.read() as conn:
+            row = containers.by_uuid(conn, accepted.container.uuid)
+        return views.container(row, controller.base, controller.context.is_admin)
+    return ended.result if op.older_body == operations.RESULT else None
 
 
 def creation(controller, op, *, name, image, spec, bay, options, body):

@@ -323,23 +323,23 @@ def query(request, params):
 
     Raises UnknownParameter, InvalidParameter.
     """
-    return _arguments(request, params, {})
+    return _arguments(request, params, {}, False)
 
 
 def arguments(request, params, allow_body):
     """Query arguments and, where allowed, those of a JSON body; the same in both must agree."""
     data = intake.body(request)
-    if data and not allow_body:
+    if not allow_body and data and not any(param.in_body for param in params):
         raise exceptions.Invalid('Before version 1.41 parameters go into the query, not into '
                                  'a body.')
-    return _arguments(request, params, data)
+    return _arguments(request, params, data, allow_body)
 
 
-def _arguments(request, params, data):
+def _arguments(request, params, data, allow_body):
     known = {param.wire_name: param for param in params}
     sent = request.GET.mixed()
-    _refuse_unknown(sent, known)
-    _refuse_unknown(data, known)
+    _refuse_unknown(sent, [name for name, param in known.items() if not param.in_body])
+    _refuse_unknown(data, [name for name, param in known.items() if allow_body or param.in_body])
     values = {}
     for name, param in known.items():
         try:

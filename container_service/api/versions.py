@@ -7,6 +7,7 @@
 import re
 
 from container_service import exceptions
+from container_service import operations
 
 SERVICE = 'container'
 HEADER = 'OpenStack-API-Version'
@@ -22,7 +23,7 @@ CHANGES = (
 
 MINIMUM = CHANGES[0][0]
 MAXIMUM = CHANGES[-1][0]
-OWN_SHAPES = (1, 41)
+OWN_SHAPES = operations.OWN_VERSION
 
 _FORM = re.compile(rf'{SERVICE} +(?:(latest)|([1-9]\d{{0,2}})\.(0|[1-9]\d{{0,2}}))', re.IGNORECASE)
 _ENVIRON = 'container_service.version'

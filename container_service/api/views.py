@@ -77,6 +77,7 @@ def action(row, base, pool=None, *, position=None, behind=None):
         'request_id': row.request_id, 'parameters': row.params, 'stage': row.stage,
         'progress': progress, 'position': position, 'waiting': waiting, 'liveness': liveness,
         'conductor': row.conductor, 'attempts': row.attempts, 'error': row.error,
+        'result': row.result,
         'caused_by': row.caused_by, 'coalesced': row.coalesced,
         'cancellable': lifecycle.too_late(row) is None,
         'cancel_requested_at': time(row.cancel_requested_at),

@@ -75,5 +75,5 @@ class Ask:
             row = containers.get(conn, container_uuid, None)
         driver = self._engines.driver(row.bay_uuid)
         container = runner.as_driver_sees(row, row.fence, self._deployment)
-        result = getattr(driver, op.name)(container, **params)
+        result = driver.method(op)(container, **params)
         return dataclasses.asdict(result) if dataclasses.is_dataclass(result) else result

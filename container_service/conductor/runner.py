@@ -15,6 +15,7 @@ from container_service import lifecycle
 from container_service import operations
 from container_service import states
 from container_service.conductor import attempts
+from container_service.db import payloads
 from container_service.db import pulls
 from container_service.drivers import base
 
@@ -125,6 +126,8 @@ class Runner:
             more = self._end(claim, lambda: lifecycle.succeed(self._db, claim, observed))
         except exceptions.Cancelled:
             return self._cancelled(claim, attempt, container)
+        except exceptions.NameTaken as exc:
+            return self._unnamed(claim, observed, exc)
         LOG.info('Action %s succeeded', action.uuid)
         return more
 
@@ -138,9 +141,14 @@ class Runner:
                 error.retriable = pull.error['retriable']
                 raise error
             attempt.pulled = pull is not None and pull.status == states.SUCCEEDED
+        if not claim.operation.asks_engine(claim.action.params):
+            return None
         driver = self._engines.driver(claim.container.bay_uuid)
-        method = getattr(driver, claim.operation.name)
-        return method(attempt, container, **claim.action.params)
+        params = dict(claim.action.params)
+        if claim.operation.payload:
+            with self._db.read() as conn:
+                params.update(payloads.of(conn, claim.action.uuid))
+        return driver.method(claim.operation)(attempt, container, **params)
 
     def _wait_for_pull(self, claim, attempt, container):
         try:
@@ -242,6 +250,13 @@ class Runner:
         LOG.info('Action %s failed: %s', claim.action.uuid, exc.detail)
         return self._end(claim, lambda: lifecycle.fail(
             self._db, claim, error, observed, status, post_mortem))
+
+    def _unnamed(self, claim, observed, exc):
+        """End an action that has had its effect, but whose name somebody else took meanwhile."""
+        LOG.info('Action %s failed: %s', claim.action.uuid, exc.detail)
+        return self._end(claim, lambda: lifecycle.fail(
+            self._db, claim, lifecycle.as_error(exc), observed, claim.container.status,
+            done=True))
 
     def _end(self, claim, write):
         """Write the outcome, again and again while the database is down and the lease holds.

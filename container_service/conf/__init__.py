@@ -83,6 +83,10 @@ API_OPTS = [
              'are answered at once.'),
     cfg.IntOpt('max_limit', default=1000, min=1, help='Most items on one page of a list.'),
     cfg.IntOpt('max_body_bytes', default=1048576, min=1024, help='Largest request body.'),
+    cfg.IntOpt(
+        'max_archive_bytes', default=8 * 1024 * 1024, min=1024,
+        help='Largest archive or file content that goes in or comes out in one request, before '
+             'it is encoded. Requests that carry one may be larger than max_body_bytes.'),
 ]
 
 CONDUCTOR_OPTS = [

@@ -61,6 +61,13 @@ def lock(conn, ident, project_id):
     return _found(conn, ident, project_id, True)
 
 
+def name_is_taken(conn, row, name):
+    """Whether another live container of its project has a name."""
+    return conn.execute(sa.select(table.c.id).where(
+        table.c.project_id == row.project_id, table.c.live_name == name,
+        table.c.uuid != row.uuid)).first() is not None
+
+
 _LOCK_UUID = sa.select(table, now().label('db_now')).where(
     table.c.uuid == sa.bindparam('ident')).with_for_update()
 

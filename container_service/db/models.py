@@ -19,6 +19,7 @@ TABLE_OPTIONS = {'mysql_engine': 'InnoDB', 'mysql_charset': 'utf8mb4',
 Id = sa.BigInteger().with_variant(sa.Integer(), 'sqlite')   # SQLite counts INTEGER only
 Uuid = sa.String(36)
 LongText = sa.Text().with_variant(mysql.MEDIUMTEXT(), 'mysql', 'mariadb')
+Bytes = sa.LargeBinary().with_variant(mysql.LONGBLOB(), 'mysql', 'mariadb')
 Time = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), 'mysql', 'mariadb')
 
 
@@ -124,6 +125,7 @@ actions = sa.Table(
     sa.Column('fence', sa.BigInteger),
     sa.Column('attempts', sa.Integer, nullable=False, server_default='0'),
     sa.Column('error', Json),
+    sa.Column('result', Json),              # what it has given besides its effect
     sa.Column('caused_by', Uuid),
     sa.Column('cancel_requested_at', Time),
     # Asked for by the caller, and counted from acceptance; else the operation's own limit,
@@ -171,6 +173,16 @@ idempotency_keys = sa.Table(
     sa.Column('created_at', Time, nullable=False),
     sa.UniqueConstraint('project_id', 'key'),
     sa.Index('ix_idempotency_keys_created_at', 'created_at'),
+    **TABLE_OPTIONS)
+
+# What is too large for the row it belongs to: the archive of an action until that has ended.
+payloads = sa.Table(
+    'payloads', metadata,
+    sa.Column('id', Id, primary_key=True, autoincrement=True),
+    sa.Column('owner_uuid', Uuid, nullable=False),
+    sa.Column('name', sa.String(255), nullable=False),
+    sa.Column('data', Bytes, nullable=False),
+    sa.UniqueConstraint('owner_uuid', 'name'),
     **TABLE_OPTIONS)
 
 # One row while any number of containers wait for one image on one bay.

@@ -127,6 +127,7 @@ class Observed:
     # {network name: [{'addr', 'version', 'port', 'subnet_id', 'preserve_on_delete'}]}
     ports: tuple = ()                      # exposed port numbers
     health: str = None                     # starting, healthy, unhealthy; None: has no check
+    result: dict = None                    # what the operation has given besides its effect
 
 
 class Listed(typing.NamedTuple):
@@ -328,6 +329,18 @@ class Driver(abc.ABC):
 
         Returns whether it was there.
         """
+
+    def method(self, operation):
+        """The method of an operation, by its row.  Raises UnsupportedByDriver.
+
+        Those below are what every engine must have; whatever else the table has, a driver does
+        if it has a method of that name.
+        """
+        found = getattr(self, operation.method, None)
+        if found is None:
+            raise exceptions.UnsupportedByDriver(
+                f'The driver of bay {self.bay.name} has no operation {operation.name}.')
+        return found
 
     # Asynchronous operations, by the names of the operation table.  Each returns Observed.
 

@@ -164,8 +164,8 @@ def internal_errors():
     return _errors([exceptions.Fenced])
 
 
-_ON_ACTIONS = (exceptions.Cancelled, exceptions.DeadlineExceeded,
-               exceptions.AttemptsExhausted)
+_ON_ACTIONS = (exceptions.Cancelled, exceptions.Skipped, exceptions.Interrupted,
+               exceptions.DeadlineExceeded, exceptions.AttemptsExhausted)
 _NOT_IN_ANSWERS = (exceptions.DriverError, exceptions.Fenced, *_ON_ACTIONS)
 
 

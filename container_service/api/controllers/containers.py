@@ -107,11 +107,11 @@ class ContainerController(base.Controller):
         arguments = types.query(
             pecan.request, (*op.params, *operations.OPTIONS, _ALL_PROJECTS))
         self.see_all_projects(arguments.pop('all_projects'))
-        return accept.operation(self, op, self._ident, arguments, {}, older_status=204)
+        return accept.operation(self, op, self._ident, arguments, {})
 
     def child(self, name):
         op = operations.OPERATIONS.get(name)
-        if op is not None and op.own_path:
+        if op is not None and op.own_path and op.is_at(self.version):
             kind = AsyncController if op.is_async else _BLOCKING[name]
             return kind(self.parts, self._ident, op)
         if name == 'container_actions':

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Walks the table: what is derived from a row is there for every row."""
 
+import dataclasses
 import inspect
 
 from container_service import exceptions
@@ -22,6 +23,15 @@ ON_EXISTING = [op for op in operations.of_kind(operations.ASYNC) if not op.creat
 
 # Every combination of those parameters on which it depends what is accepted.
 CHOICES = {'delete': [{}, {'stop': True}, {'force': True}, {'force': True, 'stop': True}]}
+
+
+def methods():
+    """Each driver with each row it must have a method for."""
+    for driver in (drivers.Driver, docker.DockerDriver, fake.FakeDriver):
+        for op in OPERATIONS.values():
+            # What every engine must have is in the base, what is optional in the drivers alone.
+            if op.on_engine and (driver is not drivers.Driver or hasattr(driver, op.method)):
+                yield driver, op
 
 
 class TestRows(base.TestCase):
@@ -47,22 +57,36 @@ class TestRows(base.TestCase):
         self.assertEqual(sorted(set(names)), sorted(names))
 
     def test_every_row_has_a_method_on_every_driver_that_takes_its_parameters(self):
-        for driver in (drivers.Driver, docker.DockerDriver, fake.FakeDriver):
-            for op in OPERATIONS.values():
-                signature = inspect.signature(getattr(driver, op.name))
-                taken = list(signature.parameters.values())[1:]
-                first = ['attempt', 'container'] if op.is_async else ['container']
-                self.assertEqual(first + [param.name for param in op.params],
-                                 [one.name for one in taken], f'{driver.__name__}.{op.name}')
+        for driver, op in methods():
+            signature = inspect.signature(getattr(driver, op.method))
+            taken = list(signature.parameters.values())[1:]
+            first = ['attempt', 'container'] if op.is_async else ['container']
+            self.assertEqual(first + [param.name for param in op.params],
+                             [one.name for one in taken], f'{driver.__name__}.{op.name}')
 
     def test_defaults_of_the_table_are_those_of_the_driver_methods(self):
-        for driver in (drivers.Driver, docker.DockerDriver, fake.FakeDriver):
-            for op in OPERATIONS.values():
-                taken = inspect.signature(getattr(driver, op.name)).parameters
-                for param in op.params:
-                    default = inspect.Parameter.empty if param.required else param.default
-                    self.assertEqual(default, taken[param.name].default,
-                                     f'{driver.__name__}.{op.name}({param.name})')
+        for driver, op in methods():
+            taken = inspect.signature(getattr(driver, op.method)).parameters
+            for param in op.params:
+                default = inspect.Parameter.empty if param.required else param.default
+                self.assertEqual(default, taken[param.name].default,
+                                 f'{driver.__name__}.{op.name}({param.name})')
+
+    def test_a_driver_without_a_method_says_so(self):
+        class Bare(fake.FakeDriver):
+            kill = None
+
+        driver = Bare(drivers.Bay('uuid', 'bare', 'fake://bare'))
+        self.assertEqual(driver.stop, driver.method(OPERATIONS['stop']))
+        error = self.assertRaises(exceptions.UnsupportedByDriver, driver.method,
+                                  OPERATIONS['kill'])
+        self.assertEqual('The driver of bay bare has no operation kill.', error.detail)
+
+    def test_microversions_of_an_address(self):
+        row = dataclasses.replace(OPERATIONS['stop'], since=(1, 6), until=(1, 13))
+        versions = ((1, 5), (1, 6), (1, 13), (1, 14), (1, 40), (1, 41), (1, 50))
+        self.assertEqual([False, True, True, False, False, True, True],
+                         [row.is_at(version) for version in versions])
 
     def test_no_driver_is_abstract(self):
         for driver in (docker.DockerDriver, fake.FakeDriver):
