@@ -27,10 +27,10 @@ from container_service.client import words
 
 ACTION_FIELDS = (
     'uuid', 'operation', 'container_name', 'status', 'stage', 'position', 'waiting', 'liveness',
-    'progress', 'error', 'cancellable', 'container_uuid', 'bay_uuid', 'conductor', 'attempts',
-    'parameters', 'on_predecessor_failure', 'caused_by', 'coalesced', 'timeout_seconds',
-    'deadline_at', 'cancel_requested_at', 'created_at', 'started_at', 'progress_at',
-    'finished_at', 'post_mortem', 'request_id', 'project_id', 'user_id')
+    'progress', 'result', 'error', 'cancellable', 'container_uuid', 'bay_uuid', 'conductor',
+    'attempts', 'parameters', 'on_predecessor_failure', 'caused_by', 'coalesced',
+    'timeout_seconds', 'deadline_at', 'cancel_requested_at', 'created_at', 'started_at',
+    'progress_at', 'finished_at', 'post_mortem', 'request_id', 'project_id', 'user_id')
 VERDICT_FIELDS = (
     'dry_run', 'accepted', 'operation', 'container_uuid', 'status', 'projected_status',
     'folded_into', 'waits_for', 'cancels')
@@ -239,28 +239,52 @@ class RequestCommand(ActionCommand):
 
 
 class OperationCommand(RequestCommand):
-    """An asynchronous operation on containers that exist, generated from its row."""
+    """An asynchronous operation on containers that exist, as its row of the table says.
 
-    arguments = 'CONTAINER [CONTAINER ...]'
+    One with parameters that must be given is for one container, which they follow.
+    """
+
     operation = None
+
+    @property
+    def required(self):
+        return [param for param in self.operation.params if param.required]
+
+    @property
+    def arguments(self):
+        if not self.required:
+            return 'CONTAINER [CONTAINER ...]'
+        return ' '.join(['CONTAINER', *(param.wire_name.upper() for param in self.required)])
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        parser.add_argument('containers', metavar='CONTAINER', nargs='+', type=base.reference,
-                            help='Name or uuid. With several, the result is a list and the '
-                                 'exit status is the worst.')
+        if self.required:
+            base.add_container(parser)
+        else:
+            parser.add_argument('containers', metavar='CONTAINER', nargs='+', type=base.reference,
+                                help='Name or uuid. With several, the result is a list and the '
+                                     'exit status is the worst.')
+        self.add_params(parser)
+
+    def add_params(self, parser):
+        """Add the options for the parameters of the operation."""
         for param in self.operation.params:
             base.add_param(parser, param)
 
     def targets(self, parsed_args):
-        return parsed_args.containers
+        return [parsed_args.container] if self.required else parsed_args.containers
+
+    def params(self, parsed_args):
+        """What the operation is given, by its names on the wire."""
+        return base.given_params(parsed_args, self.operation.params)
 
     def send(self, parsed_args, target):
-        params = base.given_params(parsed_args, (*self.operation.params, *operations.OPTIONS))
-        path = f'containers/{http.segment(target)}'
-        if self.operation.http_method == 'DELETE':
-            return self.ask(parsed_args, 'DELETE', path, params=params)
-        return self.ask(parsed_args, 'POST', f'{path}/{self.operation.name}', body=params)
+        params = {**self.params(parsed_args),
+                  **base.given_params(parsed_args, operations.OPTIONS)}
+        method, path = self.operation.http_method, path_of(self.operation, target)
+        if method == 'DELETE':
+            return self.ask(parsed_args, method, path, params=params)
+        return self.ask(parsed_args, method, path, body=params)
 
 
 class CancelActions(ActionCommand):
@@ -426,6 +450,11 @@ class ShowAction(base.ShowCommand):
         return ['\n'.join(textwrap.fill(line, max(width, 40), break_long_words=False,
                                         break_on_hyphens=False)
                           for line in sentence.split('\n')) for sentence in sentences]
+
+
+def path_of(operation, container):
+    """Where an operation on a container is asked for, as the client wants paths."""
+    return operation.path.removeprefix('/v1/').format(container=http.segment(container))
 
 
 def cancel(client, action_uuid, on_trouble=None):

@@ -189,25 +189,38 @@ class ListCommand(Formatted, lister.Lister):
                 self.say(f'There are more; go on with --marker {last}')
 
 
-def add_param(parser, param):
-    """Add the option for a parameter of an operation, named as on the wire."""
-    option = '--' + param.wire_name.replace('_', '-')
+def add_container(parser):
+    parser.add_argument('container', metavar='CONTAINER', type=reference, help='Name or uuid.')
+
+
+def add_param(parser, param, *names):
+    """Add the option for a parameter of an operation, named as on the wire unless told.
+
+    One that must be given is an argument instead.
+    """
+    dest = param.wire_name
+    option = '--' + dest.replace('_', '-')
+    if param.required:
+        parser.add_argument(dest, metavar=dest.upper(), help=param.help, type=_converted_by(param))
+        return
     if param.convert is operations.boolean:
-        parser.add_argument(option, dest=param.wire_name, action='store_true', help=param.help)
+        # With its opposite where the service's default is not simply "no".
+        action = 'store_true' if param.default is False else argparse.BooleanOptionalAction
+        parser.add_argument(*names, option, dest=dest, action=action, default=None,
+                            help=param.help)
         return
     text = param.help
     if param.default is not None:
         text = f'{text} Default {param.default}.'
-    metavar = 'SECONDS' if param.name.endswith('_seconds') else param.wire_name.upper()
-    parser.add_argument(option, dest=param.wire_name, metavar=metavar, help=text,
+    metavar = 'SECONDS' if param.name.endswith('_seconds') else dest.upper()
+    parser.add_argument(*names, option, dest=dest, metavar=metavar, help=text,
                         type=_converted_by(param))
 
 
 def given_params(parsed_args, params):
     """The parameters that the user gave, by wire name; the service has the defaults."""
     given = {param.wire_name: getattr(parsed_args, param.wire_name) for param in params}
-    return {name: value for name, value in given.items()
-            if value is not None and value is not False}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _converted_by(param):
@@ -216,8 +229,8 @@ def _converted_by(param):
             value = param.parse(text)
         except ValueError as exc:
             raise argparse.ArgumentTypeError(str(exc)) from exc
-        # What stands for "no limit" in the driver has its word on the wire.
-        return text if value is None else value
+        # What has no JSON, or stands for "no limit" in the driver, goes over the wire as typed.
+        return value if isinstance(value, (bool, int, float, str, list, dict)) else text
     return convert
 
 

@@ -15,11 +15,11 @@ from container_service import states
 from container_service.client import actions
 from container_service.client import asking
 from container_service.client import base
+from container_service.client import derived
 from container_service.client import http
 from container_service.client import outcomes
 from container_service.client import outside
 from container_service.client import services
-from container_service.client import words
 
 CONTAINER_FIELDS = (
     'uuid', 'name', 'image', 'status', 'status_reason', 'status_detail', 'task_state',
@@ -141,7 +141,7 @@ class ShowContainer(base.ShowCommand):
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        _add_container(parser)
+        base.add_container(parser)
 
     def take_action(self, parsed_args):
         found = self.client.get(f'containers/{http.segment(parsed_args.container)}')
@@ -156,7 +156,7 @@ class Logs(base.Command):
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        _add_container(parser)
+        base.add_container(parser)
         streams = parser.add_mutually_exclusive_group()
         streams.add_argument('--stdout', action='store_true', help='Only standard output.')
         streams.add_argument('--stderr', action='store_true', help='Only standard error.')
@@ -188,7 +188,7 @@ class Exec(base.Command):
     def add_arguments(self, parser):
         super().add_arguments(parser)
         base.add_param(parser, self._timeout)
-        _add_container(parser)
+        base.add_container(parser)
         parser.add_argument('command', metavar='COMMAND', nargs=argparse.REMAINDER,
                             help='Command and its arguments; everything after the container '
                                  'belongs to it.')
@@ -288,11 +288,6 @@ class Limits(base.ShowCommand):
         self.print_one(parsed_args, self.client.get('limits')['limits'])
 
 
-def _add_container(parser):
-    parser.add_argument('container', metavar='CONTAINER', type=base.reference,
-                        help='Name or uuid.')
-
-
 def _key_value(text):
     key, equals, value = text.partition('=')
     if not key or not equals:
@@ -330,20 +325,14 @@ def _without_dashes(words_of_it):
     return words_of_it[1:] if words_of_it[:1] == ['--'] else words_of_it
 
 
-def _operation_commands():
-    """A command for each asynchronous row that acts on containers that exist."""
-    for row in operations.of_kind(operations.ASYNC):
-        if not row.creates:
-            yield words.cli_name(row.name), type(
-                row.name.capitalize(), (actions.OperationCommand,),
-                {'operation': row, '_description': row.summary})
-
+_CONTAINERS = {
+    'create': Create, 'run': Run, 'list': ListContainers, 'show': ShowContainer, 'logs': Logs,
+    'exec': Exec}
 
 # Name of a command to its class, by the heading it has in the help.
 COMMANDS = {
-    'Containers': {
-        'create': Create, 'run': Run, 'list': ListContainers, 'show': ShowContainer,
-        'logs': Logs, words.cli_name('execute'): Exec, **dict(_operation_commands())},
+    # What an operation has no command of its own for, its row is command enough.
+    'Containers': {**_CONTAINERS, **derived.commands(besides=_CONTAINERS)},
     'Actions': {'action list': actions.ListActions, 'action show': actions.ShowAction,
                 'action wait': actions.WaitForActions, 'action cancel': actions.CancelActions},
     'Bays': {'bay list': ListBays, 'bay show': ShowBay, 'bay create': CreateBay,

@@ -18,7 +18,7 @@ _TIME_UNITS = (('d', 86400), ('h', 3600), ('m', 60), ('s', 1))
 
 def cli_name(operation_name):
     """The command that asks for an operation."""
-    return CLI_NAMES.get(operation_name, operation_name)
+    return CLI_NAMES.get(operation_name, operation_name.replace('_', '-'))
 
 
 def operation_name(word):

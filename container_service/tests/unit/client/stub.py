@@ -116,7 +116,8 @@ def action(status='queued', operation='stop', name='web', **more):
         'uuid': UUID, 'operation': operation, 'status': status, 'container_uuid': OTHER_UUID,
         'container_name': name, 'bay_uuid': None, 'project_id': 'p', 'user_id': 'u',
         'request_id': 'req-1', 'stage': None, 'progress': None, 'position': None,
-        'waiting': None, 'liveness': None, 'conductor': None, 'attempts': 0, 'parameters': {},
+        'waiting': None, 'liveness': None, 'result': None,
+        'conductor': None, 'attempts': 0, 'parameters': {},
         'error': None, 'caused_by': None, 'coalesced': 0, 'cancellable': False,
         'cancel_requested_at': None, 'on_predecessor_failure': 'skip', 'timeout_seconds': None,
         'deadline_at': None, 'post_mortem': None,
@@ -130,6 +131,17 @@ def container(name='web', **more):
         'uuid': OTHER_UUID, 'name': name, 'image': 'alpine', 'command': ['sleep', '600'],
         'status': 'Running', 'status_reason': None, 'task_state': None, 'labels': {'a': 'b'},
         'environment': {}, 'created_at': '2026-11-20T05:25:59.123456+00:00', 'links': [], **more}
+
+
+def acceptable(param):
+    """A text that a parameter of an operation takes."""
+    for text in ('xx', '1', 'eHg='):
+        try:
+            param.parse(text)
+        except ValueError:
+            continue
+        return text
+    raise AssertionError(f'think of a value for {param.name}')
 
 
 @dataclasses.dataclass

@@ -10,6 +10,7 @@ import unittest
 from unittest import mock
 
 from container_service import operations
+from container_service.client import actions
 from container_service.client import asking
 from container_service.client import commands
 from container_service.client import http
@@ -207,17 +208,25 @@ class OperationTest(ShellTest):
         sent = {'if_busy': 'reject', 'on_predecessor_failure': 'run'}
         self.service.answer('POST', '/v1/containers', status=202,
                             body=stub.container(action=stub.action()))
+        all_commands = {name: command for group in commands.COMMANDS.values()
+                        for name, command in group.items()}
         for op in operations.of_kind(operations.ASYNC):
+            command = all_commands[words.cli_name(op.name)]
+            if not (op.creates or issubclass(command, actions.OperationCommand)):
+                continue            # of its own kind, and with tests of its own
             with self.subTest(op=op.name):
                 self.service.requests.clear()
                 in_query = op.creates or op.http_method == 'DELETE'
                 if not op.creates:
                     self.accept(op.path.format(container='x'), op.http_method)
-                self.stdout(words.cli_name(op.name), *given, '--operation-timeout', '9', 'x')
+                more = {param.wire_name: stub.acceptable(param) for param in op.params
+                        if param.required}
+                self.stdout(*words.cli_name(op.name).split(), *given, '--operation-timeout', '9',
+                            'x', *more.values())
                 request = self.the_request()
                 told = {name: value[0] for name, value in request.query.items()
                         if name != 'run'} if in_query else request.body
-                self.assertEqual(sent, told)
+                self.assertEqual({**sent, **more}, told)
                 self.assertEqual('9', request.headers['operation-timeout'])
                 self.assertRegex(request.headers['idempotency-key'], r'^[0-9a-f-]{36}$')
 
