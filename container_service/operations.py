@@ -124,6 +124,15 @@ def tail(value):
     return lines
 
 
+def one_of(*words):
+    """A conversion that takes one of these words."""
+    def convert(value):
+        if value not in words:
+            raise ValueError(f'must be one of {", ".join(words)}')
+        return value
+    return convert
+
+
 @dataclasses.dataclass(frozen=True)
 class Param:
     """A parameter of an operation: name on the wire and in the driver method, type and range.
@@ -344,23 +353,15 @@ _ROWS = (
 OPERATIONS = {row.name: row for row in _ROWS}
 
 
-def _one_of(*words):
-    def convert(value):
-        if value not in words:
-            raise ValueError(f'must be {" or ".join(words)}')
-        return value
-    return convert
-
-
 QUEUE, REJECT = 'queue', 'reject'
 SKIP, RUN = 'skip', 'run'
 
 # What every asynchronous operation can be told besides its own parameters.
 OPTIONS = (
-    Param('if_busy', _one_of(QUEUE, REJECT), QUEUE,
+    Param('if_busy', one_of(QUEUE, REJECT), QUEUE,
           help='What to do while the container is busy: wait in line (queue), or refuse '
                '(reject).'),
-    Param('on_predecessor_failure', _one_of(SKIP, RUN), SKIP,
+    Param('on_predecessor_failure', one_of(SKIP, RUN), SKIP,
           help='What to do when an action before it does not succeed: skip it, or run it all '
                'the same.'),
     Param('dry_run', boolean, False,

@@ -18,7 +18,6 @@ from container_service import exceptions
 from container_service import lifecycle
 from container_service import operations
 from container_service.api import intake
-from container_service.api import types
 from container_service.api import versions
 from container_service.api import views
 from container_service.api.controllers import base
@@ -30,7 +29,7 @@ _LONGEST_TIMEOUT = 7 * 24 * 3600
 _KEY = re.compile(r'[\x21-\x7e]{1,255}')
 
 
-def read_terms(controller, options, body):
+def read_terms(controller, options):
     """The terms of a request, from its options and headers.  Raises InvalidParameter."""
     headers = pecan.request.headers
     key = headers.get('Idempotency-Key')
@@ -42,7 +41,7 @@ def read_terms(controller, options, body):
         timeout = _whole(timeout, 'Operation-Timeout', 1, _LONGEST_TIMEOUT)
     return lifecycle.Terms(
         **options, timeout_seconds=timeout, key=key,
-        fingerprint=key and _fingerprint(pecan.request, body),
+        fingerprint=key and _fingerprint(pecan.request),
         queue_limit=controller.parts.conf.api.container_queue_limit)
 
 
@@ -59,8 +58,9 @@ def _whole(value, name, minimum, maximum):
     return int(value)
 
 
-def _fingerprint(request, body):
+def _fingerprint(request):
     """What makes two requests the same: method, address, query and body."""
+    body = intake.body(request)
     text = json.dumps([request.method, request.path_info.strip('/'),
                        sorted(request.GET.items()), body], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -76,10 +76,10 @@ def _seconds_to_wait():
     return None
 
 
-def operation(controller, op, ident, arguments, body):
+def operation(controller, op, ident, arguments):
     """Accept an operation on a container and answer it."""
     options, params = split(arguments)
-    terms, wait = read_terms(controller, options, body), _seconds_to_wait()
+    terms, wait = read_terms(controller, options), _seconds_to_wait()
     older = controller.version < versions.OWN_SHAPES
     if older and op.waited:
         wait = controller.parts.conf.api.sync_timeout
@@ -117,9 +117,9 @@ def _older_answer(controller, op, accepted, ended):
     return ended.result if op.older_body == operations.RESULT else None
 
 
-def creation(controller, op, *, name, image, spec, bay, options, body):
+def creation(controller, op, *, name, image, spec, bay, options):
     """Accept the creation of a container and answer it."""
-    terms, wait = read_terms(controller, options, body), _seconds_to_wait()
+    terms, wait = read_terms(controller, options), _seconds_to_wait()
     context, parts = controller.context, controller.parts
     accepted = _within_limits(controller, op, terms, lambda: lifecycle.create(
         context, parts.db, op, name=name, image=image, spec=spec, bay=bay, terms=terms))
@@ -227,11 +227,3 @@ def _action_view(controller, accepted, ended):
     behind = accepted.waits_for[-1] if accepted.waits_for else None
     return views.action(action, controller.base, position=len(accepted.waits_for),
                         behind=behind and (behind.uuid, behind.operation))
-
-
-def options_and_body(controller, params):
-    """Arguments of an operation from query and body, and the body for the fingerprint."""
-    body = intake.body(pecan.request)
-    return types.arguments(
-        pecan.request, (*params, *operations.OPTIONS),
-        allow_body=controller.version >= versions.OWN_SHAPES), body

@@ -366,15 +366,19 @@ def _words(value):
     return [operations.text(item) for item in value]
 
 
-def _direction(value):
-    if value not in ('asc', 'desc'):
-        raise ValueError('must be asc or desc')
-    return value
-
-
 Param = operations.Param
-PAGE = (Param('limit', operations.integer, minimum=1), Param('marker', operations.text),
-        Param('sort_key', operations.text, 'id'), Param('sort_dir', _direction, 'asc'))
+
+
+def page(*sort_keys):
+    """The arguments of a list that can be sorted by these keys."""
+    return (Param('limit', operations.integer, minimum=1,
+                  help='At most this many; the service has a limit of its own.'),
+            Param('marker', operations.text, help='Begin behind the one with this uuid.'),
+            Param('sort_key', operations.one_of(*sort_keys), 'id', help='Sort by this.'),
+            Param('sort_dir', operations.one_of('asc', 'desc'), 'asc', help='And so.'))
+
+
+PAGE = page('id', 'uuid', 'created_at')
 LABELS = Param('label', _words, [])
 
 

@@ -39,12 +39,91 @@ _LIST = (*types.PAGE, types.Param('container', operations.text),
          types.Param('status', _statuses), types.Param('request_id', operations.text))
 
 
-class ActionsController(base.Controller):
+_TIMEOUT = types.Param('timeout', operations.integer, 60, minimum=0, maximum=300,
+                       help='Seconds to wait.')
 
-    @base.answers
-    def get(self):
-        self.authorize('action:list')
-        arguments = types.query(pecan.request, _LIST)
+
+def _one_or_more(value):
+    return value if isinstance(value, list) else [value]
+
+
+class WaitController(base.Controller):
+    """/v1/actions/wait: until any or all of several actions have ended, or time is up."""
+
+    @base.endpoint(
+        'action:show', returns=base.Listing('actions', 'Action', paged=False), query=(
+            _TIMEOUT, types.Param('action', _one_or_more, required=True,
+                                  help='Uuid of an action; may be repeated.'),
+            types.Param('for', operations.one_of('any', 'all'), 'all',
+                        help='Wait for the first of them, or for all.')),
+        summary='Wait until any or all of several actions have ended.')
+    def get(self, arguments):
+        uuids = list(dict.fromkeys(arguments['action']))
+        if len(uuids) > 100:
+            raise exceptions.InvalidParameter(
+                name='action', reason='may be given at most 100 times')
+        rows = _wait(self, uuids, arguments['timeout'], arguments['for'] == 'all')
+        return {'actions': [views.action(row, self.base, self.parts.pool) for row in rows]}
+
+
+class WaitOneController(base.Controller):
+    """/v1/actions/{action}/wait"""
+
+    @base.endpoint('action:show', query=(_TIMEOUT,), returns='Action',
+                   summary='Wait until an action has ended.')
+    def get(self, arguments):
+        row, = _wait(self, [self.at['action']], arguments['timeout'], True)
+        return views.action(row, self.base, self.parts.pool)
+
+
+def _wait(controller, uuids, seconds, every):
+    parts, scope = controller.parts, controller.context.project_scope
+    with parts.db.read() as conn:
+        rows = actions.get_all(conn, uuids, scope)
+    ended = [row.uuid for row in rows if row.status in states.FINAL]
+    if len(ended) == len(rows) or (ended and not every) or seconds == 0:
+        return rows
+    parts.waiting.wait([uuid for uuid in uuids if uuid not in ended], seconds, every)
+    with parts.db.read() as conn:
+        return actions.get_all(conn, uuids, scope)
+
+
+class CancelController(base.Controller):
+    """/v1/actions/{action}/cancel"""
+
+    @base.endpoint('action:cancel', returns='Action', status=202)
+    def post(self, arguments):
+        uuid = self.at['action']
+        lifecycle.cancel(self.context, self.parts.db, uuid)
+        with self.parts.db.read() as conn:
+            row = actions.get(conn, uuid, self.context.project_scope)
+        if row.status in states.UNFINISHED:
+            self.parts.doorbell.ring(row.resource_uuid, row.bay_uuid)
+        pecan.response.status = 202
+        return views.action(row, self.base, self.parts.pool)
+
+    put = post
+
+
+class ActionController(base.Controller):
+    """/v1/actions/{action}"""
+    children = {'cancel': CancelController, 'wait': WaitOneController}
+
+    @base.endpoint('action:show', returns='ActionWithRequests', summary='Show an action.')
+    def get(self, arguments):
+        with self.parts.db.read() as conn:
+            row = actions.get(conn, self.at['action'], self.context.project_scope)
+            requests = actions.requests_of(conn, row)
+        return {**views.action(row, self.base, self.parts.pool), 'request_ids': requests}
+
+
+class ActionsController(base.Controller):
+    """/v1/actions"""
+    children = {'wait': WaitController}
+    member = ('action', ActionController)
+
+    @base.endpoint('action:list', query=_LIST, returns=base.Listing('actions', 'Action'))
+    def get(self, arguments):
         page = self.page(arguments)
         wanted = base.filters(arguments)
         scope = self.context.project_scope
@@ -54,106 +133,3 @@ class ActionsController(base.Controller):
         where = self.base
         return {'actions': [views.action(row, where, self.parts.pool) for row in rows],
                 'next': self.next_link(rows, more)}
-
-    def child(self, name):
-        if name == 'wait':
-            return WaitController(self.parts)
-        return ActionController(self.parts, name)
-
-
-class ActionController(base.Controller):
-    """/v1/actions/{action}"""
-
-    def __init__(self, parts, uuid):
-        super().__init__(parts)
-        self._uuid = uuid
-
-    @base.answers
-    def get(self):
-        self.authorize('action:show')
-        types.query(pecan.request, ())
-        with self.parts.db.read() as conn:
-            row = actions.get(conn, self._uuid, self.context.project_scope)
-            requests = actions.requests_of(conn, row)
-        return {**views.action(row, self.base, self.parts.pool), 'request_ids': requests}
-
-    def child(self, name):
-        kind = {'cancel': CancelController, 'wait': WaitOneController}.get(name)
-        if kind is None:
-            raise exceptions.NotFound(f'Actions have no {ascii(name)}.')
-        return kind(self.parts, self._uuid)
-
-
-class CancelController(ActionController):
-    """/v1/actions/{action}/cancel"""
-    get = None
-
-    @base.answers
-    def post(self):
-        self.authorize('action:cancel')
-        types.query(pecan.request, ())
-        lifecycle.cancel(self.context, self.parts.db, self._uuid)
-        with self.parts.db.read() as conn:
-            row = actions.get(conn, self._uuid, self.context.project_scope)
-        if row.status in states.UNFINISHED:
-            self.parts.doorbell.ring(row.resource_uuid, row.bay_uuid)
-        pecan.response.status = 202
-        return views.action(row, self.base, self.parts.pool)
-
-    put = post
-
-
-_TIMEOUT = types.Param('timeout', operations.integer, 60, minimum=0, maximum=300)
-
-
-def _one_or_more(value):
-    return value if isinstance(value, list) else [value]
-
-
-def _any_or_all(value):
-    if value not in ('any', 'all'):
-        raise ValueError('must be any or all')
-    return value
-
-
-class WaitController(base.Controller):
-    """/v1/actions/wait: until any or all of several actions have ended, or time is up."""
-
-    @base.answers
-    def get(self):
-        self.authorize('action:show')
-        arguments = types.query(pecan.request, (
-            _TIMEOUT, types.Param('action', _one_or_more, required=True),
-            types.Param('for', _any_or_all, 'all')))
-        uuids = list(dict.fromkeys(arguments['action']))
-        if len(uuids) > 100:
-            raise exceptions.InvalidParameter(
-                name='action', reason='may be given at most 100 times')
-        rows = self._wait(uuids, arguments['timeout'], arguments['for'] == 'all')
-        return {'actions': [views.action(row, self.base, self.parts.pool) for row in rows]}
-
-    def _wait(self, uuids, seconds, every):
-        scope = self.context.project_scope
-        with self.parts.db.read() as conn:
-            rows = actions.get_all(conn, uuids, scope)
-        ended = [row.uuid for row in rows if row.status in states.FINAL]
-        if len(ended) == len(rows) or (ended and not every) or seconds == 0:
-            return rows
-        self.parts.waiting.wait([uuid for uuid in uuids if uuid not in ended], seconds, every)
-        with self.parts.db.read() as conn:
-            return actions.get_all(conn, uuids, scope)
-
-
-class WaitOneController(WaitController):
-    """/v1/actions/{action}/wait"""
-
-    def __init__(self, parts, uuid):
-        super().__init__(parts)
-        self._uuid = uuid
-
-    @base.answers
-    def get(self):
-        self.authorize('action:show')
-        seconds = types.query(pecan.request, (_TIMEOUT,))['timeout']
-        row, = self._wait([self._uuid], seconds, True)
-        return views.action(row, self.base, self.parts.pool)

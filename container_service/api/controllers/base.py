@@ -9,6 +9,7 @@ import pecan
 from container_service import exceptions
 from container_service import policy
 from container_service.api import auth
+from container_service.api import endpoints
 from container_service.api import versions
 from container_service.db import bays
 from container_service.db import containers
@@ -29,21 +30,34 @@ class Parts:
     pool: object          # how the conductors of a bay are: ring.Ring.state
 
 
-METHODS = ('GET', 'POST', 'PUT', 'PATCH', 'DELETE')
+# Controllers are written in these words.
+endpoint, Listing, PUBLIC = endpoints.endpoint, endpoints.Listing, endpoints.PUBLIC
 
-# For the methods of a controller that answer requests.
+# For methods that answer without having declared what they take.
 answers = pecan.expose(template='json')
 
 
 class Controller:
-    """One address.  Its methods ``get``, ``post``, ... answer the HTTP methods of these names."""
+    """One address.  Its methods ``get``, ``post``, ... answer the HTTP methods of these names.
 
-    def __init__(self, parts):
-        self.parts = parts
+    Each of them is declared with ``endpoint``.  ``at`` has the words that stand for variables in
+    the path.
+    """
+    children = {}       # name: the controller below this address
+    member = None       # variable, and the controller of any other name
+
+    def __init__(self, parts, at=None):
+        self.parts, self.at = parts, at or {}
 
     def child(self, name):
         """The controller of ``<this address>/<name>``.  Raises NotFound."""
-        raise exceptions.NotFound()
+        if name in self.children:
+            return self.children[name](self.parts, self.at)
+        if self.member:
+            variable, kind = self.member
+            return kind(self.parts, {**self.at, variable: name})
+        known = f', only: {", ".join(self.children)}' if self.children else ''
+        raise exceptions.NotFound(f'There is no {ascii(name)} here{known}.')
 
     @pecan.expose()
     def _route(self, names, request):
@@ -55,14 +69,22 @@ class Controller:
         found = self
         for name in filter(None, names):
             found = found.child(name)
-        allowed = [method for method in METHODS if getattr(found, method.lower(), None)]
+        allowed = [method for method in endpoints.METHODS
+                   if getattr(found, method.lower(), None)]
         method = 'GET' if request.method == 'HEAD' else request.method
         if method not in allowed:
             if 'GET' in allowed:
                 allowed.insert(1, 'HEAD')
             raise exceptions.MethodNotAllowed(method=ascii(request.method)[1:33].rstrip("'"),
                                               allow=', '.join(allowed))
-        return getattr(found, method.lower()), []
+        handler = getattr(found, method.lower())
+        return (found._answer if hasattr(handler, 'endpoint') else handler), []
+
+    @pecan.expose(template='json')
+    def _answer(self):
+        method = 'GET' if pecan.request.method == 'HEAD' else pecan.request.method
+        handler = getattr(self, method.lower())
+        return handler.endpoint.called(self, handler)
 
     @property
     def context(self):
@@ -78,7 +100,7 @@ class Controller:
         return pecan.request.application_url
 
     def authorize(self, rule):
-        """Policy, and the version of the request: the first line of every method."""
+        """Policy, and the version of the request.  Raises Forbidden, UnsupportedVersion."""
         versions.of(pecan.request)
         if self.context.project_id is None:
             # No project would mean all projects to the queries.
@@ -91,12 +113,9 @@ class Controller:
             self.authorize('container:all_projects')
             self.context.all_projects = True
 
-    def page(self, arguments, sort_keys=('id', 'uuid', 'created_at')):
+    def page(self, arguments):
         """The page that list arguments ask for.  Takes them out of ``arguments``."""
         key = arguments.pop('sort_key')
-        if key not in sort_keys:
-            raise exceptions.InvalidParameter(
-                name='sort_key', reason=f'must be one of {", ".join(sort_keys)}')
         most = self.parts.conf.api.max_limit
         return paging.Page(limit=min(arguments.pop('limit') or most, most),
                            marker=arguments.pop('marker'), sort_key=key,

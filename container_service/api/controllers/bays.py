@@ -4,9 +4,7 @@
 import pecan
 
 from container_service import bays as bay_rules
-from container_service import exceptions
 from container_service.api import accept
-from container_service.api import intake
 from container_service.api import types
 from container_service.api import views
 from container_service.api.controllers import base
@@ -14,94 +12,68 @@ from container_service.db import bays
 from container_service.db import strays
 
 
-class BaysController(base.Controller):
+class StraysController(base.Controller):
+    """/v1/bays/{bay}/strays"""
 
-    @base.answers
-    def get(self):
-        self.authorize('bay:list')
-        page = self.page(types.query(pecan.request, types.PAGE),
-                         ('id', 'uuid', 'name', 'created_at'))
+    @base.endpoint('bay:strays', query=types.PAGE, returns=base.Listing('strays', 'Stray'))
+    def get(self, arguments):
+        page = self.page(arguments)
+        with self.parts.db.read() as conn:
+            row = bays.get(conn, self.at['bay'], None)
+            rows, more = strays.listing(conn, row.uuid, page)
+        return {'strays': [views.stray(row) for row in rows], 'next': self.next_link(rows, more)}
+
+
+class ReconcileController(base.Controller):
+    """/v1/bays/{bay}/reconcile: done by whoever watches the bay, soon."""
+
+    @base.endpoint('bay:reconcile', body=types.Reconcile, status=202,
+                   returns=base.Listing('strays', 'Stray', paged=False))
+    def post(self, arguments, asked):
+        rows = bay_rules.reconcile(self.context, self.parts.db, self.at['bay'], **asked)
+        pecan.response.status = 202
+        return {'strays': [views.stray(row) for row in rows]}
+
+
+class BayController(base.Controller):
+    """/v1/bays/{bay}"""
+    children = {'strays': StraysController, 'reconcile': ReconcileController}
+
+    @base.endpoint('bay:show', returns='Bay')
+    def get(self, arguments):
+        with self.parts.db.read() as conn:
+            row = bays.get(conn, self.at['bay'], self.context.project_scope)
+        return views.bay(row, self.base, self.context.is_admin)
+
+    @base.endpoint('bay:delete', status=204)
+    def delete(self, arguments):
+        replayed = bay_rules.delete(self.parts.db, self.at['bay'], self.context,
+                                    accept.read_terms(self, {}))
+        if replayed:
+            pecan.response.headers['Idempotency-Replayed'] = 'true'
+        return base.empty(204)
+
+
+class BaysController(base.Controller):
+    """/v1/bays"""
+    member = ('bay', BayController)
+
+    @base.endpoint('bay:list', query=types.page('id', 'uuid', 'name', 'created_at'),
+                   returns=base.Listing('bays', 'Bay'))
+    def get(self, arguments):
+        page = self.page(arguments)
         with self.parts.db.read() as conn:
             rows, more = bays.listing(conn, project_id=self.context.project_scope, page=page)
         return {'bays': [views.bay(row, self.base, self.context.is_admin) for row in rows],
                 'next': self.next_link(rows, more)}
 
-    @base.answers
-    def post(self):
-        self.authorize('bay:create')
-        types.query(pecan.request, ())
-        body = intake.body(pecan.request)
-        asked = types.given(types.parse(types.BayCreate, body))
+    @base.endpoint('bay:create', body=types.BayCreate, returns='Bay', status=201)
+    def post(self, arguments, asked):
         row, replayed = bay_rules.create(
             self.context, self.parts.conf, self.parts.db, **asked,
-            terms=accept.read_terms(self, {}, body))
+            terms=accept.read_terms(self, {}))
         if replayed:
             pecan.response.headers['Idempotency-Replayed'] = 'true'
         pecan.response.status = 201
         pecan.response.headers['Location'] = f'{self.base}/v1/bays/{row.uuid}'
         return views.bay(row, self.base, self.context.is_admin)
-
-    def child(self, name):
-        return BayController(self.parts, name)
-
-
-class BayController(base.Controller):
-
-    def __init__(self, parts, ident):
-        super().__init__(parts)
-        self._ident = ident
-
-    @base.answers
-    def get(self):
-        self.authorize('bay:show')
-        types.query(pecan.request, ())
-        with self.parts.db.read() as conn:
-            row = bays.get(conn, self._ident, self.context.project_scope)
-        return views.bay(row, self.base, self.context.is_admin)
-
-    @base.answers
-    def delete(self):
-        self.authorize('bay:delete')
-        types.query(pecan.request, ())
-        replayed = bay_rules.delete(self.parts.db, self._ident, self.context,
-                                    accept.read_terms(self, {}, {}))
-        if replayed:
-            pecan.response.headers['Idempotency-Replayed'] = 'true'
-        return base.empty(204)
-
-    def child(self, name):
-        kind = {'strays': StraysController, 'reconcile': ReconcileController}.get(name)
-        if kind is None:
-            raise exceptions.NotFound(f'Bays have no {ascii(name)}.')
-        return kind(self.parts, self._ident)
-
-
-class StraysController(base.Controller):
-    """/v1/bays/{bay}/strays"""
-
-    def __init__(self, parts, ident):
-        super().__init__(parts)
-        self._ident = ident
-
-    @base.answers
-    def get(self):
-        self.authorize('bay:strays')
-        page = self.page(types.query(pecan.request, types.PAGE))
-        with self.parts.db.read() as conn:
-            row = bays.get(conn, self._ident, None)
-            rows, more = strays.listing(conn, row.uuid, page)
-        return {'strays': [views.stray(row) for row in rows], 'next': self.next_link(rows, more)}
-
-
-class ReconcileController(StraysController):
-    """/v1/bays/{bay}/reconcile: done by whoever watches the bay, soon."""
-    get = None
-
-    @base.answers
-    def post(self):
-        self.authorize('bay:reconcile')
-        types.query(pecan.request, ())
-        asked = types.given(types.parse(types.Reconcile, intake.body(pecan.request)))
-        rows = bay_rules.reconcile(self.context, self.parts.db, self._ident, **asked)
-        pecan.response.status = 202
-        return {'strays': [views.stray(row) for row in rows]}

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """/v1/events: what happened that nobody had asked for."""
 
-import pecan
-
 from container_service import operations
 from container_service.api import types
 from container_service.api import views
@@ -23,11 +21,8 @@ _LIST = (*types.PAGE, types.Param('container', operations.text),
 
 class EventsController(base.Controller):
 
-    @base.answers
-    def get(self):
-        self.authorize('event:list')
-        arguments = types.query(pecan.request, _LIST)
-        self.see_all_projects(arguments.pop('all_projects'))
+    @base.endpoint('event:list', query=_LIST, returns=base.Listing('events', 'Event'))
+    def get(self, arguments):
         page = self.page(arguments)
         wanted = base.filters(arguments)
         scope = self.context.project_scope

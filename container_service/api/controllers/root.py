@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """/ and /v1: the version documents, and where everything else hangs."""
 
-from container_service import exceptions
 from container_service.api import versions
 from container_service.api.controllers import actions
 from container_service.api.controllers import base
@@ -13,44 +12,35 @@ from container_service.api.controllers import services
 
 class V1Controller(base.Controller):
 
-    def __init__(self, parts):
-        super().__init__(parts)
-        self._collections = {
-            'containers': containers.ContainersController(parts),
-            'actions': actions.ActionsController(parts),
-            'bays': bays.BaysController(parts),
-            'events': events.EventsController(parts),
-            'services': services.ServicesController(parts),
-            'limits': services.LimitsController(parts)}
+    children = {
+        'containers': containers.ContainersController,
+        'actions': actions.ActionsController,
+        'bays': bays.BaysController,
+        'events': events.EventsController,
+        'services': services.ServicesController,
+        'limits': services.LimitsController,
+    }
 
-    @base.answers
-    def get(self):
+    @base.endpoint(base.PUBLIC, returns='Version', summary='The collections there are.')
+    def get(self, arguments):
         document = {
             'id': 'v1',
             'links': [{'rel': 'self', 'href': f'{self.base}/v1/'}],
             'media_types': [{'base': 'application/json',
                              'type': 'application/vnd.openstack.container.v1+json'}],
         }
-        for name in self._collections:
+        for name in self.children:
             document[name] = [{'rel': 'self', 'href': f'{self.base}/v1/{name}/'},
                               {'rel': 'bookmark', 'href': f'{self.base}/{name}/'}]
         return document
 
-    def child(self, name):
-        try:
-            return self._collections[name]
-        except KeyError:
-            raise exceptions.NotFound(f'There is no /v1/{ascii(name)[1:-1]}.') from None
-
 
 class RootController(base.Controller):
 
-    def __init__(self, parts):
-        super().__init__(parts)
-        self._v1 = V1Controller(parts)
+    children = {'v1': V1Controller}
 
-    @base.answers
-    def get(self):
+    @base.endpoint(base.PUBLIC, returns='Versions', summary='The versions there are.')
+    def get(self, arguments):
         v1 = {
             'id': 'v1', 'status': 'CURRENT',
             'min_version': versions.text(versions.MINIMUM),
@@ -63,4 +53,5 @@ class RootController(base.Controller):
 
     def child(self, name):
         # What is asked for without a version is found too: bookmarks are such addresses.
-        return self._v1 if name == 'v1' else self._v1.child(name)
+        v1 = V1Controller(self.parts)
+        return v1 if name == 'v1' else v1.child(name)

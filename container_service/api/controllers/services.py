@@ -2,12 +2,12 @@
 """/v1/services: the conductors, and /v1/limits: how much may be queued."""
 
 from oslo_log import log
-import pecan
 
 from container_service import exceptions
 from container_service import operations
 from container_service import services
 from container_service.api import types
+from container_service.api import versions
 from container_service.api import views
 from container_service.api.controllers import base
 from container_service.db import conductors
@@ -36,56 +36,50 @@ def _which(arguments):
     return which
 
 
-class ServicesController(base.Controller):
+def _change_controller(name):
+    """The controller of /v1/services/<name>; its arguments come in the query or in a body."""
+    change, params = _CHANGES[name]
 
-    @base.answers
-    def get(self):
-        self.authorize('service:list')
-        types.query(pecan.request, types.PAGE)      # sent by existing clients, without effect
+    class ChangeController(base.Controller):
+
+        @base.endpoint(f'service:{name}', query=(*_WHICH, *params),
+                       params_in_body=versions.MINIMUM, returns='ServiceChanged')
+        def put(self, arguments):
+            which = _which(arguments)
+            rows = change(self.parts.db, which, **arguments)
+            details = ''.join(f', {key} {value!r}' for key, value in arguments.items())
+            LOG.info('Conductor %s: %s%s, by user %s', which, name, details,
+                     self.context.user_id)
+            found = [views.service(row) for row in rows]
+            several = {'services': found} if len(found) > 1 else {}
+            return {'service': found[0], **several}
+
+    return ChangeController
+
+
+class ServicesController(base.Controller):
+    """/v1/services"""
+    children = {name: _change_controller(name) for name in _CHANGES}
+
+    # Pages are asked for by existing clients, without effect.
+    @base.endpoint('service:list', query=types.PAGE,
+                   returns=base.Listing('services', 'Service'))
+    def get(self, arguments):
         with self.parts.db.read() as conn:
             rows = conductors.listing(conn)
         return {'services': [views.service(row) for row in rows], 'next': None}
 
-    @base.answers
-    def delete(self):
-        self.authorize('service:delete')
-        which = _which(types.query(pecan.request, _WHICH))
+    @base.endpoint('service:delete', query=_WHICH, status=204)
+    def delete(self, arguments):
+        which = _which(arguments)
         services.forget(self.parts.db, which)
         LOG.info('Conductor %s: delete, by user %s', which, self.context.user_id)
         return base.empty(204)
 
-    def child(self, name):
-        if name not in _CHANGES:
-            raise exceptions.NotFound(f'Of services there are: {", ".join(_CHANGES)}.')
-        return ChangeController(self.parts, name)
-
-
-class ChangeController(base.Controller):
-    """/v1/services/{change}; its arguments come in the query or in a body."""
-
-    def __init__(self, parts, name):
-        super().__init__(parts)
-        self._name = name
-
-    @base.answers
-    def put(self):
-        self.authorize(f'service:{self._name}')
-        change, params = _CHANGES[self._name]
-        arguments = types.arguments(pecan.request, (*_WHICH, *params), allow_body=True)
-        which = _which(arguments)
-        rows = change(self.parts.db, which, **arguments)
-        details = ''.join(f', {name} {value!r}' for name, value in arguments.items())
-        LOG.info('Conductor %s: %s%s, by user %s', which, self._name, details,
-                 self.context.user_id)
-        found = [views.service(row) for row in rows]
-        several = {'services': found} if len(found) > 1 else {}
-        return {'service': found[0], **several}
-
 
 class LimitsController(base.Controller):
+    """/v1/limits"""
 
-    @base.answers
-    def get(self):
-        self.authorize('limits:show')
-        types.query(pecan.request, ())
+    @base.endpoint('limits:show', returns='Limits')
+    def get(self, arguments):
         return {'limits': self.parts.limits.view(self.context.project_id)}

@@ -8,7 +8,6 @@ from container_service import exceptions
 from container_service import operations
 from container_service import policy
 from container_service import states
-from container_service.api.controllers import containers as controllers
 from container_service.client import commands
 from container_service.client import words
 from container_service.db import actions
@@ -96,10 +95,6 @@ class TestRows(base.TestCase):
         known = {name for group in commands.COMMANDS.values() for name in group}
         for op in OPERATIONS.values():
             self.assertIn(words.cli_name(op.name), known)
-
-    def test_every_blocking_row_has_a_controller(self):
-        self.assertEqual({op.name for op in operations.of_kind(operations.BLOCKING)},
-                         set(controllers._BLOCKING))
 
     def test_what_is_sent_on_the_wire_is_named_once(self):
         for op in OPERATIONS.values():

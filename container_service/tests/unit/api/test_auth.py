@@ -3,48 +3,24 @@ import fixtures
 from oslo_context import context
 from oslo_policy import policy as oslo_policy
 
-from container_service import operations
 from container_service import policy
 from container_service.api import auth
+from container_service.api import endpoints
 from container_service.tests.unit.api import base
+from container_service.tests.unit.api import test_endpoints
+
+_ROLES = {policy.ADMIN: 'admin', policy.MEMBER: 'member', policy.READER: 'reader'}
+_WHO = {rule.name: _ROLES[rule.check_str] for rule in policy.list_rules()}
 
 # Every route: method, path, the rule that it asks, and who may by default.
 ROUTES = [
-    ('GET', '/v1/containers', 'container:list', 'reader'),
-    ('GET', '/v1/containers/c1', 'container:show', 'reader'),
-    ('GET', '/v1/containers/c1/container_actions', 'container:show', 'reader'),
-    ('GET', '/v1/containers/c1/container_actions/req-1', 'container:show', 'reader'),
-    ('POST', '/v1/containers', 'container:create', 'member'),
-    ('POST', '/v1/containers?run=true', 'container:run', 'member'),
-    ('DELETE', '/v1/containers/c1', 'container:delete', 'member'),
-    ('GET', '/v1/containers/c1/logs', 'container:logs', 'reader'),
-    ('GET', '/v1/actions', 'action:list', 'reader'),
-    ('GET', '/v1/actions/a', 'action:show', 'reader'),
-    ('GET', '/v1/actions/a/wait', 'action:show', 'reader'),
-    ('GET', '/v1/actions/wait', 'action:show', 'reader'),
-    ('POST', '/v1/actions/a/cancel', 'action:cancel', 'member'),
-    ('PUT', '/v1/actions/a/cancel', 'action:cancel', 'member'),
-    ('GET', '/v1/limits', 'limits:show', 'reader'),
-    ('GET', '/v1/services', 'service:list', 'admin'),
-    ('DELETE', '/v1/services', 'service:delete', 'admin'),
-    ('PUT', '/v1/services/enable', 'service:enable', 'admin'),
-    ('PUT', '/v1/services/disable', 'service:disable', 'admin'),
-    ('PUT', '/v1/services/drain', 'service:drain', 'admin'),
-    ('PUT', '/v1/services/force_down', 'service:force_down', 'admin'),
-    ('GET', '/v1/bays', 'bay:list', 'reader'),
-    ('GET', '/v1/bays/bay', 'bay:show', 'reader'),
-    ('POST', '/v1/bays', 'bay:create', 'admin'),
-    ('DELETE', '/v1/bays/bay', 'bay:delete', 'admin'),
-    ('GET', '/v1/bays/bay/strays', 'bay:strays', 'admin'),
-    ('POST', '/v1/bays/bay/reconcile', 'bay:reconcile', 'admin'),
-    ('GET', '/v1/events', 'event:list', 'reader'),
-    ('GET', '/v1/containers?all_projects=1', 'container:all_projects', 'admin'),
-    ('GET', '/v1/containers/c1?all_projects=1', 'container:all_projects', 'admin'),
-    ('DELETE', '/v1/containers/c1?all_projects=1', 'container:all_projects', 'admin'),
-    ('GET', '/v1/events?all_projects=1', 'container:all_projects', 'admin'),
-] + [(method, f'/v1/containers/c1/{op.name}', op.policy, 'member')
-     for op in operations.OPERATIONS.values() if op.own_path and op.http_method == 'POST'
-     for method in ('POST', 'PUT')]
+    (route.method, test_endpoints.concrete(route.path) + arguments, rule, _WHO[rule])
+    for route in test_endpoints.ROUTES if route.endpoint.policy != endpoints.PUBLIC
+    for arguments, rule in (
+        ('', route.endpoint.policy),
+        *((f'?{name}=true', rule) for name, rule in route.endpoint.instead.items()),
+        *(('?all_projects=1', 'container:all_projects') for param in route.endpoint.query
+          if param.name == 'all_projects'))]
 
 PERSONAS = {
     'admin': ({'roles': ['admin', 'member', 'reader'], 'is_admin': True},
@@ -79,6 +55,11 @@ class TestPolicy(base.ApiTestCase):
                     detail = self.assert_refused(403, 'forbidden', self.call(
                         method, path, persona=persona))
                     self.assertEqual(f'Policy {rule} does not allow this.', detail)
+
+    def test_who_may_what_by_default(self):
+        self.assertEqual('admin', _WHO['bay:create'])
+        self.assertEqual('member', _WHO['container:execute'])
+        self.assertEqual('reader', _WHO['container:logs'])
 
     def test_what_is_refused_changes_nothing(self):
         self.make_bay()

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each address takes and gives, declared beside the code that answers it.
+
+A controller's ``get``, ``post``, ... carry an ``Endpoint``.  All that has to happen before the
+code runs is done from it, in one place: the version of the request, policy, arguments, the body.
+So no handler can forget a part of it, and documents of the API are made from the same words.
+"""
+
+import dataclasses
+
+import pecan
+
+from container_service import exceptions
+from container_service.api import intake
+from container_service.api import types
+from container_service.api import versions
+
+METHODS = ('GET', 'POST', 'PUT', 'PATCH', 'DELETE')
+
+# The policy of what everybody may read, without a project and at any version.
+PUBLIC = 'public'
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """An answer that is a list: ``{<key>: [<item>, ...]}``, and ``next`` when it has pages."""
+    key: str
+    item: str
+    paged: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Endpoint:
+    """One method of one address."""
+    policy: str                   # the rule that is asked, or PUBLIC
+    query: tuple = ()             # Params; any other argument is refused
+    body: object = None           # WSME type of the body; None: there is none
+    body_bytes: int = None        # a bound of its own for the body
+    params_in_body: tuple = None  # from this version on ``query`` may come in a JSON body too
+    returns: object = None        # name of a schema, Listing, or a JSON schema; None: no body
+    status: int = 200             # of success
+    since: tuple = None           # at versions outside of these the address does not exist
+    until: tuple = None
+    summary: str = None           # where the rule's own words do not fit
+    operation: object = None      # the row of the table that it is made from
+    instead: dict = dataclasses.field(default_factory=dict)  # rules by arguments that are true
+
+    def called(self, controller, method):
+        """Answer a request, by ``method``, if its caller may make it.
+
+        ``method`` gets the arguments as a dict, and what is in the body if one is declared.
+        """
+        if self.policy == PUBLIC:
+            return method({})         # whatever is sent: such addresses are typed into browsers
+        self._check_version(controller)
+        if not self.instead:
+            controller.authorize(self.policy)
+        arguments = self._arguments(controller)
+        if self.instead:
+            controller.authorize(next(
+                (rule for name, rule in self.instead.items() if arguments[name]), self.policy))
+        if 'all_projects' in arguments:
+            controller.see_all_projects(arguments.pop('all_projects'))
+        if self.body is None:
+            return method(arguments)
+        data = intake.body(pecan.request, self.body_bytes)
+        return method(arguments, types.given(types.parse(self.body, data)))
+
+    def _check_version(self, controller):
+        version = controller.version
+        there = (self.operation.is_at(version) if self.operation else
+                 (self.since or version) <= version <= (self.until or version))
+        if not there:
+            raise exceptions.NotFound(
+                f'There is no such address at version {versions.text(version)}.')
+
+    def _arguments(self, controller):
+        if self.params_in_body is None:
+            return types.query(pecan.request, self.query)
+        return types.arguments(
+            pecan.request, self.query, allow_body=controller.version >= self.params_in_body)
+
+
+def endpoint(policy, **declared):
+    """Declare a handler of a controller: its rule of policy, and what Endpoint has besides.
+
+    The handler is called with the arguments, and with the body if one is declared.
+    """
+    def declare(method):
+        method.endpoint = Endpoint(policy, **declared)
+        return method
+    return declare
+
+
+@dataclasses.dataclass(frozen=True)
+class Route:
+    """An endpoint and where it is."""
+    method: str
+    path: str                     # names in braces stand for any word
+    endpoint: Endpoint
+
+    @property
+    def name(self):
+        return f'{self.method} {self.path}'
+
+    @property
+    def rules(self):
+        """The rules of policy of which it asks one."""
+        return (self.endpoint.policy, *self.endpoint.instead.values())
+
+
+def routes(controller, path=''):
+    """Every route at and below a controller class, without a request being made."""
+    for method in METHODS:
+        handler = getattr(controller, method.lower(), None)
+        if handler is not None:
+            yield Route(method, path or '/', handler.endpoint)
+    for name, child in controller.children.items():
+        yield from routes(child, f'{path}/{name}')
+    if controller.member:
+        variable, child = controller.member
+        yield from routes(child, f'{path}/{{{variable}}}')
