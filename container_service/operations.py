@@ -51,6 +51,15 @@ _TRUE = frozenset(('true', '1', 'on', 'yes', 't', 'y'))
 _FALSE = frozenset(('false', '0', 'off', 'no', 'f', 'n'))
 
 
+def takes(words, **schema):
+    """Say what a conversion takes: for people, and as a JSON schema (nothing: any text)."""
+    def declare(convert):
+        convert.words, convert.schema = words, schema or {'type': 'string'}
+        return convert
+    return declare
+
+
+@takes('true or false', type='boolean')
 def boolean(value):
     """Convert a JSON or query value to bool; junk raises ValueError.
 
@@ -66,6 +75,7 @@ def boolean(value):
     raise ValueError('must be true or false')
 
 
+@takes('whole number', type='integer')
 def integer(value):
     """Convert digits or a JSON integer to int; a bool or a fraction raises ValueError."""
     if isinstance(value, str) and re.fullmatch(r'[+-]?[0-9]{1,18}', value):
@@ -75,6 +85,7 @@ def integer(value):
     return value
 
 
+@takes('text')
 def text(value):
     """Take text as it is; raises ValueError for anything else and for control characters."""
     if not isinstance(value, str):
@@ -85,6 +96,8 @@ def text(value):
     return value
 
 
+@takes('list of texts, or one text that is split as a shell does',
+       anyOf=[{'type': 'array', 'items': {'type': 'string'}}, {'type': 'string'}])
 def command(value):
     """Convert a command to an argument array; text is split as a shell splits words."""
     if isinstance(value, str):
@@ -99,6 +112,7 @@ def command(value):
     return value
 
 
+@takes('signal name or number', type=['string', 'integer'])
 def signal(value):
     """Normalise a signal to digits or ``SIGNAME``; takes names with or without SIG, any case."""
     word = str(value).strip().upper()
@@ -114,6 +128,7 @@ def signal(value):
     return f'SIG{name}'
 
 
+@takes('number, or ``all``', anyOf=[{'type': 'integer', 'minimum': 0}, {'const': 'all'}])
 def tail(value):
     """Convert a number of lines to int, or the word ``all`` to None."""
     if value == 'all':
@@ -126,6 +141,7 @@ def tail(value):
 
 def one_of(*words):
     """A conversion that takes one of these words."""
+    @takes(' or '.join(f'``{word}``' for word in words), enum=list(words))
     def convert(value):
         if value not in words:
             raise ValueError(f'must be one of {", ".join(words)}')

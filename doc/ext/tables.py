@@ -20,10 +20,6 @@ from container_service.client import words
 
 _TAKEOVER = {True: 'runs again', False: 'ends ``interrupted``'}
 _CANCEL = {operations.UNDO: 'stops, and is undone', operations.TOO_LATE: 'too late'}
-_TYPES = {operations.boolean: 'true or false', operations.integer: 'whole number',
-          operations.text: 'text', operations.signal: 'signal name or number',
-          operations.tail: 'number, or ``all``',
-          operations.command: 'list of texts, or one text that is split as a shell does'}
 
 
 def operation_table():
@@ -94,7 +90,7 @@ def parameter_table():
         for param in op.params:
             default = 'required' if param.required else _value(param.default)
             rows.append([f'``{op.name}``', f'``{param.wire_name}``',
-                         _TYPES[param.convert] + _range(param), default, param.help])
+                         param.convert.words + _range(param), default, param.help])
     return _table(['Operation', 'Parameter', 'Value', 'Default', 'Meaning'], rows)
 
 

@@ -44,6 +44,12 @@ class TestRows(base.TestCase):
             for param in op.params:
                 self.assertRegex(param.help, r'^[A-Z].*\.$', f'{op.name} {param.name}')
 
+    def test_every_conversion_says_what_it_takes(self):
+        for param in (*(param for op in OPERATIONS.values() for param in op.params),
+                      *operations.OPTIONS):
+            self.assertTrue(param.convert.words, param.name)
+            self.assertIsInstance(param.convert.schema, dict, param.name)
+
     def test_every_row_has_a_policy_rule(self):
         rules = {rule.name: rule for rule in policy.list_rules()}
         for op in OPERATIONS.values():
