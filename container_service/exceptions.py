@@ -433,6 +433,21 @@ class EngineConflict(DriverError):
     message = 'The engine has another container named %(name)s that is not ours.'
 
 
+class NetworkNotFound(DriverError):
+    status = 404
+    code = 'network_not_found'
+    title = 'Network not found'
+    message = '%(field)s: the engine of bay %(bay)s has no network %(network)s.'
+
+
+class NetworkRefused(DriverError):
+    status = 400
+    code = 'network_refused'
+    title = 'Network refused'
+    message = ('%(field)s: containers cannot be attached to %(network)s: it is the network of '
+               'the host itself, or none.')
+
+
 class UnsupportedByDriver(DriverError):
     status = 400
     code = 'unsupported_by_driver'

@@ -39,7 +39,19 @@ LABEL_NAME = 'cs.name'
 LABELS = frozenset((LABEL_DEPLOYMENT, LABEL_CONTAINER, LABEL_FENCE, LABEL_DIGEST,
                     LABEL_GENERATION, LABEL_NAME))
 
+STOP_GRACE_SECONDS = 10              # where neither the request nor the container says
+
 STARTING, HEALTHY, UNHEALTHY = 'starting', 'healthy', 'unhealthy'
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What holds for every container of a bay, or for those whose request says nothing."""
+    pids: int = 1024
+    log_max_size: str = '10m'
+    log_max_files: int = 3
+    memory_bytes: int = None               # None: no limit
+    cpu: float = None                      # cores; None: no limit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +65,7 @@ class Bay:
     client_key: str = None
     # The engine's own id; None until it is known.  Nothing is done on an engine with another one.
     engine_id: str = None
+    limits: Limits = Limits()
 
 
 def engine_name(uuid, generation):
@@ -66,7 +79,12 @@ class Container:
     ``spec`` holds the accepted create options: command and entrypoint (lists or None),
     environment and labels (dicts of text), workdir, hostname, user, cpu (cores, float),
     memory_bytes, restart_policy ({'Name', 'MaximumRetryCount'}), tty, interactive,
-    image_pull_policy (never, always, ifnotpresent).  Absent keys mean the engine's default.
+    image_pull_policy (never, always, ifnotpresent), stop_signal, stop_timeout (seconds),
+    healthcheck ({'test', 'interval', 'timeout', 'retries'}: text for a shell, seconds),
+    exposed_ports (list of "80/tcp"), published_ports ([{'container_port', 'host_port',
+    'protocol'}]), nets ([{'network', 'v4-fixed-ip', 'v6-fixed-ip'}]), read_only, tmpfs ({path:
+    bytes}), runtime, disk (GiB), files ([{'destination', 'size', 'sha256'}]).  Absent keys mean
+    the engine's default; auto_remove and auto_heal are not the engine's business.
     """
     uuid: str
     name: str
@@ -78,6 +96,8 @@ class Container:
     # As recorded before this action, unchanged over its attempts: a pre-image for all of them.
     engine_id: str = None
     started_at: datetime.datetime = None
+    # Gives what is in the files of the spec, as {destination: bytes}; asked when it is needed.
+    files: typing.Callable = dict
 
     @property
     def engine_name(self):
@@ -92,6 +112,10 @@ class Container:
         """
         return entry.uuid == self.uuid and (
             entry.is_well_named or entry.engine_id == self.engine_id)
+
+    def grace_seconds(self, asked=None):
+        """Seconds to let its main process end by itself when it is stopped."""
+        return self.spec.get('stop_timeout', STOP_GRACE_SECONDS) if asked is None else asked
 
     @property
     def digest(self):
@@ -361,11 +385,14 @@ class Driver(abc.ABC):
         """Start; done when it has been started since the first attempt, even if it ended."""
 
     @abc.abstractmethod
-    def stop(self, attempt, container, timeout_seconds=10):
-        """Stop, killing after ``timeout_seconds``; a paused container is unpaused first."""
+    def stop(self, attempt, container, timeout_seconds=None):
+        """Stop, killing after ``timeout_seconds``; a paused container is unpaused first.
+
+        Without a time that of the container counts: ``container.grace_seconds()``.
+        """
 
     @abc.abstractmethod
-    def reboot(self, attempt, container, timeout_seconds=10):
+    def reboot(self, attempt, container, timeout_seconds=None):
         """Stop and start again; exactly one restart over all attempts."""
 
     @abc.abstractmethod

@@ -19,12 +19,14 @@ import datetime
 import email.utils
 import functools
 import http.client
+import io
 import itertools
 import json
 import re
 import socket
 import ssl
 import struct
+import tarfile
 import threading
 import time
 import urllib.parse
@@ -40,8 +42,8 @@ import requests.adapters
 import urllib3.exceptions
 
 from container_service import exceptions
-from container_service import references
 from container_service.drivers import base
+from container_service.drivers import docker_request
 from container_service.states import (
     CREATED,
     DEAD,
@@ -62,21 +64,10 @@ WAIT_SLICE_SECONDS = 2           # how long one look at an ending container may 
 KILL_SECONDS = 20                # after SIGKILL; longer means a process the kernel cannot end
 REMOVE_SECONDS = 60
 NAME_SECONDS = 10                # a name that is taken with no container to be seen
-STOP_GRACE_SECONDS = 10          # of a delete that stops first
 EVENTS_QUIET_SECONDS = 60
 COMPARE_SECONDS = 60             # between looks at the engine's id when nothing has failed
 POOL_SIZE = 64
 OUTPUT_LIMIT_BYTES = 1024 * 1024
-
-PIDS_LIMIT = 1024
-LOG_MAX_SIZE = '10m'
-LOG_MAX_FILES = '3'
-
-# Docker's default set without AUDIT_WRITE (forged audit records), MKNOD (device nodes), NET_RAW
-# (spoofed packets on the shared bridge) and SETFCAP (files that give capabilities).
-CAPABILITIES = (
-    'CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'NET_BIND_SERVICE', 'SETGID',
-    'SETPCAP', 'SETUID', 'SYS_CHROOT')
 
 _STATUSES = {
     'created': CREATED, 'running': RUNNING, 'paused': PAUSED, 'restarting': RESTARTING,
@@ -96,50 +87,19 @@ _ENGINE_ERRORS = (docker.errors.DockerException, requests.exceptions.RequestExce
 # What the engine is asked for.
 
 
-def create_request(container):
-    """Return the body of the engine's create request.
+def split_reference(image):
+    """Split an image reference to (name, tag or digest), with the tag ``latest`` if it has none.
 
-    An allow list: what is not named here does not reach the engine, whatever ``spec`` holds.
+    A digest wins over a tag, as in Docker.  Without a tag the engine would pull every tag.
     """
-    spec = container.spec
-    body = {
-        'Image': references.join(*references.split(container.image)),
-        'Labels': container.engine_labels,
-        'Tty': bool(spec.get('tty')),
-        'OpenStdin': bool(spec.get('interactive')),
-        'HostConfig': _host_config(spec),
-    }
-    for key, name in (('command', 'Cmd'), ('entrypoint', 'Entrypoint'), ('workdir', 'WorkingDir'),
-                      ('hostname', 'Hostname'), ('user', 'User')):
-        if spec.get(key):
-            body[name] = spec[key]
-    if spec.get('environment'):
-        body['Env'] = [f'{name}={value}' for name, value in sorted(spec['environment'].items())]
-    return body
+    name, _, digest = image.partition('@')
+    head, slash, last = name.rpartition('/')
+    last, _, tag = last.partition(':')
+    return head + slash + last, digest or tag or 'latest'
 
 
-def _host_config(spec):
-    config = {
-        'Privileged': False,
-        'SecurityOpt': ['no-new-privileges'],
-        'CapDrop': ['ALL'],
-        'CapAdd': list(CAPABILITIES),
-        'PidsLimit': PIDS_LIMIT,
-        # Named, so that a limit holds whatever the engine's default log driver is.
-        'LogConfig': {'Type': 'json-file',
-                      'Config': {'max-size': LOG_MAX_SIZE, 'max-file': LOG_MAX_FILES}},
-    }
-    if spec.get('memory_bytes'):
-        # Equal means no swap.  The engine's own default would add as much swap again.
-        config['Memory'] = config['MemorySwap'] = int(spec['memory_bytes'])
-    if spec.get('cpu'):
-        config['NanoCpus'] = round(float(spec['cpu']) * 1_000_000_000)
-    policy = spec.get('restart_policy') or {}
-    name = policy.get('Name') or 'no'
-    config['RestartPolicy'] = {'Name': name}
-    if name == 'on-failure':     # the engine refuses a count with any other policy
-        config['RestartPolicy']['MaximumRetryCount'] = int(policy.get('MaximumRetryCount') or 0)
-    return config
+def join_reference(name, tag):
+    return f'{name}@{tag}' if ':' in tag else f'{name}:{tag}'
 
 
 # What the engine says.
@@ -267,36 +227,6 @@ def event(data):
         exit_code=int(code) if code.isdecimal() else None, signal=attributes.get('signal'))
 
 
-def spec_of(data, image=None):
-    """The create options that would make the container that ``inspect`` shows.
-
-    ``image`` is what ``inspect`` says of its image: what comes from there was not asked for.
-    """
-    config, host = data.get('Config') or {}, data.get('HostConfig') or {}
-    defaults = (image or {}).get('Config') or {}
-    spec = {}
-    for key, name in (('command', 'Cmd'), ('entrypoint', 'Entrypoint'), ('workdir', 'WorkingDir'),
-                      ('user', 'User')):
-        if config.get(name) and config[name] != defaults.get(name):
-            spec[key] = config[name]
-    inherited = defaults.get('Env') or ()
-    environment = dict(text.partition('=')[::2] for text in config.get('Env') or ()
-                       if text not in inherited)
-    labels = {key: value for key, value in (config.get('Labels') or {}).items()
-              if key not in base.LABELS and (defaults.get('Labels') or {}).get(key) != value}
-    policy = host.get('RestartPolicy') or {}
-    if policy.get('Name') not in (None, '', 'no'):
-        spec['restart_policy'] = {'Name': policy['Name'],
-                                  'MaximumRetryCount': policy.get('MaximumRetryCount') or 0}
-    if config.get('Hostname') and config['Hostname'] != data['Id'][:12]:
-        spec['hostname'] = config['Hostname']
-    spec.update({key: value for key, value in (
-        ('environment', environment), ('labels', labels), ('tty', bool(config.get('Tty'))),
-        ('interactive', bool(config.get('OpenStdin'))), ('memory_bytes', host.get('Memory')),
-        ('cpu', (host.get('NanoCpus') or 0) / 10 ** 9)) if value})
-    return spec
-
-
 def _addresses(data):
     networks = (data.get('NetworkSettings') or {}).get('Networks') or {}
     if not networks:
@@ -310,6 +240,25 @@ def _addresses(data):
              'preserve_on_delete': False}
             for version, address in addresses if address]
     return found
+
+
+def _archive(files):
+    """A tar archive of files, as {absolute path: bytes}, to be unpacked at the root."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode='w') as archive:
+        for path, data in sorted(files.items()):
+            entry = tarfile.TarInfo(path.lstrip('/'))
+            entry.size, entry.mode, entry.mtime = len(data), 0o644, int(time.time())
+            archive.addfile(entry, io.BytesIO(data))
+    return packed.getvalue()
+
+
+def _refuse_disk(container, exc):
+    """Raise UnsupportedByDriver if an engine that cannot limit disk was asked to."""
+    if container.spec.get('disk') and 'storage-opt' in engine_words(exc).lower():
+        raise exceptions.UnsupportedByDriver(
+            f'disk: the storage driver of this engine cannot limit it: {engine_words(exc)}',
+            hint='Leave disk out, or place the container on another bay.') from exc
 
 
 def items_of(pieces):
@@ -866,8 +815,8 @@ class DockerDriver(base.Driver):
                 engine_id=found['Id'], name=found['Name'].lstrip('/'),
                 uuid=labels.get(base.LABEL_CONTAINER), generation=_generation(labels),
                 status=look.status, exit_code=look.exit_code, health=look.health),
-            labels=labels, image=found['Config'].get('Image'), spec=spec_of(found, image),
-            observed=look)
+            labels=labels, image=found['Config'].get('Image'),
+            spec=docker_request.spec_of(found, image, self.bay.limits), observed=look)
 
     @_raises_driver_errors
     def remove(self, attempt, deployment, engine_id, name):
@@ -902,22 +851,23 @@ class DockerDriver(base.Driver):
         return self._start(attempt, found)
 
     @_raises_driver_errors
-    def stop(self, attempt, container, timeout_seconds=STOP_GRACE_SECONDS):
+    def stop(self, attempt, container, timeout_seconds=None):
         if timeout_seconds == 0 and attempt.first and container.engine_id:
             attempt.enter('stopping')
             if self._did(attempt, 'kill', container.engine_id, 'SIGKILL'):
                 return observed(self._wait_killed(attempt, container.engine_id))
-        return observed(self._stop(attempt, self._require(container), timeout_seconds))
+        return observed(self._stop(attempt, self._require(container),
+                                   container.grace_seconds(timeout_seconds)))
 
     @_raises_driver_errors
-    def reboot(self, attempt, container, timeout_seconds=STOP_GRACE_SECONDS):
+    def reboot(self, attempt, container, timeout_seconds=None):
         # Two steps instead of the engine's restart: that one, left behind by a conductor that
         # died, would restart the container a second time.  A start left behind cannot.
         # What tells that it has been started is remembered once it has ended: before, a restart
         # policy could start it too, and would be taken for us.
         found = self._require(container)
         if attempt.remembered.get('engine_id') != found['Id']:
-            found = self._stop(attempt, found, timeout_seconds)
+            found = self._stop(attempt, found, container.grace_seconds(timeout_seconds))
         return self._start(attempt, found)
 
     @_raises_driver_errors
@@ -971,7 +921,7 @@ class DockerDriver(base.Driver):
                 for data in generations:
                     self._check_removable(container_status({'Status': data['State']}))
             for data in generations:
-                self._remove(attempt, data['Id'], force, stop, deadline)
+                self._remove(attempt, data['Id'], force, stop, deadline, container.grace_seconds())
             self._check_time_to_remove(deadline)
         return base.Observed(status=DELETED)
 
@@ -1063,6 +1013,11 @@ class DockerDriver(base.Driver):
                 and remembered.get('started_at') != found['State'].get('StartedAt'))
 
     def _create(self, attempt, container):
+        networks = self._networks(container)
+        found = self._make(attempt, container, networks)
+        return self._equip(attempt, container, networks, found)
+
+    def _make(self, attempt, container, networks):
         # A first attempt need not look: should there be something, its name is taken.
         found = None if attempt.first else self._find(container)
         if found:
@@ -1076,7 +1031,9 @@ class DockerDriver(base.Driver):
             attempt.gate()
             try:
                 engine_id = self._client().create_container_from_config(
-                    create_request(container), name=container.engine_name)['Id']
+                    docker_request.create_request(
+                        container, self.bay.limits, [network['Name'] for network in networks]),
+                    name=container.engine_name)['Id']
             except docker.errors.ImageNotFound:
                 if policy == 'never':
                     raise exceptions.ImageNotFound(
@@ -1088,6 +1045,7 @@ class DockerDriver(base.Driver):
                 if found:
                     return self._adopt(found, container)
                 if exc.status_code != 409:
+                    _refuse_disk(container, exc)
                     raise
                 # Somebody's create has taken the name and is not through, or their delete is
                 # about to give it back: for a moment there is nothing to inspect.
@@ -1098,6 +1056,70 @@ class DockerDriver(base.Driver):
                 time.sleep(0.1)
             else:
                 return self._require_id(engine_id)
+
+    def _networks(self, container):
+        """What the engine says of the networks that a container is to be attached to."""
+        return [self._network(net['network'], f'nets[{at}].network')
+                for at, net in enumerate(container.spec.get('nets') or ())]
+
+    def _network(self, reference, field='network'):
+        """A network by name or id, for containers to be attached to.  Raises NetworkRefused.
+
+        Only what the engine says tells that an id is that of the host's own network.
+        """
+        try:
+            found = self._client().inspect_network(reference)
+        except docker.errors.NotFound:
+            raise exceptions.NetworkNotFound(
+                field=field, network=reference, bay=self.bay.name) from None
+        if found.get('Driver') in ('host', 'null') or found.get('Ingress'):
+            raise exceptions.NetworkRefused(field=field, network=reference)
+        return found
+
+    def _equip(self, attempt, container, networks, found):
+        """Give a container, before its first start, what a create request cannot hold.
+
+        Where that cannot be done the container is removed again: nobody shall start half of it.
+        """
+        files = container.spec.get('files')
+        if not files and len(networks) < 2 or parse_time(found['State'].get('StartedAt')):
+            return found
+        try:
+            for at, network in enumerate(networks[1:], 1):
+                self._attach(attempt, found, network,
+                             docker_request.fixed_addresses(container.spec['nets'][at]))
+            if files:
+                self._put_files(attempt, found['Id'], container.files())
+        except docker.errors.APIError as exc:
+            with contextlib.suppress(docker.errors.NotFound):
+                attempt.gate_destructive()
+                self._client().remove_container(found['Id'], v=True, force=True)
+            raise self._driver_error(exc) from exc
+        return self._require_id(found['Id'])
+
+    def _attach(self, attempt, found, network, addresses):
+        if network['Name'] in found['NetworkSettings']['Networks']:
+            return
+        attempt.enter('connecting networks')
+        attempt.gate()
+        try:
+            self._client().connect_container_to_network(
+                found['Id'], network['Id'], ipv4_address=addresses.get('IPv4Address'),
+                ipv6_address=addresses.get('IPv6Address'))
+        except docker.errors.APIError:
+            after = self._require_id(found['Id'])
+            if network['Name'] not in after['NetworkSettings']['Networks']:
+                raise
+
+    def _put_files(self, attempt, engine_id, files):
+        attempt.enter('copying files')
+        attempt.gate()
+        client = self._client()
+        answer = client.put(
+            f'{client.base_url}/v{client.api_version}/containers/{engine_id}/archive',
+            params={'path': '/', 'noOverwriteDirNonDir': 'true'}, data=_archive(files),
+            headers={'Content-Type': 'application/x-tar'}, timeout=self.read_seconds)
+        client._raise_for_status(answer)
 
     def _adopt(self, found, container):
         """Take what has the name of our container for it, if it is what we would create."""
@@ -1115,7 +1137,7 @@ class DockerDriver(base.Driver):
         progress = PullProgress(image)
         attempt.report(progress.to_dict())
         try:
-            items = _Pull(self._client(), *references.split(image))
+            items = _Pull(self._client(), *split_reference(image))
             with contextlib.closing(items), attempt.closing(items.close):
                 for item in items:
                     attempt.gate()
@@ -1303,12 +1325,13 @@ class DockerDriver(base.Driver):
             raise error
         raise exceptions.WrongState(operation=verb, status=status)
 
-    def _remove(self, attempt, engine_id, force, stop, deadline):
+    def _remove(self, attempt, engine_id, force, stop, deadline,
+                grace_seconds=base.STOP_GRACE_SECONDS):
         """Remove one engine container with its anonymous volumes; return when it is gone."""
         while found := self._inspect(engine_id):
             status = container_status(found['State'])
             if status in _BUSY and stop:
-                self._stop(attempt, found, STOP_GRACE_SECONDS)
+                self._stop(attempt, found, grace_seconds)
                 attempt.enter('removing')
             elif not force:
                 self._check_removable(status)

@@ -42,6 +42,7 @@ from container_service.operations import OPERATIONS
 from container_service.states import CREATED, DELETED, PAUSED, RUNNING, STOPPED
 
 OUTPUT_LIMIT_BYTES = 1024 * 1024
+DEFAULT_NETWORK = 'fake'
 PULL_LAYERS = 3
 PULL_STEPS = 12                  # reports during one pull
 LAYER_BYTES = 4_000_000
@@ -79,6 +80,9 @@ class FakeContainer:
     own_exit_code: int = 0                   # and with what
     oom_killed: bool = False
     health: str = None
+    networks: tuple = ()         # names
+    ports: tuple = ()            # numbers
+    files: dict = dataclasses.field(default_factory=dict)
     spec: dict = dataclasses.field(default_factory=dict)
     written: list = dataclasses.field(default_factory=list)    # (time, stream, text)
 
@@ -145,6 +149,10 @@ class FakeEngine:
         self.changed = threading.Condition(self.lock)
         self.containers = {}         # engine id: FakeContainer
         self.images = set()
+        # name: (id, driver)
+        self.networks = {name: (uuid.uuid5(uuid.NAMESPACE_URL, name).hex, driver) for name, driver
+                         in ((DEFAULT_NETWORK, 'fake'), ('host', 'host'), ('none', 'null'))}
+        self.limits_disk = True      # to be set
         self.effects = []            # (operation, container uuid), in order; a run is its parts
         self.pulls = []              # images that were pulled through, in order
         self.calls = collections.Counter()   # every call by operation, effect or not
@@ -279,6 +287,11 @@ class FakeEngine:
         with self.lock:
             return self.add(container)
 
+    def add_network(self, name):
+        """Make a network; returns its id."""
+        self.networks[name] = uuid.uuid4().hex, 'fake'
+        return self.networks[name][0]
+
     def add_foreign(self, name, labels=None, status=RUNNING):
         """Put a container there that is not ours; returns it."""
         container = FakeContainer(engine_id=uuid.uuid4().hex, name=name, labels=labels or {},
@@ -383,16 +396,20 @@ class FakeEngine:
         known = self.containers.get(engine_id) or self._gone.get(engine_id)
         return known is not None and known.labels.get(base.LABEL_DEPLOYMENT) == deployment
 
-    def add(self, container):
+    def add(self, container, networks=()):
         """Create; raises EngineConflict when the name is taken."""
         if any(known.name == container.engine_name for known in self.containers.values()):
             raise exceptions.EngineConflict(name=container.engine_name)
-        spec = container.spec
+        spec = dict(container.spec)
+        if networks:
+            spec['nets'] = [{**net, 'network': name}
+                            for net, name in zip(spec['nets'], networks, strict=True)]
         known = FakeContainer(
             engine_id=uuid.uuid4().hex, name=container.engine_name,
             labels=container.engine_labels, image=container.image,
             command=list(spec.get('entrypoint') or []) + list(spec.get('command') or []),
-            tty=bool(spec.get('tty')), spec=spec)
+            tty=bool(spec.get('tty')), spec=spec, networks=tuple(networks) or (DEFAULT_NETWORK,),
+            ports=_ports(spec))
         self.containers[known.engine_id] = known
         self.effects.append(('create', container.uuid))
         self.tell('create', known)
@@ -646,7 +663,7 @@ class FakeDriver(base.Driver):
     def start(self, attempt, container):
         return self._start(attempt, self._require(container))
 
-    def stop(self, attempt, container, timeout_seconds=10):
+    def stop(self, attempt, container, timeout_seconds=None):
         known = self._require(container)
         if known.status not in _ALIVE:
             return self._observed(known)
@@ -655,7 +672,7 @@ class FakeDriver(base.Driver):
                 self.engine.end(known, 137, 'stop')
             return self._observed(known)
 
-    def reboot(self, attempt, container, timeout_seconds=10):
+    def reboot(self, attempt, container, timeout_seconds=None):
         known = self._require(container)
         if self._has_restarted(attempt, known):
             return self._observed(known)
@@ -791,6 +808,28 @@ class FakeDriver(base.Driver):
 
     def _create(self, attempt, container):
         self._check()
+        networks = self._networks(container)
+        known = self._make(attempt, container, networks)
+        if container.spec.get('files') and not known.starts:
+            attempt.enter('copying files')
+            attempt.gate()
+            known.files.update(container.files())
+        return known
+
+    def _networks(self, container):
+        """The names of the networks that a container is to be attached to."""
+        return [self._network(net['network'], f'nets[{at}].network')
+                for at, net in enumerate(container.spec.get('nets') or ())]
+
+    def _network(self, reference, field='network'):
+        for name, (network_id, driver) in self.engine.networks.items():
+            if reference in (name, network_id):
+                if driver in ('host', 'null'):
+                    raise exceptions.NetworkRefused(field=field, network=reference)
+                return name
+        raise exceptions.NetworkNotFound(field=field, network=reference, bay=self.bay.name)
+
+    def _make(self, attempt, container, networks):
         known = self.engine.find(container)
         if known:
             return self._adopt(known, container)
@@ -803,9 +842,14 @@ class FakeDriver(base.Driver):
                     f'The image {container.image} is not on the engine, and the pull policy '
                     f'"never" forbids to pull it.')
             raise exceptions.ImageAbsent(image=container.image)
+        if container.spec.get('disk') and not self.engine.limits_disk:
+            raise exceptions.UnsupportedByDriver(
+                'disk: the storage driver of this engine cannot limit it.',
+                hint='Leave disk out, or place the container on another bay.')
         with self._call(attempt, 'create', container, 'creating'):
             known = self.engine.find(container)
-            return self._adopt(known, container) if known else self.engine.add(container)
+            return (self._adopt(known, container) if known else
+                    self.engine.add(container, networks))
 
     @staticmethod
     def _adopt(known, container):
@@ -847,16 +891,34 @@ class FakeDriver(base.Driver):
 
     def _observed(self, known):
         alive = known.status in _ALIVE
-        octets = int(known.engine_id[:4], 16)
-        address = {'addr': f'10.88.{octets >> 8}.{octets & 255}', 'version': 4, 'port': None,
-                   'subnet_id': None, 'preserve_on_delete': False}
         details = {RUNNING: 'Up', PAUSED: 'Up (Paused)', STOPPED: f'Exited ({known.exit_code})'}
         return base.Observed(
             status=known.status, engine_id=known.engine_id,
             status_detail=details.get(known.status, known.status), exit_code=known.exit_code,
             error=known.error, started_at=known.started_at, finished_at=known.finished_at,
             oom_killed=known.oom_killed, health=known.health,
-            addresses={'fake': [address] if alive else []})
+            ports=known.ports, addresses=_addresses(known) if alive else
+            {name: [] for name in known.networks})
+
+
+def _addresses(known):
+    """Addresses by network: those that were asked for, else one made of the engine id."""
+    octets = int(known.engine_id[:4], 16)
+    wanted = {net['network']: net for net in known.spec.get('nets') or ()}
+    found = {}
+    for name in known.networks:
+        net = wanted.get(name, {})
+        given = [(4, net.get('v4-fixed-ip') or f'10.88.{octets >> 8}.{octets & 255}'),
+                 (6, net.get('v6-fixed-ip'))]
+        found[name] = [{'addr': address, 'version': version, 'port': None, 'subnet_id': None,
+                        'preserve_on_delete': False} for version, address in given if address]
+    return found
+
+
+def _ports(spec):
+    ports = [int(port.partition('/')[0]) for port in spec.get('exposed_ports') or ()]
+    ports += [port['container_port'] for port in spec.get('published_ports') or ()]
+    return tuple(sorted(set(ports)))
 
 
 def parse_endpoint(endpoint):

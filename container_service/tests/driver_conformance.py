@@ -3,8 +3,10 @@
 
 A test class mixes this in and gives ``driver``, ``deployment``, ``image`` (with ``sh``, ``echo``,
 ``sleep`` and ``true``), ``absent_image`` (in no registry), ``add_foreign(name, labels)`` that
-starts a container that is not ours and returns its engine id, and
-``foreign_is_running(engine id)``.  The image is on the engine when a test begins.
+starts a container that is not ours and returns its engine id,
+``foreign_is_running(engine id)``, ``add_network(name)`` that makes a network of 10.213.N.0/24 and
+returns its id and N, ``network_id(name)``, ``file_in(container, path)`` for the bytes of a file,
+and ``limits_disk``.  The image is on the engine when a test begins.
 """
 
 import datetime
@@ -170,6 +172,111 @@ class DriverConformance:
         attempt = base.Attempt()
         attempt.first = True
         self.assertEqual(made.engine_id, self.driver.create(attempt, container).engine_id)
+
+    # create: networks
+
+    def networks(self):
+        """Two networks of the test's own, as (name, id, N)."""
+        names = [f'cs-test-{uuid.uuid4().hex[:12]}' for _ in range(2)]
+        return [(name, *self.add_network(name)) for name in names]
+
+    def test_create_on_networks_with_fixed_addresses(self):
+        (one, one_id, i), (two, _, j) = self.networks()
+        wanted = {one: [f'10.213.{i}.9'], two: [f'10.213.{j}.7']}
+        container = self.container(spec={'nets': [
+            {'network': one_id, 'v4-fixed-ip': f'10.213.{i}.9'},
+            {'network': two, 'v4-fixed-ip': f'10.213.{j}.7'}]})
+        made = self.driver.create(base.Attempt(), container)
+        self.assertEqual({one: [], two: []}, made.addresses)
+        self.assertEqual(made.engine_id,
+                         self.driver.create(later(base.Attempt()), container).engine_id)
+        started = self.driver.start(base.Attempt(), container)
+        self.assertEqual(wanted, {
+            name: [address['addr'] for address in addresses]
+            for name, addresses in started.addresses.items()})
+        described = self.driver.describe(self.deployment, made.engine_id).spec
+        self.assertEqual({**container.spec, 'nets': [
+            {'network': one, 'v4-fixed-ip': f'10.213.{i}.9'},
+            {'network': two, 'v4-fixed-ip': f'10.213.{j}.7'}]}, described)
+
+    def test_networks_of_the_host_and_none_are_refused_by_name_and_id(self):
+        for reference in ('host', 'none', self.network_id('host'), self.network_id('none')):
+            container = self.container(spec={'nets': [{'network': reference}]})
+            error = self.assertRaises(exceptions.NetworkRefused, self.driver.run, base.Attempt(),
+                                      container)
+            self.assertIn('nets[0].network', error.detail)
+            self.assertIsNone(self.driver.observe(container))
+
+    def test_a_network_that_is_not_there(self):
+        one = self.networks()[0][0]
+        container = self.container(spec={'nets': [{'network': one}, {'network': 'no-such'}]})
+        error = self.assertRaises(exceptions.NetworkNotFound, self.driver.create, base.Attempt(),
+                                  container)
+        self.assertIn('nets[1].network', error.detail)
+        self.assertIsNone(self.driver.observe(container))
+
+    # create: files
+
+    FILES = {'/etc/mine/deep/one.conf': b'one\n', '/two': bytes(range(256))}
+
+    def with_files(self, **values):
+        return self.container(files=lambda: self.FILES, spec={'files': [
+            {'destination': path, 'size': len(data)} for path, data in self.FILES.items()]},
+            **values)
+
+    def test_files_are_there_before_the_first_start(self):
+        container = self.with_files()
+        attempt = base.Attempt()
+        self.driver.create(attempt, container)
+        self.assertEqual('copying files', attempt.stage)
+        self.driver.start(base.Attempt(), container)
+        for path, data in self.FILES.items():
+            self.assertEqual(data, self.file_in(container, path))
+
+    def test_files_and_networks_of_a_create_that_was_taken_over_at_any_gate(self):
+        nets = [{'network': name} for name, _, _ in self.networks()]
+        for looks in range(4):
+            container = self.with_files()
+            container.spec['nets'] = nets
+            first = FencedAfter(looks)
+            try:
+                self.driver.create(first, container)
+            except exceptions.Fenced:
+                pass
+            observed = self.driver.run(later(first), container)
+            self.assertEqual((RUNNING, 2), (observed.status, len(observed.addresses)))
+            self.assertEqual(self.FILES['/two'], self.file_in(container, '/two'))
+
+    def test_what_has_been_started_gets_no_files(self):
+        container = self.running()
+        again = self.replaced(container, files=None, spec=container.spec)
+        self.assertEqual(RUNNING, self.driver.run(later(base.Attempt()), again).status)
+
+    # create: other options
+
+    def test_ports_are_observed(self):
+        container = self.container(spec={'exposed_ports': ['53/udp', '80/tcp']})
+        self.assertEqual((53, 80), self.driver.create(base.Attempt(), container).ports)
+
+    def test_create_with_a_limit_of_the_disk(self):
+        container = self.container(spec={'disk': 1})
+        if self.limits_disk:
+            self.assertEqual(CREATED, self.driver.create(base.Attempt(), container).status)
+            return
+        error = self.assertRaises(exceptions.UnsupportedByDriver, self.driver.create,
+                                  base.Attempt(), container)
+        self.assertTrue(error.detail.startswith('disk: '), error.detail)
+        self.assertIsNone(self.driver.observe(container))
+
+    def test_options_run_and_are_told_again(self):
+        container = self.container(spec={
+            'read_only': True, 'tmpfs': {'/scratch': 2**20}, 'stop_signal': 'SIGKILL',
+            'stop_timeout': 7, 'exposed_ports': ['53/udp'], 'hostname': 'here', 'user': '1000',
+            'healthcheck': {'test': 'true', 'interval': 1, 'timeout': 2, 'retries': 3}})
+        made = self.driver.run(base.Attempt(), container)
+        self.assertEqual(container.spec, self.driver.describe(
+            self.deployment, made.engine_id).spec)
+        self.assertEqual(STOPPED, self.driver.stop(base.Attempt(), container).status)
 
     # pull
 

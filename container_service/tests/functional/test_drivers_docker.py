@@ -13,6 +13,7 @@ import dataclasses
 import hashlib
 import io
 import os
+import random
 import select
 import shutil
 import socket
@@ -27,6 +28,7 @@ import uuid
 
 import docker as sdk
 import docker.errors
+import docker.types
 import requests
 import testtools
 
@@ -153,6 +155,39 @@ class DockerCase(testtools.TestCase):
     def foreign_is_running(self, engine_id):
         return self.engine.inspect_container(engine_id)['State']['Running']
 
+    def add_network(self, name):
+        """Make one of a subnet that is free: others run tests on the engine too."""
+        for n in random.sample(range(256), 20):
+            pool = docker.types.IPAMPool(subnet=f'10.213.{n}.0/24')
+            try:
+                made = self.engine.create_network(
+                    name, driver='bridge', ipam=docker.types.IPAMConfig(pool_configs=[pool]))
+            except docker.errors.APIError as exc:
+                if 'overlaps' not in str(exc):
+                    raise
+                continue
+            self.addCleanup(self.remove_network, name)
+            return made['Id'], n
+        self.fail('no subnet of 10.213.0.0/16 is free')
+
+    def remove_network(self, name):
+        self.remove_all()
+        self.engine.remove_network(name)
+
+    def network_id(self, name):
+        return self.engine.inspect_network(name)['Id']
+
+    def file_in(self, container, path):
+        pieces, _ = self.engine.get_archive(container.engine_name, path)
+        with tarfile.open(fileobj=io.BytesIO(b''.join(pieces))) as archive:
+            return archive.extractfile(archive.next()).read()
+
+    @property
+    def limits_disk(self):
+        info = self.engine.info()
+        return info['Driver'] == 'overlay2' and ['Backing Filesystem', 'xfs'] in info[
+            'DriverStatus'] or info['Driver'] in ('btrfs', 'zfs', 'devicemapper')
+
     def inspect(self, container):
         return self.engine.inspect_container(container.engine_name)
 
@@ -166,6 +201,17 @@ class DockerCase(testtools.TestCase):
 
 class TestDockerConformance(driver_conformance.DriverConformance, DockerCase):
     pass
+
+
+class TestFiles(DockerCase):
+
+    def test_nothing_is_left_of_what_could_not_be_given_its_files(self):
+        container = self.container(files=lambda: {'/etc': b'x'},
+                                   spec={'files': [{'destination': '/etc'}]})
+        error = self.assertRaises(exceptions.DriverError, self.driver.run, base.Attempt(),
+                                  container)
+        self.assertIn('directory', error.detail)
+        self.assertIsNone(self.driver.observe(container))
 
 
 class TestWhichEngine(DockerCase):

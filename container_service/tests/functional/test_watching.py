@@ -12,6 +12,7 @@ import docker
 from container_service import states
 from container_service.drivers import base as drivers
 from container_service.drivers import docker as driver
+from container_service.drivers import docker_request
 from container_service.tests import deployed
 from container_service.tests import fixtures
 from container_service.tests import links
@@ -262,7 +263,7 @@ class Watching(Own):
         name = f'cs-{made["uuid"]}-1'
         self.own.freeze()
         # From a conductor that waits for it no longer; the request stays with the engine.
-        request = json.dumps(driver.create_request(self.described(made['uuid']))).encode()
+        request = json.dumps(docker_request.create_request(self.described(made['uuid']))).encode()
         _send(self.own.endpoint.removeprefix('unix://'),
               f'/v1.41/containers/create?name={name}', request)
         self.own.thaw()

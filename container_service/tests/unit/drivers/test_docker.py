@@ -14,6 +14,8 @@ import tempfile
 import threading
 
 import docker.errors
+import hypothesis
+from hypothesis import strategies as st
 import requests
 import testtools
 import urllib3.exceptions
@@ -21,6 +23,7 @@ import urllib3.exceptions
 from container_service import exceptions
 from container_service.drivers import base
 from container_service.drivers import docker as driver
+from container_service.drivers import docker_request
 from container_service.states import CREATED, DEAD, PAUSED, RESTARTING, RUNNING, STOPPED, UNKNOWN
 
 NOW = datetime.datetime(2026, 3, 1, 12, 0, 0)
@@ -42,54 +45,113 @@ def api_error(status, words):
         return exc
 
 
+# The whole of what may reach the engine.
+BODY = {'Image', 'Labels', 'Tty', 'OpenStdin', 'HostConfig', 'Cmd', 'Entrypoint', 'WorkingDir',
+        'User', 'StopSignal', 'Hostname', 'Env', 'StopTimeout', 'Healthcheck', 'ExposedPorts',
+        'NetworkingConfig'}
+HOST = {'Privileged', 'SecurityOpt', 'CapDrop', 'CapAdd', 'IpcMode', 'PidsLimit', 'LogConfig',
+        'RestartPolicy', 'Memory', 'MemorySwap', 'NanoCpus', 'ReadonlyRootfs', 'Tmpfs', 'Runtime',
+        'StorageOpt', 'PortBindings', 'NetworkMode'}
+ALWAYS = {'Privileged': False, 'SecurityOpt': ['no-new-privileges'], 'CapDrop': ['ALL'],
+          'CapAdd': list(docker_request.CAPABILITIES), 'IpcMode': 'private', 'PidsLimit': 1024,
+          'LogConfig': {'Type': 'json-file', 'Config': {'max-size': '10m', 'max-file': '3'}}}
+EVERYTHING = {
+    'command': ['a', 'b'], 'entrypoint': ['e'], 'environment': {'B': '2', 'A': '1=x'},
+    'labels': {'mine': 'yes', base.LABEL_FENCE: '99'}, 'workdir': '/w', 'hostname': 'h',
+    'user': '1:1', 'cpu': 0.1, 'memory_bytes': 64 * 2**20, 'tty': True, 'interactive': True,
+    'restart_policy': {'Name': 'on-failure', 'MaximumRetryCount': '5'},
+    'stop_signal': 'SIGINT', 'stop_timeout': 0, 'read_only': True, 'tmpfs': {'/run': 2**20},
+    'healthcheck': {'test': 'true', 'interval': 2, 'timeout': 3, 'retries': 4},
+    'exposed_ports': ['53/udp'], 'runtime': 'kata', 'disk': 2, 'auto_remove': True,
+    'published_ports': [{'container_port': 80, 'host_port': 8080, 'protocol': 'tcp'}],
+    'nets': [{'network': 'id1', 'v4-fixed-ip': '10.0.0.9'}, {'network': 'two'}]}
+# Words that options of Docker, ours, and those of others have; and anything.
+KEYS = st.one_of(st.sampled_from(sorted(
+    BODY | HOST | set(EVERYTHING) | {
+        'privileged', 'cap_add', 'devices', 'binds', 'Binds', 'Mounts', 'mounts', 'network_mode',
+        'pid_mode', 'PidMode', 'ipc_mode', 'UsernsMode', 'security_opt', 'sysctls', 'Ulimits',
+        'VolumesFrom', 'CgroupParent', 'files'})), st.text(max_size=8))
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(0, 10**6), st.text(max_size=8),
+              st.sampled_from(['host', 'container:x', '/:/host', 'SYS_ADMIN'])),
+    lambda inner: st.one_of(st.lists(inner, max_size=3),
+                            st.dictionaries(st.text(max_size=6), inner, max_size=3)), max_leaves=6)
+
+
 class TestCreateRequest(testtools.TestCase):
 
     def test_everything(self):
-        body = driver.create_request(a_container(
-            command=['a', 'b'], entrypoint=['e'], environment={'B': '2', 'A': '1=x'},
-            labels={'mine': 'yes', base.LABEL_FENCE: '99'}, workdir='/w', hostname='h', user='1:1',
-            cpu=0.1, memory_bytes=64 * 2**20, tty=True, interactive=True,
-            restart_policy={'Name': 'on-failure', 'MaximumRetryCount': '5'}))
+        body = docker_request.create_request(a_container(**EVERYTHING), networks=['one', 'two'])
         host = body.pop('HostConfig')
         labels = body.pop('Labels')
         self.assertEqual({
             'Image': 'busybox:latest', 'Cmd': ['a', 'b'], 'Entrypoint': ['e'],
             'Env': ['A=1=x', 'B=2'], 'WorkingDir': '/w', 'Hostname': 'h', 'User': '1:1',
-            'Tty': True, 'OpenStdin': True}, body)
+            'Tty': True, 'OpenStdin': True, 'StopSignal': 'SIGINT', 'StopTimeout': 0,
+            'Healthcheck': {'Test': ['CMD-SHELL', 'true'], 'Interval': 2 * 10**9,
+                            'Timeout': 3 * 10**9, 'Retries': 4},
+            'ExposedPorts': {'53/udp': {}, '80/tcp': {}},
+            'NetworkingConfig': {'EndpointsConfig': {
+                'one': {'IPAMConfig': {'IPv4Address': '10.0.0.9'}}}}}, body)
         self.assertEqual(
             {'mine': 'yes', base.LABEL_DEPLOYMENT: 'd', base.LABEL_CONTAINER: 'u',
              base.LABEL_GENERATION: '3', base.LABEL_FENCE: '7', base.LABEL_NAME: 'n'},
             {name: labels[name] for name in labels if name != base.LABEL_DIGEST})
         self.assertEqual(64, len(labels[base.LABEL_DIGEST]))
-        self.assertEqual((64 * 2**20, 64 * 2**20, 100_000_000),
-                         (host['Memory'], host['MemorySwap'], host['NanoCpus']))
-        self.assertEqual({'Name': 'on-failure', 'MaximumRetryCount': 5}, host['RestartPolicy'])
+        self.assertEqual({
+            **ALWAYS, 'Memory': 64 * 2**20, 'MemorySwap': 64 * 2**20, 'NanoCpus': 100_000_000,
+            'RestartPolicy': {'Name': 'on-failure', 'MaximumRetryCount': 5},
+            'ReadonlyRootfs': True, 'Tmpfs': {'/run': 'rw,nosuid,nodev,noexec,size=1048576'},
+            'Runtime': 'kata', 'StorageOpt': {'size': '2G'}, 'NetworkMode': 'one',
+            'PortBindings': {'80/tcp': [{'HostPort': '8080'}]}}, host)
+        self.assertEqual(BODY, {*body, 'HostConfig', 'Labels'})
+        self.assertEqual(HOST, set(host))
 
     def test_nothing(self):
-        body = driver.create_request(a_container())
+        body = docker_request.create_request(a_container())
         self.assertEqual({'Image', 'Labels', 'Tty', 'OpenStdin', 'HostConfig'}, set(body))
-        self.assertEqual({'Name': 'no'}, body['HostConfig']['RestartPolicy'])
-        self.assertNotIn('Memory', body['HostConfig'])
-        self.assertNotIn('NanoCpus', body['HostConfig'])
+        self.assertEqual({**ALWAYS, 'RestartPolicy': {'Name': 'no'}}, body['HostConfig'])
+
+    def test_what_holds_for_a_whole_bay(self):
+        limits = base.Limits(pids=5, log_max_size='1k', log_max_files=2, memory_bytes=7, cpu=1.5)
+        host = docker_request.create_request(a_container(), limits)['HostConfig']
+        self.assertEqual((5, {'max-size': '1k', 'max-file': '2'}, 7, 7, 1_500_000_000), (
+            host['PidsLimit'], host['LogConfig']['Config'], host['Memory'], host['MemorySwap'],
+            host['NanoCpus']))
+        host = docker_request.create_request(a_container(memory_bytes=9, cpu=1),
+                                             limits)['HostConfig']
+        self.assertEqual((9, 10**9), (host['Memory'], host['NanoCpus']))
 
     def test_a_count_goes_with_on_failure_only(self):
-        body = driver.create_request(a_container(
+        body = docker_request.create_request(a_container(
             restart_policy={'Name': 'always', 'MaximumRetryCount': '5'}))
         self.assertEqual({'Name': 'always'}, body['HostConfig']['RestartPolicy'])
 
     def test_safe_whatever_is_asked_for(self):
-        body = driver.create_request(a_container(
+        body = docker_request.create_request(a_container(
             privileged=True, Privileged=True, HostConfig={'Privileged': True}, binds=['/:/host'],
-            cap_add=['SYS_ADMIN'], network_mode='host', devices=['/dev/mem'], runtime='other',
-            auto_remove=True))
-        host = body['HostConfig']
-        self.assertEqual({'Privileged', 'SecurityOpt', 'CapDrop', 'CapAdd', 'PidsLimit',
-                          'LogConfig', 'RestartPolicy'}, set(host))
-        self.assertIs(False, host['Privileged'])
-        self.assertEqual((['ALL'], ['no-new-privileges']), (host['CapDrop'], host['SecurityOpt']))
+            cap_add=['SYS_ADMIN'], network_mode='host', devices=['/dev/mem'], auto_remove=True))
+        self.assertEqual({**ALWAYS, 'RestartPolicy': {'Name': 'no'}}, body['HostConfig'])
         self.assertFalse({'NET_RAW', 'MKNOD', 'AUDIT_WRITE', 'SETFCAP', 'SYS_ADMIN'}
-                         & set(host['CapAdd']))
-        self.assertEqual({'max-size', 'max-file'}, set(host['LogConfig']['Config']))
+                         & set(docker_request.CAPABILITIES))
+
+    @hypothesis.settings(max_examples=1000, deadline=None, derandomize=True, database=None)
+    @hypothesis.given(spec=st.dictionaries(KEYS, VALUES, max_size=6))
+    def test_nothing_but_what_is_allowed_reaches_the_engine(self, spec):
+        try:
+            body = docker_request.create_request(a_container(**spec))
+        except (TypeError, ValueError, KeyError, AttributeError):
+            return                # never accepted, so it need not be made anything of
+        self.assertLessEqual(set(body), BODY)
+        self.assertLessEqual(set(body['HostConfig']), HOST)
+        self.assertEqual(ALWAYS, {name: body['HostConfig'][name] for name in ALWAYS})
+        self.assertNotIn('NetworkMode', body['HostConfig'])
+
+    def test_the_digest_of_what_was_made_before_is_the_same(self):
+        """A container that exists would not be adopted otherwise."""
+        self.assertEqual(
+            '3d6da9717a9cd16915db8304b791fe8fe4514d04cec8a8c937872fb669cbe909',
+            a_container(command=['sleep', '1'], cpu=0.5).digest)
 
     def test_digest_tells_options_and_image_apart_and_no_more(self):
         one = a_container(command=['a'], environment={'A': '1', 'B': '2'})

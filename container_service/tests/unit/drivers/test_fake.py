@@ -40,11 +40,33 @@ class FakeCase(testtools.TestCase):
 
 class TestFakeConformance(driver_conformance.DriverConformance, FakeCase):
 
+    limits_disk = True
+
+    def add_network(self, name):
+        return self.engine.add_network(name), len(self.engine.networks)
+
+    def network_id(self, name):
+        return self.engine.networks[name][0]
+
+    def file_in(self, container, path):
+        return self.engine.container(container.uuid).files[path]
+
     def add_foreign(self, name, labels):
         return self.engine.add_foreign(name, labels).engine_id
 
     def foreign_is_running(self, engine_id):
         return self.engine.containers[engine_id].status == RUNNING
+
+
+class TestFakeThatCannotLimitDisk(FakeCase):
+
+    limits_disk = False
+    container = driver_conformance.DriverConformance.container
+    test_disk = driver_conformance.DriverConformance.test_create_with_a_limit_of_the_disk
+
+    def setUp(self):
+        super().setUp()
+        self.engine.limits_disk = False
 
 
 class TestEngine(FakeCase):

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Docker is asked for when a container is made, and the way back.
+
+The only place where create options become something that the engine understands.  It is an
+allow list: what is not named here does not reach the engine, whatever ``spec`` holds.  Host
+namespaces, host paths, devices, further capabilities and weaker confinement are never named.
+
+``docker.py`` sends it.
+"""
+
+import re
+
+from container_service import references
+from container_service.drivers import base
+
+# Docker's default set without AUDIT_WRITE (forged audit records), MKNOD (device nodes), NET_RAW
+# (spoofed packets on the shared bridge) and SETFCAP (files that give capabilities).
+CAPABILITIES = (
+    'CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'NET_BIND_SERVICE', 'SETGID',
+    'SETPCAP', 'SETUID', 'SYS_CHROOT')
+
+TMPFS_OPTIONS = 'rw,nosuid,nodev,noexec,size='
+
+_NANO = 10 ** 9
+_DEFAULT_RUNTIME = 'runc'
+_TEXTS = (('command', 'Cmd'), ('entrypoint', 'Entrypoint'), ('workdir', 'WorkingDir'),
+          ('user', 'User'), ('stop_signal', 'StopSignal'))
+_PERIODS = (('interval', 'Interval'), ('timeout', 'Timeout'))
+
+
+def create_request(container, limits=base.Limits(), networks=()):  # noqa: B008 - it is frozen
+    """Return the body of the engine's create request.
+
+    ``networks`` are the names of those in ``spec['nets']``, as the engine has them.  Older
+    engines take one network here; the others are connected before the first start.
+    """
+    spec = container.spec
+    body = {
+        'Image': references.join(*references.split(container.image)),
+        'Labels': container.engine_labels,
+        'Tty': bool(spec.get('tty')),
+        'OpenStdin': bool(spec.get('interactive')),
+        'HostConfig': _host_config(spec, limits),
+    }
+    for key, name in (*_TEXTS, ('hostname', 'Hostname')):
+        if spec.get(key):
+            body[name] = spec[key]
+    if spec.get('environment'):
+        body['Env'] = [f'{name}={value}' for name, value in sorted(spec['environment'].items())]
+    if spec.get('stop_timeout') is not None:
+        body['StopTimeout'] = int(spec['stop_timeout'])
+    if spec.get('healthcheck'):
+        body['Healthcheck'] = _healthcheck(spec['healthcheck'])
+    ports = {*(spec.get('exposed_ports') or ()), *map(_port, spec.get('published_ports') or ())}
+    if ports:
+        body['ExposedPorts'] = {port: {} for port in sorted(ports)}
+    if networks:
+        body['HostConfig']['NetworkMode'] = networks[0]
+        body['NetworkingConfig'] = {'EndpointsConfig': {
+            networks[0]: {'IPAMConfig': fixed_addresses(spec['nets'][0])}}}
+    return body
+
+
+def _host_config(spec, limits):
+    config = {
+        'Privileged': False,
+        'SecurityOpt': ['no-new-privileges'],
+        'CapDrop': ['ALL'],
+        'CapAdd': list(CAPABILITIES),
+        'IpcMode': 'private',
+        'PidsLimit': limits.pids,
+        # Named, so that a limit holds whatever the engine's default log driver is.
+        'LogConfig': {'Type': 'json-file',
+                      'Config': {'max-size': limits.log_max_size,
+                                 'max-file': str(limits.log_max_files)}},
+        'RestartPolicy': _restart_policy(spec.get('restart_policy') or {}),
+    }
+    memory, cpu = spec.get('memory_bytes') or limits.memory_bytes, spec.get('cpu') or limits.cpu
+    if memory:
+        # Equal means no swap.  The engine's own default would add as much swap again.
+        config['Memory'] = config['MemorySwap'] = int(memory)
+    if cpu:
+        config['NanoCpus'] = round(float(cpu) * _NANO)
+    if spec.get('read_only'):
+        config['ReadonlyRootfs'] = True
+    if spec.get('tmpfs'):
+        config['Tmpfs'] = {path: f'{TMPFS_OPTIONS}{int(size)}'
+                           for path, size in sorted(spec['tmpfs'].items())}
+    if spec.get('runtime'):
+        config['Runtime'] = spec['runtime']
+    if spec.get('disk'):
+        config['StorageOpt'] = {'size': f'{int(spec["disk"])}G'}
+    if spec.get('published_ports'):
+        bindings = config['PortBindings'] = {}
+        for port in spec['published_ports']:
+            bindings.setdefault(_port(port), []).append({'HostPort': str(port['host_port'])})
+    return config
+
+
+def _restart_policy(policy):
+    name = policy.get('Name') or 'no'
+    if name != 'on-failure':     # the engine refuses a count with any other policy
+        return {'Name': name}
+    return {'Name': name, 'MaximumRetryCount': int(policy.get('MaximumRetryCount') or 0)}
+
+
+def _healthcheck(check):
+    body = {'Test': ['CMD-SHELL', check['test']]}
+    for key, name in _PERIODS:
+        if check.get(key):
+            body[name] = int(check[key]) * _NANO
+    if check.get('retries'):
+        body['Retries'] = int(check['retries'])
+    return body
+
+
+def _port(published):
+    return f'{published["container_port"]}/{published["protocol"]}'
+
+
+def fixed_addresses(net):
+    """The engine's words for the addresses that one entry of ``nets`` asks for."""
+    return {name: net[key] for key, name in (('v4-fixed-ip', 'IPv4Address'),
+                                             ('v6-fixed-ip', 'IPv6Address')) if net.get(key)}
+
+
+def spec_of(data, image=None, limits=base.Limits()):  # noqa: B008 - it is frozen
+    """The create options that would make the container that ``inspect`` shows.
+
+    ``image`` is what ``inspect`` says of its image: what comes from there, or from ``limits``,
+    was not asked for.  What only we know (injected files, auto_remove, auto_heal) is not in it.
+    """
+    config, host = data.get('Config') or {}, data.get('HostConfig') or {}
+    defaults = (image or {}).get('Config') or {}
+    spec = {key: config[name] for key, name in _TEXTS
+            if config.get(name) and config[name] != defaults.get(name)}
+    inherited = defaults.get('Env') or ()
+    environment = dict(text.partition('=')[::2] for text in config.get('Env') or ()
+                       if text not in inherited)
+    labels = {key: value for key, value in (config.get('Labels') or {}).items()
+              if key not in base.LABELS and (defaults.get('Labels') or {}).get(key) != value}
+    policy = host.get('RestartPolicy') or {}
+    if policy.get('Name') not in (None, '', 'no'):
+        spec['restart_policy'] = {'Name': policy['Name'],
+                                  'MaximumRetryCount': policy.get('MaximumRetryCount') or 0}
+    if config.get('Hostname') and config['Hostname'] != data['Id'][:12]:
+        spec['hostname'] = config['Hostname']
+    if config.get('StopTimeout') is not None:
+        spec['stop_timeout'] = config['StopTimeout']
+    memory, cpu = host.get('Memory'), (host.get('NanoCpus') or 0) / _NANO
+    published = _published(host)
+    exposed = sorted(
+        set(config.get('ExposedPorts') or ()) - set(defaults.get('ExposedPorts') or ())
+        - set(map(_port, published)))
+    spec.update({key: value for key, value in (
+        ('environment', environment), ('labels', labels), ('tty', bool(config.get('Tty'))),
+        ('interactive', bool(config.get('OpenStdin'))),
+        ('memory_bytes', memory != limits.memory_bytes and memory),
+        ('cpu', cpu != limits.cpu and cpu),
+        ('healthcheck', _check_of(config, defaults)), ('read_only', host.get('ReadonlyRootfs')),
+        ('tmpfs', _tmpfs(host)), ('disk', _disk(host)), ('runtime', _runtime(host)),
+        ('exposed_ports', exposed), ('published_ports', published), ('nets', _nets(data)),
+    ) if value})
+    return spec
+
+
+def _check_of(config, defaults):
+    check = config.get('Healthcheck') or {}
+    test = check.get('Test') or []
+    if check == defaults.get('Healthcheck') or test[:1] != ['CMD-SHELL'] or len(test) != 2:
+        return None
+    found = {'test': test[1]}
+    found.update({key: check[name] // _NANO for key, name in _PERIODS if check.get(name)})
+    if check.get('Retries'):
+        found['retries'] = check['Retries']
+    return found
+
+
+def _tmpfs(host):
+    sizes = ((path, re.search(r'size=(\d+)$', options))
+             for path, options in (host.get('Tmpfs') or {}).items())
+    return {path: int(size[1]) for path, size in sizes if size}
+
+
+def _disk(host):
+    size = re.fullmatch(r'(\d+)G', (host.get('StorageOpt') or {}).get('size') or '')
+    return int(size[1]) if size else None
+
+
+def _runtime(host):
+    return host.get('Runtime') if host.get('Runtime') != _DEFAULT_RUNTIME else None
+
+
+def _published(host):
+    return [{'container_port': int(port.partition('/')[0]), 'host_port': int(binding['HostPort']),
+             'protocol': port.partition('/')[2]}
+            for port, bindings in sorted((host.get('PortBindings') or {}).items())
+            for binding in bindings or () if (binding.get('HostPort') or '').isdecimal()]
+
+
+def _nets(data):
+    networks = (data.get('NetworkSettings') or {}).get('Networks') or {}
+    mode = (data.get('HostConfig') or {}).get('NetworkMode') or 'default'
+    if mode in ('default', 'bridge') and set(networks) <= {'bridge'}:
+        return None
+    nets = []
+    for name in sorted(networks, key=lambda name: (name != mode, name)):
+        wanted = networks[name].get('IPAMConfig') or {}
+        nets.append({'network': name, **{key: wanted[word] for key, word in (
+            ('v4-fixed-ip', 'IPv4Address'), ('v6-fixed-ip', 'IPv6Address')) if wanted.get(word)}})
+    return nets
