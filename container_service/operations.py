@@ -295,8 +295,9 @@ def _kill_again(params):
     return RERUN if _is_fatal(params) else INTERRUPT
 
 
-_TIMEOUT = Param('timeout_seconds', integer, 10, wire='timeout', minimum=0, maximum=3600,
-                 help='Seconds to let the main process end by itself before it is killed.')
+_TIMEOUT = Param('timeout_seconds', integer, wire='timeout', minimum=0, maximum=3600,
+                 help='Seconds to let the main process end by itself before it is killed; '
+                      'without it the stop_timeout of the container, else 10.')
 
 _ROWS = (
     Operation(
