@@ -121,6 +121,12 @@ class ConductorNotFound(NotFound):
     message = 'There is no conductor %(wanted)s. There are: %(known)s.'
 
 
+class RegistryNotFound(NotFound):
+    code = 'registry_not_found'
+    title = 'Registry not found'
+    message = 'There is no registry %(registry)s.'
+
+
 class MethodNotAllowed(Error):
     status = 405
     code = 'method_not_allowed'
@@ -198,6 +204,12 @@ class BayInUse(Conflict):
     message = 'Bay %(bay)s still has containers (%(count)d). Delete them first.'
 
 
+class RegistryInUse(Conflict):
+    code = 'registry_in_use'
+    title = 'Registry is in use'
+    message = 'Registry %(registry)s is used by %(user)s.'
+
+
 class BodyTooLarge(Error):
     status = 413
     code = 'body_too_large'
@@ -252,6 +264,13 @@ class TooManyWaiters(Unavailable):
     title = 'Too many waiting requests'
     message = 'Too many requests wait for actions here. Ask again without waiting, or later.'
     retry_after = 1
+
+
+class SecretsUnavailable(Unavailable):
+    code = 'secrets_unavailable'
+    title = 'Secrets cannot be kept or read'
+    message = 'The keys for secrets cannot be used.'
+    hint = 'Tell an administrator: container-service-manage secrets create-key'
 
 
 class DatabaseUnavailable(Unavailable):

@@ -27,6 +27,7 @@ from container_service.db import events
 from container_service.db import idempotency
 from container_service.db import payloads
 from container_service.db import pulls
+from container_service.db import registries
 from container_service.db import strays
 from container_service.db.base import now
 from container_service.db.base import run_again
@@ -81,20 +82,29 @@ class _DryRun(Exception):
 def create(context, db, op, *, name, image, spec, bay=None, terms=Terms()):  # noqa: B008
     """Accept the creation of a container.
 
-    Container and action are written in one transaction.  ``name`` None makes one up.  Raises
-    NameTaken, BayNotFound, BayRequired, IdempotencyMismatch.
+    Container and action are written in one transaction.  ``name`` None makes one up.  With
+    ``registry`` in the spec its image is pulled with the credentials of that.  Raises NameTaken,
+    BayNotFound, BayRequired, RegistryNotFound, InvalidParameter, IdempotencyMismatch.
     """
     uuid, action_uuid = new_uuid(), new_uuid()
     name = name or f'container-{uuid[:8]}'
+    # Not part of what it is made of: whose credentials were used tells nothing of the image.
+    spec = dict(spec)
+    registry = spec.pop('registry', None)
 
     def unit(conn):
         idempotency.insert(conn, context, terms, action_uuid)
+        registry_uuid, reference = None, image
+        if registry is not None:
+            registry_uuid, reference = registries.named(
+                conn, context.project_id, registry, image)
         place = (bays.get(conn, bay, context.project_scope, share=True) if bay
                  else bays.only(conn, context.project_scope))
         time = place.db_now
         values = {
             'uuid': uuid, 'project_id': context.project_id, 'user_id': context.user_id,
-            'name': name, 'live_name': name, 'bay_uuid': place.uuid, 'image': image,
+            'name': name, 'live_name': name, 'bay_uuid': place.uuid,
+            'image': reference, 'registry_uuid': registry_uuid,
             'spec': spec, 'status': states.CREATING, 'next_sequence': 2,
             'projected_status': op.target_for({}, states.CREATING),
             'task_state': states.task_state(op.name), 'runnable_at': time,

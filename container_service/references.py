@@ -80,6 +80,8 @@ def parse(text, domain=None):
     found = Reference(where, path, None if digest else tag or DEFAULT_TAG, digest or None)
     if _ID.fullmatch(found.name):
         raise ValueError(_WORDS)
+    if len(str(found)) > LONGEST:
+        raise ValueError(f'is longer than {LONGEST} characters with its registry and tag')
     return found
 
 

@@ -17,6 +17,7 @@ from container_service import concurrency
 from container_service import context
 from container_service import exceptions
 from container_service import rpc
+from container_service import secrets
 from container_service.api import app
 from container_service.api import auth
 from container_service.api import server
@@ -41,6 +42,7 @@ def set_defaults(conf):
     conf.set_default(
         'connection', f'sqlite:///{os.path.join(conf.state_path, "container-service.sqlite")}',
         group='database')
+    conf.set_default('keys_file', os.path.join(conf.state_path, 'secrets.keys'), group='secrets')
 
 
 class Standalone:
@@ -69,6 +71,7 @@ class Standalone:
             raise exceptions.Error(
                 f'Another standalone service uses {directory}. Stop it, or choose another '
                 f'directory with --state-dir.') from None
+        secrets.ensure(self._conf.secrets.keys_file)
         migration.sync(self._db)
         self._register_bay()
         self._conductor.start()

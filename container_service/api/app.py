@@ -10,6 +10,7 @@ from container_service import calls
 from container_service import policy
 from container_service import ring
 from container_service import rpc
+from container_service import secrets
 from container_service.api import auth
 from container_service.api import errors
 from container_service.api import intake
@@ -41,6 +42,7 @@ def build(conf, db, bus):
         doorbell=rpc.Doorbell(bus, members.choose),
         calls=calls.Calls(bus, members.choose, conf.api.call_slots),
         waiting=waiting.Waiting(db, conf.api.wait_slots), limits=limits.Limits(conf, db),
+        keys=secrets.Keys(conf),
         pool=members.state)
     app = pecan.make_app(
         root.RootController(parts), debug=False, force_canonical=False,

@@ -241,7 +241,7 @@ class ContainerCreate(wtypes.Base):
     nets = Neutral()
     mounts = Neutral()
     exposed_ports = Neutral()
-    registry = Neutral()
+    registry = Text(255)
     disk = Neutral()
     cpu_policy = Neutral()
     image_driver = Neutral('docker')
@@ -259,6 +259,57 @@ class BayCreate(wtypes.Base):
     hosts = TextList()
     public = Boolean()
     labels = TextMap(maximum=255)
+
+
+class Domain(_Type):
+    """Where a registry is."""
+
+    def frombasetype(self, value):
+        return references.parse_domain(operations.text(value))
+
+
+class Secret(_Type):
+    """A password.  What is wrong with it is told without a letter of it."""
+
+    def frombasetype(self, value):
+        if not isinstance(value, str) or not 1 <= len(value) <= 4096:
+            raise ValueError('must be text of 1 to 4096 characters')
+        return value
+
+
+class RegistryUpdate(wtypes.Base):
+    """What PATCH /v1/registries/{registry} takes in ``registry``."""
+    name = Name()
+    domain = Domain()
+    username = Text(255)
+    password = Secret()
+
+
+class RegistryCreate(RegistryUpdate):
+    """What POST /v1/registries takes in ``registry``."""
+    domain = wsme.wsattr(Domain(), mandatory=True)
+
+
+class Wrapped(_Type):
+    """An object of a WSME type, as the attribute of an object that has nothing else."""
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def frombasetype(self, value):
+        if not isinstance(value, dict):
+            raise ValueError('must be an object')
+        return given(parse(self.kind, value))
+
+
+class WrappedRegistryCreate(wtypes.Base):
+    """Body of POST /v1/registries."""
+    registry = wsme.wsattr(Wrapped(RegistryCreate), mandatory=True)
+
+
+class WrappedRegistryUpdate(wtypes.Base):
+    """Body of PATCH /v1/registries/{registry}."""
+    registry = wsme.wsattr(Wrapped(RegistryUpdate), mandatory=True)
 
 
 class EngineIds(_Type):
@@ -286,7 +337,7 @@ def parse(cls, data):
     Raises UnknownParameter and InvalidParameter, which name the field.
     """
     attributes = {attribute.name: attribute for attribute in wtypes.list_attributes(cls)}
-    _refuse_unknown(data, attributes)
+    refuse_unknown(data, attributes)
     made = cls()
     for name, attribute in attributes.items():
         value = data.get(name)
@@ -310,7 +361,8 @@ def given(made):
             if getattr(made, attribute.key) is not wtypes.Unset}
 
 
-def _refuse_unknown(names, known):
+def refuse_unknown(names, known):
+    """Raises UnknownParameter for a name that is not among the known ones."""
     for name in names:
         if name not in known:
             raise exceptions.UnknownParameter(
@@ -338,8 +390,8 @@ def arguments(request, params, allow_body):
 def _arguments(request, params, data, allow_body):
     known = {param.wire_name: param for param in params}
     sent = request.GET.mixed()
-    _refuse_unknown(sent, [name for name, param in known.items() if not param.in_body])
-    _refuse_unknown(data, [name for name, param in known.items() if allow_body or param.in_body])
+    refuse_unknown(sent, [name for name, param in known.items() if not param.in_body])
+    refuse_unknown(data, [name for name, param in known.items() if allow_body or param.in_body])
     values = {}
     for name, param in known.items():
         try:

@@ -40,7 +40,8 @@ def container(row, base, admin):
         'restart_policy': {'Name': restart['Name'],
                            'MaximumRetryCount': str(restart['MaximumRetryCount'])},
         'interactive': spec.get('interactive', False), 'tty': spec.get('tty', False),
-        'auto_remove': False, 'auto_heal': False, 'healthcheck': {}, 'registry_id': None,
+        'auto_remove': False, 'auto_heal': False, 'healthcheck': {},
+        'registry_id': row.registry_uuid,
         'bay_uuid': row.bay_uuid, 'exit_code': row.exit_code, 'oom_killed': row.oom_killed,
         'health': row.health, 'engine_id': row.engine_id,
         'user_id': row.user_id, 'project_id': row.project_id,
@@ -180,4 +181,14 @@ def event(row):
         'uuid': row.uuid, 'type': row.type, 'created_at': time(row.created_at),
         'project_id': row.project_id, 'bay_uuid': row.bay_uuid,
         'container_uuid': row.container_uuid, 'detail': row.detail,
+    }
+
+
+def registry(row, base):
+    """Where images come from; of its password nothing but that it may have one."""
+    return {
+        'uuid': row.uuid, 'name': row.name, 'links': links(base, 'registries', row.uuid),
+        'domain': row.domain, 'username': row.username, 'password': '***',
+        'project_id': row.project_id, 'user_id': row.user_id,
+        'created_at': time(row.created_at), 'updated_at': time(row.updated_at),
     }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""container-service-manage: what an administrator does to the database."""
+"""container-service-manage: what an administrator does to the database and to the keys."""
 
 import sys
 
@@ -11,11 +11,13 @@ from oslo_config import cfg
 
 from container_service import conf as options
 from container_service import exceptions
+from container_service import registries
+from container_service import secrets
 from container_service.db import base
 from container_service.db import migration
 
 
-def _db_sync(db):
+def _db_sync(conf, db):
     before = migration.current(db)
     migration.sync(db)
     after = migration.current(db)
@@ -23,14 +25,36 @@ def _db_sync(db):
           ('; nothing to do.' if before == after else f', from {before or "nothing"}.'))
 
 
-def _db_version(db):
+def _db_version(conf, db):
     print(f'The schema is at revision {migration.current(db) or "none"}; '
           f'this program needs {migration.newest()}.')
+
+
+def _secrets_create_key(conf, db):
+    path = conf.secrets.keys_file
+    if not path:
+        raise exceptions.Error('Set keys_file in the section [secrets] first.')
+    try:
+        secrets.create_key(path)
+    except OSError as exc:
+        raise exceptions.Error(f'{path} cannot be changed: {exc.strerror.lower()}.') from exc
+    print(f'New secrets are encrypted with a new key in {path}. Every API process and conductor '
+          f'needs this file.')
+
+
+def _secrets_renew(conf, db):
+    count = registries.renew(db, secrets.Keys(conf))
+    print(f'{count} passwords are encrypted with the first key now; the others are not needed '
+          f'any more.')
 
 
 _COMMANDS = {
     ('db', 'sync'): (_db_sync, 'Create the schema or bring it up to date.'),
     ('db', 'version'): (_db_version, 'Show the revision of the schema.'),
+    ('secrets', 'create-key'): (
+        _secrets_create_key, 'Put a new key in front of the file, which is made if need be.'),
+    ('secrets', 'renew'): (
+        _secrets_renew, 'Encrypt what is stored with the first key of the file.'),
 }
 
 
@@ -51,6 +75,6 @@ def main():
         'area', title='areas', handler=_add_parsers))
     options.load(conf, sys.argv[1:])
     try:
-        conf.area.function(base.Database(conf))
+        conf.area.function(conf, base.Database(conf))
     except exceptions.Error as exc:
         sys.exit(f'container-service-manage: {exc}')

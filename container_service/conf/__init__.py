@@ -182,11 +182,21 @@ BAYS_OPTS = [
         help='Drivers that bays may use: docker, fake.'),
 ]
 
+SECRETS_OPTS = [
+    cfg.StrOpt(
+        'keys_file',
+        help='File with the keys that passwords of registries are encrypted with; the same for '
+             'every API process and conductor, and readable by them alone. Made by '
+             '"container-service-manage secrets create-key". The standalone service makes its '
+             'own. Without it no passwords can be kept.'),
+]
+
 _GROUPS = {
     'DEFAULT': DEFAULT_OPTS,
     'api': API_OPTS,
     'bays': BAYS_OPTS,
     'conductor': CONDUCTOR_OPTS,
+    'secrets': SECRETS_OPTS,
 }
 
 

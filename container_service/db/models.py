@@ -64,6 +64,8 @@ containers = sa.Table(
     sa.Column('live_name', sa.String(255)),
     sa.Column('bay_uuid', Uuid, nullable=False),
     sa.Column('image', sa.String(255), nullable=False),
+    # With whose credentials its image is pulled; null until that is known, or with none.
+    sa.Column('registry_uuid', Uuid),
     sa.Column('spec', Json, nullable=False),
     sa.Column('status', sa.String(16), nullable=False),
     sa.Column('status_reason', sa.Text),
@@ -185,14 +187,19 @@ payloads = sa.Table(
     sa.UniqueConstraint('owner_uuid', 'name'),
     **TABLE_OPTIONS)
 
-# One row while any number of containers wait for one image on one bay.
+# What conductors do with images: one row while any number of containers wait for one image on
+# one bay, and one for each image that is given another name or removed.
 pulls = sa.Table(
     'pulls', metadata,
     sa.Column('id', Id, primary_key=True, autoincrement=True),
     sa.Column('uuid', Uuid, nullable=False, unique=True),
+    sa.Column('operation', sa.String(16), nullable=False, server_default='pull'),
     sa.Column('bay_uuid', Uuid, nullable=False),
     sa.Column('image', sa.String(255), nullable=False),
-    # Bay and image while it is unfinished, null once ended: one at a time.
+    # With whose credentials; what these have pulled serves nobody else.
+    sa.Column('registry_uuid', Uuid),
+    sa.Column('target', sa.String(255)),    # the other name
+    # What and for whom while it is unfinished, null once ended: one at a time.
     sa.Column('live_key', sa.String(300), unique=True),
     sa.Column('status', sa.String(16), nullable=False),
     sa.Column('claim_uuid', Uuid),
@@ -203,12 +210,58 @@ pulls = sa.Table(
     sa.Column('runnable_at', Time),
     sa.Column('progress', Json),
     sa.Column('error', Json),
+    sa.Column('result', Json),              # what the engine says of the image then
     sa.Column('created_at', Time, nullable=False),
     sa.Column('started_at', Time),
     sa.Column('progress_at', Time),
     sa.Column('finished_at', Time),
     sa.Index('ix_pulls_runnable_at', 'runnable_at'),
     sa.Index('ix_pulls_status_conductor_uuid', 'status', 'conductor_uuid'),
+    **TABLE_OPTIONS)
+
+# Images that a project has on a bay.  Several projects may have the same one: it leaves the
+# engine with the last of them.
+images = sa.Table(
+    'images', metadata,
+    sa.Column('id', Id, primary_key=True, autoincrement=True),
+    sa.Column('uuid', Uuid, nullable=False, unique=True),
+    sa.Column('project_id', sa.String(64), nullable=False),
+    sa.Column('user_id', sa.String(64)),
+    sa.Column('bay_uuid', Uuid, nullable=False),
+    sa.Column('repo', sa.String(255), nullable=False),
+    sa.Column('tag', sa.String(128), nullable=False),         # or digest
+    # Made on the bay, under an engine's name of the project's own; no registry has it.
+    sa.Column('local', sa.Integer, nullable=False, server_default='0'),
+    # Pulled with credentials: whoever else wants it must show that he may pull it too.
+    sa.Column('registry_uuid', Uuid),
+    sa.Column('image_pull_policy', sa.String(16)),
+    sa.Column('status', sa.String(16), nullable=False),
+    sa.Column('status_reason', sa.Text),
+    sa.Column('pull_uuid', Uuid),           # what is done with it, or was last
+    sa.Column('image_id', sa.String(128)),
+    sa.Column('digest', sa.String(128)),
+    sa.Column('size', sa.BigInteger),
+    sa.Column('created_at', Time, nullable=False),
+    sa.Column('updated_at', Time, nullable=False),
+    sa.UniqueConstraint('project_id', 'bay_uuid', 'repo', 'tag'),
+    sa.Index('ix_images_bay_uuid_repo', 'bay_uuid', 'repo'),
+    sa.Index('ix_images_pull_uuid', 'pull_uuid'),
+    **TABLE_OPTIONS)
+
+# Where images come from, and the credentials for it.
+registries = sa.Table(
+    'registries', metadata,
+    sa.Column('id', Id, primary_key=True, autoincrement=True),
+    sa.Column('uuid', Uuid, nullable=False, unique=True),
+    sa.Column('project_id', sa.String(64), nullable=False),
+    sa.Column('user_id', sa.String(64)),
+    sa.Column('name', sa.String(255)),
+    sa.Column('domain', sa.String(255), nullable=False),
+    sa.Column('username', sa.String(255)),
+    sa.Column('password', sa.Text),         # encrypted
+    sa.Column('created_at', Time, nullable=False),
+    sa.Column('updated_at', Time, nullable=False),
+    sa.UniqueConstraint('project_id', 'name'),
     **TABLE_OPTIONS)
 
 bays = sa.Table(

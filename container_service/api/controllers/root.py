@@ -7,6 +7,7 @@ from container_service.api.controllers import base
 from container_service.api.controllers import bays
 from container_service.api.controllers import containers
 from container_service.api.controllers import events
+from container_service.api.controllers import registries
 from container_service.api.controllers import services
 
 
@@ -16,6 +17,7 @@ class V1Controller(base.Controller):
         'containers': containers.ContainersController,
         'actions': actions.ActionsController,
         'bays': bays.BaysController,
+        'registries': registries.RegistriesController,
         'events': events.EventsController,
         'services': services.ServicesController,
         'limits': services.LimitsController,

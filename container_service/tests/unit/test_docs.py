@@ -40,6 +40,7 @@ from container_service.db import bays
 from container_service.db import conductors
 from container_service.db import containers
 from container_service.db import events
+from container_service.db import registries
 from container_service.db import strays
 from container_service.tests import base
 
@@ -253,7 +254,8 @@ class TestPages(base.TestCase):
 
     def test_every_field_of_a_request(self):
         told = literals(page('reference/rest.rst'))
-        for kind in (types.ContainerCreate, types.BayCreate, types.Reconcile):
+        for kind in (types.ContainerCreate, types.BayCreate, types.Reconcile,
+                     types.RegistryCreate, types.RegistryUpdate):
             self.assertEqual(
                 set(), {field.name for field in wtypes.list_attributes(kind)} - told)
 
@@ -268,7 +270,8 @@ class TestPages(base.TestCase):
         for view in (views.container(row(containers.table, spec={}), '', True),
                      views.action(action, ''), views.container_action(action),
                      views.bay(row(bays.table), '', True), views.service(service), liveness,
-                     views.event(row(events.table)), views.stray(row(strays.table))):
+                     views.event(row(events.table)), views.stray(row(strays.table)),
+                     views.registry(row(registries.table), '')):
             self.assertEqual(set(), set(view) - told)
 
     def test_every_key_of_what_explains_an_action(self):
@@ -311,7 +314,8 @@ class TestPages(base.TestCase):
         known = {rule.name for rule in policy.list_rules()}
         for path, text in pages().items():
             for name in re.findall(
-                    r'``((?:container|action|bay|service|limits|event):\w+)``', text):
+                    r'``((?:container|action|bay|service|limits|event|registry|image):\w+)``',
+                    text):
                 self.assertIn(name, known, path)
 
     def test_the_life_of_an_operation_names_files_and_functions_that_exist(self):

@@ -55,6 +55,14 @@ class TestStandalone(base.TestCase):
         self.assertEqual(f'sqlite:///{path}', self.conf.database.connection)
         self.assertTrue(os.path.exists(path))
 
+    def test_it_makes_keys_for_secrets(self):
+        self.start()
+        path = os.path.join(self.conf.state_path, 'secrets.keys')
+        self.assertEqual(0o100600, os.stat(path).st_mode)
+        made = self.request('/v1/registries', {'registry': {
+            'domain': 'quay.io', 'username': 'u', 'password': 'p'}})
+        self.assertEqual('***', made['registry']['password'])
+
     def test_it_makes_the_local_bay_once(self):
         for _ in range(2):
             made = standalone.Standalone(self.conf)

@@ -12,9 +12,10 @@ from container_service.tests.unit.api import test_endpoints
 _ROLES = {policy.ADMIN: 'admin', policy.MEMBER: 'member', policy.READER: 'reader'}
 _WHO = {rule.name: _ROLES[rule.check_str] for rule in policy.list_rules()}
 
-# Every route: method, path, the rule that it asks, and who may by default.
+# Every route: method, path, the rule that it asks, who may by default, at which version.
 ROUTES = [
-    (route.method, test_endpoints.concrete(route.path) + arguments, rule, _WHO[rule])
+    (route.method, test_endpoints.concrete(route.path) + arguments, rule, _WHO[rule],
+     test_endpoints.version_of(route))
     for route in test_endpoints.ROUTES if route.endpoint.policy != endpoints.PUBLIC
     for arguments, rule in (
         ('', route.endpoint.policy),
@@ -36,12 +37,12 @@ class TestPolicy(base.ApiTestCase):
 
     def test_every_rule_is_asked_by_a_route(self):
         self.assertEqual({rule.name for rule in policy.list_rules()},
-                         {rule for _, _, rule, _ in ROUTES})
+                         {rule for _, _, rule, _, _ in ROUTES})
 
     def test_every_route_for_every_persona(self):
         self.make_bay()
         self.make('c1', 'Running')
-        for method, path, rule, role in ROUTES:
+        for method, path, rule, role, version in ROUTES:
             for name, (persona, may) in PERSONAS.items():
                 if rule == 'container:all_projects' and 'member' not in may:
                     continue               # refused by the rule of the operation already
@@ -49,11 +50,11 @@ class TestPolicy(base.ApiTestCase):
                     # Whatever else is wrong with it.
                     body = b'{}' if method == 'POST' else None
                     answer = self.call(method, path + ('&' if '?' in path else '?') + 'junk=1',
-                                       body, persona=persona)
+                                       body, persona=persona, version=version)
                     self.assertEqual(400, answer.status_int, (method, path, name))
                 else:
                     detail = self.assert_refused(403, 'forbidden', self.call(
-                        method, path, persona=persona))
+                        method, path, persona=persona, version=version))
                     self.assertEqual(f'Policy {rule} does not allow this.', detail)
 
     def test_who_may_what_by_default(self):
@@ -180,7 +181,7 @@ class TestNoAuthentication(base.ApiTestCase):
         self.assertEqual(3, len(self.get('/v1/containers').json['containers']))
 
     def test_every_address_is_guarded(self):
-        for method, path, _, _ in [*ROUTES, ('GET', '/', '', ''), ('GET', '/x', '', '')]:
+        for method, path, *_ in [*ROUTES, ('GET', '/'), ('GET', '/x')]:
             self.assert_refused(403, 'forbidden', self.call(
                 method, path, environ={'HTTP_HOST': 'example.org'}))
 

@@ -8,6 +8,7 @@ from container_service import operations
 from container_service import policy
 from container_service.api import endpoints
 from container_service.api import types
+from container_service.api import versions
 from container_service.api.controllers import base as controllers
 from container_service.api.controllers import root
 from container_service.tests.unit.api import base
@@ -18,6 +19,14 @@ ROUTES = list(endpoints.routes(root.RootController))
 def concrete(path):
     """A path with a word for each of its variables."""
     return re.sub(r'{(\w+)}', r'some-\1', path)
+
+
+def version_of(route):
+    """A version at which a route is there."""
+    op = route.endpoint.operation
+    since = op.since if op else route.endpoint.since
+    until = op.until if op else route.endpoint.until
+    return versions.text(until or since or versions.MINIMUM)
 
 
 class TestRegistry(base.base.TestCase):
@@ -67,13 +76,15 @@ class TestRequests(base.ApiTestCase):
     def test_each_refuses_whom_policy_refuses(self):
         for route in ROUTES:
             if route.endpoint.policy != endpoints.PUBLIC:
-                answer = self.call(route.method, concrete(route.path), persona={'roles': []})
+                answer = self.call(route.method, concrete(route.path), persona={'roles': []},
+                                   version=version_of(route))
                 self.assert_refused(403, 'forbidden', answer)
 
     def test_each_refuses_an_argument_that_it_has_not(self):
         for route in ROUTES:
             if route.endpoint.policy != endpoints.PUBLIC:
-                answer = self.call(route.method, f'{concrete(route.path)}?nonsense=1')
+                answer = self.call(route.method, f'{concrete(route.path)}?nonsense=1',
+                                   version=version_of(route))
                 self.assertIn('nonsense', self.assert_refused(400, 'unknown_parameter', answer))
 
     def test_each_that_takes_a_body_refuses_a_field_that_it_has_not(self):

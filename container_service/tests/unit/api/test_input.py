@@ -36,9 +36,11 @@ TAKES = {
     'tty': {'true', 'zero'},
     'interactive': {'true', 'zero'},
     'image_pull_policy': set(),
-    # Taken, and then there is no such bay: 404.
+    # Taken, and then there is nothing of that name: 404.
     'bay_uuid': set(),
+    'registry': set(),
 }
+NAMES = {'bay_uuid': 'bay_not_found', 'registry': 'registry_not_found'}
 BAY_TAKES = {'digits', 'nan', 'unit', 'text', 'script'}
 
 
@@ -66,8 +68,8 @@ class TestFields(base.ApiTestCase):
             takes = {'zero'} if neutral else TAKES[name]
             for kind, value in WRONG.items():
                 body = {'image': 'busybox', name: value}
-                if name == 'bay_uuid' and kind in BAY_TAKES:
-                    self.assert_refused(404, 'bay_not_found', self.post('/v1/containers', body))
+                if name in NAMES and kind in BAY_TAKES:
+                    self.assert_refused(404, NAMES[name], self.post('/v1/containers', body))
                 elif kind in takes:
                     answer = self.post('/v1/containers', body)
                     self.assertEqual(202, answer.status_int, (name, kind, answer))

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Registries of a project: where its images come from, and the credentials for it.
+
+A password is encrypted before it is written and read by conductors only, when they pull
+(``conductor/puller.py``): no answer, message, log or action has it.
+"""
+
+from oslo_db import exception as db_exc
+
+from container_service import exceptions
+from container_service import lifecycle
+from container_service import references
+from container_service.db import idempotency
+from container_service.db import registries
+from container_service.db.base import run_again
+
+
+def create(context, db, keys, *, domain, name=None, username=None, password=None,
+           terms=lifecycle.Terms()):  # noqa: B008
+    """Record a registry; with an idempotency key used before, find the one made then.
+
+    Returns (registry, whether it was made before).  Raises NameTaken, SecretsUnavailable,
+    InvalidParameter, IdempotencyMismatch.
+    """
+    _check(username, password)
+    uuid = lifecycle.new_uuid()
+    values = {
+        'uuid': uuid, 'project_id': context.project_id, 'user_id': context.user_id,
+        'name': name, 'domain': domain, 'username': username,
+        'password': keys.encrypt(password) if password is not None else None}
+
+    def unit(conn):
+        idempotency.insert(conn, context, terms, uuid, 'registry')
+        registries.insert(conn, values)
+        return registries.find(conn, uuid)
+
+    try:
+        return db.transact(unit, landed=lambda conn: registries.find(conn, uuid)), False
+    except db_exc.DBDuplicateEntry:
+        with db.read() as conn:
+            earlier = idempotency.earlier(conn, context.project_id, terms)
+            if earlier is not None:
+                return registries.get(conn, earlier.resource_uuid, context.project_id), True
+        raise exceptions.NameTaken(kind='registry', name=name) from None
+
+
+def _check(username, password):
+    if (username is None) != (password is None):
+        missing = 'username' if username is None else 'password'
+        raise exceptions.InvalidParameter(
+            name=missing, reason='is required: username and password go together')
+
+
+def update(context, db, keys, ident, changes):
+    """Change a registry; returns it as it is then.
+
+    Another domain or username asks for the password again: else who may change a registry could
+    have the password, which nobody may read, sent to a server of his own.  Raises
+    RegistryNotFound, NameTaken, SecretsUnavailable, InvalidParameter, RegistryInUse.
+    """
+    values = dict(changes)
+    if values.get('password') is not None:
+        values['password'] = keys.encrypt(values['password'])
+
+    def unit(conn):
+        row = registries.get(conn, ident, context.project_scope, lock=True)
+        after = {**row._mapping, **values}
+        _check(after['username'], after['password'])
+        for name in ('domain', 'username'):
+            if (after[name] != row._mapping[name] and row.password is not None
+                    and 'password' not in values):
+                raise exceptions.InvalidParameter(
+                    name='password', reason=f'must be given again with another {name}')
+        if after['domain'] != row.domain:
+            _refuse_while_used(conn, row)
+        registries.update(conn, row.uuid, values)
+        return registries.find(conn, row.uuid)
+
+    try:
+        return db.transact(unit, run_again)
+    except db_exc.DBDuplicateEntry:
+        raise exceptions.NameTaken(kind='registry', name=values['name']) from None
+
+
+def delete(context, db, ident):
+    """Forget a registry that nothing uses.  Raises RegistryNotFound, RegistryInUse."""
+    deleting = []
+
+    def unit(conn):
+        row = registries.get(conn, ident, context.project_scope, lock=True)
+        deleting[:] = [row.uuid]
+        _refuse_while_used(conn, row)
+        registries.delete(conn, row.uuid)
+
+    db.transact(unit, landed=lambda conn: registries.find(conn, deleting[0]) is None or None)
+
+
+def _refuse_while_used(conn, row):
+    user = registries.used_by(conn, row)
+    if user:
+        raise exceptions.RegistryInUse(registry=row.name or row.uuid, user=user)
+
+
+def credentials(db, keys, pull):
+    """What the engine is given to pull with: {username, password}; None for nothing.
+
+    Raises SecretsUnavailable, RegistryNotFound.
+    """
+    if pull.registry_uuid is None:
+        return None
+    with db.read() as conn:
+        row = registries.find(conn, pull.registry_uuid)
+    if row is None:
+        raise exceptions.RegistryNotFound(registry=pull.registry_uuid)
+    # Once more where they are used: what is sent elsewhere cannot be taken back.
+    if references.parse(pull.image).domain.lower() != row.domain:
+        raise exceptions.Conflict(
+            f'The registry {row.name or row.uuid} is for {row.domain}: it does not have the '
+            f'image {pull.image}.')
+    if row.password is None:
+        return None
+    return {'username': row.username, 'password': keys.decrypt(row.password)}
+
+
+def renew(db, keys):
+    """Encrypt all passwords with the first key; returns how many.  Raises SecretsUnavailable."""
+    def unit(conn):
+        rows = registries.with_password(conn)
+        for row in rows:
+            registries.set_password(conn, row, keys.renewed(row.password))
+        return len(rows)
+
+    return db.transact(unit, run_again)
