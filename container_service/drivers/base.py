@@ -417,8 +417,9 @@ class Driver(abc.ABC):
     # Blocking operations.
 
     @abc.abstractmethod
-    def logs(self, container, stdout=True, stderr=True, timestamps=False, tail=None, since=None):
-        """Return the text, at most the last 1 MiB of it.
+    def logs(self, container, stdout=True, stderr=True, timestamps=False, tail=None, since=None,
+             cursor=None):
+        """Return output, cursor, truncated and more, as ``logtext.answer`` makes them.
 
         ``since`` is what ``parse_since`` takes; bad values raise InvalidParameter.
         """

@@ -13,7 +13,6 @@ It is not the place for what may follow what (``lifecycle.py``) or for retries
 
 import calendar
 import codecs
-import collections
 import contextlib
 import datetime
 import email.utils
@@ -44,6 +43,7 @@ import urllib3.exceptions
 from container_service import exceptions
 from container_service.drivers import base
 from container_service.drivers import docker_request
+from container_service.drivers import logtext
 from container_service.states import (
     CREATED,
     DEAD,
@@ -356,30 +356,67 @@ class Demultiplexer:
         return b''.join(payload)
 
 
-class Tail:
-    """Keeps the last ``limit`` bytes of what is added."""
+# The engine cuts longer lines into pieces of this size, each with a time of its own.
+_LINE_BYTES = 16 * 1024
+_STAMP = re.compile(rb'(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{9})(Z|[+-]\d\d:\d\d) ')
 
-    def __init__(self, limit=OUTPUT_LIMIT_BYTES):
-        self._limit = limit
-        self._pieces = collections.deque()
-        self._size = 0
 
-    def add(self, data):
-        self._pieces.append(data)
-        self._size += len(data)
-        while self._size - len(self._pieces[0]) >= self._limit:
-            self._size -= len(self._pieces.popleft())
+def log_entries(pieces, tty=False):
+    """Yield logtext.Entry for the bytes of a log with times, as they come."""
+    seconds = functools.lru_cache(4)(_epoch_seconds)
+    for stream, data in _terminal_lines(pieces) if tty else _frames(pieces):
+        match = _STAMP.match(data)
+        if match is None:
+            raise docker.errors.DockerException('a line of the log has no time')
+        yield logtext.Entry(seconds(match[1] + match[3]) * 10 ** 9 + int(match[2]), stream,
+                            data[match.end():])
 
-    def text(self):
-        data = b''.join(self._pieces)
-        if len(data) > self._limit:
-            data = data[-self._limit:]
-            # The cut may be inside a character; its rest is nothing readable.
-            start = 0
-            while start < min(3, len(data)) and 0x80 <= data[start] < 0xC0:
-                start += 1
-            data = data[start:]
-        return data.decode(errors='replace')
+
+def _epoch_seconds(text):
+    return int(datetime.datetime.fromisoformat(text.decode()).timestamp())
+
+
+def _frames(pieces):
+    """Yield (stream, payload) of the frames: one for each entry."""
+    data = bytearray()
+    for piece in pieces:
+        data += piece
+        at = 0
+        while len(data) - at >= 8:
+            kind, length = struct.unpack_from('>B3xL', data, at)
+            if len(data) - at - 8 < length:
+                break
+            yield (logtext.STDERR if kind == 2 else logtext.STDOUT,
+                   bytes(data[at + 8:at + 8 + length]))
+            at += 8 + length
+        del data[:at]
+
+
+def _terminal_lines(pieces):
+    """Yield (stdout, line) of an output without frames."""
+    data = bytearray()
+    for piece in itertools.chain(pieces, (None,)):
+        data += piece or b''
+        at = 0
+        while at < len(data):
+            end = _end_of_line(data, at)
+            if end is None and piece is not None:
+                break
+            end = end or len(data)
+            yield logtext.STDOUT, bytes(data[at:end])
+            at = end
+        del data[:at]
+
+
+def _end_of_line(data, at):
+    """Where the entry that begins at ``at`` ends; None when its end has not come yet."""
+    stamp = _STAMP.match(data, at)
+    full = (stamp.end() if stamp else at) + _LINE_BYTES
+    end = data.find(b'\n', at, full + 1) + 1
+    if end:
+        return end
+    # A piece of a long line is followed by the time of the next one.
+    return full if _STAMP.match(data, full) else None
 
 
 # Errors.
@@ -779,7 +816,7 @@ class DockerDriver(base.Driver):
         if found is None:
             return None
         state = found['State']
-        text = self.logs(container, tail=POST_MORTEM_LINES)
+        text = self.logs(container, tail=POST_MORTEM_LINES)['output']
         return {'log': text.splitlines()[-POST_MORTEM_LINES:],
                 'exit_code': state.get('ExitCode') if parse_time(state.get('StartedAt')) else None,
                 'oom_killed': bool(state.get('OOMKilled')), 'image_digest': found.get('Image'),
@@ -924,18 +961,6 @@ class DockerDriver(base.Driver):
                 self._remove(attempt, data['Id'], force, stop, deadline, container.grace_seconds())
             self._check_time_to_remove(deadline)
         return base.Observed(status=DELETED)
-
-    @_raises_driver_errors
-    def update(self, attempt, container, cpu=None, memory_bytes=None, restart_policy=None,
-               name=None, auto_heal=None):
-        found = self._require(container)
-        changes = docker_request.update_request(cpu, memory_bytes, restart_policy)
-        attempt.enter('updating')
-        attempt.gate()
-        self._client().open_stream(
-            'POST', f'/containers/{found["Id"]}/update', timeout=self.read_seconds,
-            body=changes).close()
-        return observed(self._require_id(found['Id']))
 
     # Steps.
 
@@ -1380,27 +1405,33 @@ class DockerDriver(base.Driver):
     # Blocking operations.
 
     @_raises_driver_errors
-    def logs(self, container, stdout=True, stderr=True, timestamps=False, tail=None, since=None):
-        since = None if since is None else base.parse_since(since)
-        if not stdout and not stderr:
-            return ''
+    def logs(self, container, stdout=True, stderr=True, timestamps=False, tail=None, since=None,
+             cursor=None):
+        since = None if since is None else int(base.parse_since(since) * 10 ** 9)
         found = self._require(container)
-        client = self._client()
-        params = {'stdout': int(stdout), 'stderr': int(stderr), 'timestamps': int(timestamps),
-                  'tail': 'all' if tail is None else tail, 'follow': 0}
+        return logtext.answer(
+            functools.partial(self._log_entries, found), found['Id'], stdout=stdout,
+            stderr=stderr, timestamps=timestamps, tail=tail, since=since, cursor=cursor)
+
+    def _log_entries(self, found, since, tail):
+        """Yield the entries of a log, from a time on (nanoseconds), of the last so many."""
+        params = {'stdout': 1, 'stderr': 1, 'timestamps': 1, 'follow': 0,
+                  'tail': 'all' if tail is None else tail}
         if since is not None:
-            params['since'] = f'{since:.9f}'
-        frames = Demultiplexer(tty=found['Config'].get('Tty'))
-        kept = Tail()
+            params['since'] = f'{since // 10 ** 9}.{since % 10 ** 9:09d}'
         deadline = time.monotonic() + self.read_seconds
-        with contextlib.closing(client.open_stream('GET', f'/containers/{found["Id"]}/logs',
-                                              timeout=self.read_seconds, params=params)) as answer:
-            for piece in answer.iter_content(64 * 1024):
-                kept.add(frames.feed(piece))
-                if time.monotonic() > deadline:
-                    raise exceptions.EngineUnreachable(
-                        f'The engine did not deliver the logs within {self.read_seconds} seconds.')
-        return kept.text()
+        with contextlib.closing(self._client().open_stream(
+                'GET', f'/containers/{found["Id"]}/logs', timeout=self.read_seconds,
+                params=params)) as answer:
+            yield from log_entries(self._in_time(answer, deadline), found['Config'].get('Tty'))
+
+    def _in_time(self, answer, deadline):
+        """Yield the pieces of an answer that must be over by the deadline."""
+        for piece in answer.iter_content(64 * 1024):
+            yield piece
+            if time.monotonic() > deadline:
+                raise exceptions.EngineUnreachable(
+                    f'The engine did not deliver the answer within {self.read_seconds} seconds.')
 
     @_raises_driver_errors
     def execute(self, container, command, timeout_seconds=60, run=True, interactive=False):

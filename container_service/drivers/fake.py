@@ -38,6 +38,7 @@ import uuid
 from container_service import exceptions
 from container_service import references
 from container_service.drivers import base
+from container_service.drivers import logtext
 from container_service.operations import OPERATIONS
 from container_service.states import CREATED, DELETED, PAUSED, RUNNING, STOPPED
 
@@ -726,33 +727,22 @@ class FakeDriver(base.Driver):
                     self.engine.remove(one)
         return base.Observed(status=DELETED)
 
-    def update(self, attempt, container, cpu=None, memory_bytes=None, restart_policy=None,
-               name=None, auto_heal=None):
-        known = self._require(container)
-        wanted = {'cpu': cpu, 'memory_bytes': memory_bytes, 'restart_policy': restart_policy}
-        wanted = {name: value for name, value in wanted.items() if value is not None}
-        with self._call(attempt, 'update', container, 'updating'):
-            known.spec = {**known.spec, **wanted}
-            self.engine.effects.append(('update', known.uuid))
-            return self._observed(known)
-
-    def logs(self, container, stdout=True, stderr=True, timestamps=False, tail=None, since=None):
-        since = None if since is None else base.parse_since(since)
+    def logs(self, container, stdout=True, stderr=True, timestamps=False, tail=None, since=None,
+             cursor=None):
+        since = None if since is None else int(base.parse_since(since) * 10 ** 9)
         known = self._require(container)
         with self.engine.call('logs', container.uuid):
             written = list(known.written)
-        lines = []
-        for moment, stream, text in written:
-            seconds = moment.replace(tzinfo=datetime.UTC).timestamp()
-            if since is not None and seconds < since:
-                continue
-            stamp = f'{moment.isoformat()}Z ' if timestamps else ''
-            lines += [(stream, f'{stamp}{line}') for line in text.splitlines(keepends=True)]
-        if tail is not None:
-            lines = lines[max(len(lines) - tail, 0):]
-        wanted = {'stdout': stdout, 'stderr': stderr}
-        data = ''.join(line for stream, line in lines if wanted[stream]).encode()
-        return data[-OUTPUT_LIMIT_BYTES:].decode(errors='replace')
+        entries = [logtext.Entry(_nanoseconds(moment), stream, line.encode())
+                   for moment, stream, text in written
+                   for line in text.splitlines(keepends=True)]
+
+        def read(since, tail):
+            last = entries if tail is None else entries[max(len(entries) - tail, 0):]
+            yield from (entry for entry in last if entry.time >= (since or 0))
+        return logtext.answer(
+            read, known.engine_id, stdout=stdout, stderr=stderr, timestamps=timestamps,
+            tail=tail, since=since, cursor=cursor)
 
     def execute(self, container, command, timeout_seconds=60, run=True, interactive=False):
         if interactive:
@@ -954,6 +944,12 @@ def parse_endpoint(endpoint):
     if unknown:
         raise ValueError(f'has in fail what is no operation: {", ".join(sorted(unknown))}')
     return url.netloc, options
+
+
+def _nanoseconds(moment):
+    """Nanoseconds since the epoch of a naive UTC time; a float has too few digits for them."""
+    seconds = moment.replace(microsecond=0, tzinfo=datetime.UTC).timestamp()
+    return int(seconds) * 10 ** 9 + moment.microsecond * 1000
 
 
 def _seconds(name, value):

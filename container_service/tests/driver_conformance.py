@@ -734,13 +734,16 @@ class DriverConformance:
 
     # logs
 
+    def text(self, container, **params):
+        return self.driver.logs(container, **params)['output']
+
     def test_logs(self):
         container = self.ended(('sh', '-c', 'echo one; echo two; echo three >&2'))
-        self.assertEqual({'one', 'two', 'three'}, set(self.driver.logs(container).split()))
-        self.assertEqual('one\ntwo\n', self.driver.logs(container, stderr=False))
-        self.assertEqual('three\n', self.driver.logs(container, stdout=False))
-        self.assertEqual('', self.driver.logs(container, stdout=False, stderr=False))
-        stamped = self.driver.logs(container, stderr=False, timestamps=True).splitlines()
+        self.assertEqual({'one', 'two', 'three'}, set(self.text(container).split()))
+        self.assertEqual('one\ntwo\n', self.text(container, stderr=False))
+        self.assertEqual('three\n', self.text(container, stdout=False))
+        self.assertEqual('', self.text(container, stdout=False, stderr=False))
+        stamped = self.text(container, stderr=False, timestamps=True).splitlines()
         for line, word in zip(stamped, ('one', 'two'), strict=True):
             self.assertRegex(line, rf'\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z {word}$')
 
@@ -748,9 +751,9 @@ class DriverConformance:
         container = self.ended(('sh', '-c', 'echo one; echo two; echo three'))
         for tail, text in ((0, ''), (1, 'three\n'), (2, 'two\nthree\n'),
                            (9, 'one\ntwo\nthree\n'), (None, 'one\ntwo\nthree\n')):
-            self.assertEqual(text, self.driver.logs(container, tail=tail))
+            self.assertEqual(text, self.text(container, tail=tail))
         # As the engine does it: the last lines of both streams, then those of one.
-        self.assertEqual('', self.driver.logs(container, tail=1, stdout=False))
+        self.assertEqual('', self.text(container, tail=1, stdout=False))
 
     def test_logs_since(self):
         container = self.ended(('echo', 'hello'))
@@ -760,7 +763,7 @@ class DriverConformance:
             epoch = moment.replace(tzinfo=datetime.UTC).timestamp()
             for since in (f'{epoch:.3f}', f'{epoch:.0f}', f'{moment:%Y-%m-%d %H:%M:%S}',
                           f'{moment:%Y-%m-%d %H:%M:%S},123'):
-                self.assertEqual(text, self.driver.logs(container, since=since), since)
+                self.assertEqual(text, self.text(container, since=since), since)
         for since in ('yesterday', '-5', 'nan', '2026-13-01 00:00:00', ''):
             error = self.assertRaises(exceptions.InvalidParameter, self.driver.logs, container,
                                       since=since)
@@ -769,7 +772,52 @@ class DriverConformance:
     def test_logs_of_what_never_ran(self):
         container = self.container()
         self.driver.create(base.Attempt(), container)
-        self.assertEqual('', self.driver.logs(container))
+        self.assertEqual('', self.text(container))
+
+    def test_logs_go_on_after_the_cursor(self):
+        container = self.ended(('sh', '-c', 'echo one; echo two >&2; echo three'))
+        first = self.driver.logs(container)
+        self.assertEqual({'one', 'two', 'three'}, set(first['output'].split()))
+        self.assertEqual((False, False), (first['truncated'], first['more']))
+        again = self.driver.logs(container, cursor=first['cursor'])
+        self.assertEqual(('', first['cursor']), (again['output'], again['cursor']))
+        self.driver.start(base.Attempt(), container)
+        self.wait_for(container, STOPPED)
+        # Also those of the stream that nobody wanted to see are behind it then.
+        again = self.driver.logs(container, cursor=first['cursor'], stderr=False)
+        self.assertEqual('one\nthree\n', again['output'])
+        again = self.driver.logs(container, cursor=again['cursor'])
+        self.assertEqual('', again['output'])
+
+    def test_a_cursor_from_before_the_first_line(self):
+        container = self.container(['echo', 'hello'])
+        self.driver.create(base.Attempt(), container)
+        cursor = self.driver.logs(container)['cursor']
+        self.driver.start(base.Attempt(), container)
+        self.wait_for(container, STOPPED)
+        self.assertEqual('hello\n', self.text(container, cursor=cursor))
+
+    def test_logs_go_on_after_the_last_lines(self):
+        container = self.ended(('sh', '-c', 'echo one; echo two; echo three'))
+        cursors = {self.driver.logs(container, tail=tail)['cursor'] for tail in (0, 1, 3, None)}
+        self.driver.start(base.Attempt(), container)
+        self.wait_for(container, STOPPED)
+        for cursor in cursors:
+            self.assertEqual('one\ntwo\nthree\n', self.text(container, cursor=cursor))
+
+    def test_a_cursor_of_another_container_begins_at_the_start(self):
+        cursor = self.driver.logs(self.ended(('echo', 'one')))['cursor']
+        container = self.ended(('echo', 'two'))
+        self.assertEqual('two\n', self.text(container, cursor=cursor))
+
+    def test_a_cursor_goes_alone_and_is_one_of_ours(self):
+        container = self.ended(('echo', 'one'))
+        cursor = self.driver.logs(container)['cursor']
+        for params in ({'cursor': 'x'}, {'cursor': f'{cursor}0'}, {'cursor': ''},
+                       {'cursor': cursor, 'tail': 3}, {'cursor': cursor, 'since': '3'}):
+            error = self.assertRaises(exceptions.InvalidParameter, self.driver.logs, container,
+                                      **params)
+            self.assertIn(list(params)[-1], error.detail)
 
     # execute
 
@@ -802,44 +850,3 @@ class DriverConformance:
     def test_execute_interactively_is_refused(self):
         self.assertRaises(exceptions.InvalidParameter, self.driver.execute, self.running(),
                           ['sh'], interactive=True)
-
-    # update
-
-    def spec_of(self, container):
-        """What the engine has of its options."""
-        engine_id = self.driver.observe(container).engine_id
-        return self.driver.describe(self.deployment, engine_id).spec
-
-    def test_update_of_what_runs_or_is_paused(self):
-        for container in (self.running(), self.paused()):
-            before = self.driver.observe(container)
-            attempt = base.Attempt()
-            observed = self.driver.update(
-                attempt, container, cpu=0.5, memory_bytes=64 * 2**20,
-                restart_policy={'Name': 'on-failure', 'MaximumRetryCount': 3})
-            self.assertEqual((before.status, before.started_at, before.engine_id),
-                             (observed.status, observed.started_at, observed.engine_id))
-            self.assertEqual('updating', attempt.stage)
-            spec = self.spec_of(container)
-            self.assertEqual((0.5, 64 * 2**20, {'Name': 'on-failure', 'MaximumRetryCount': 3}), (
-                spec['cpu'], spec['memory_bytes'], spec['restart_policy']))
-
-    def test_update_again_and_of_one_thing_leaves_the_others(self):
-        container = self.container(spec={'memory_bytes': 32 * 2**20, 'cpu': 0.5})
-        self.driver.create(base.Attempt(), container)
-        for size in (128, 128, 16):             # up and down, the limit of swap with it
-            attempt = base.Attempt()
-            self.driver.update(attempt, container, memory_bytes=size * 2**20)
-            self.driver.update(later(attempt), container, memory_bytes=size * 2**20)
-            spec = self.spec_of(container)
-            self.assertEqual((0.5, size * 2**20), (spec['cpu'], spec['memory_bytes']))
-
-    def test_update_of_what_is_missing(self):
-        self.assertRaises(exceptions.EngineContainerMissing, self.driver.update, base.Attempt(),
-                          self.container(), cpu=1.0)
-
-    def test_update_after_it_was_taken_over(self):
-        container = self.running()
-        self.assertRaises(exceptions.Fenced, self.driver.update, FencedAfter(0), container,
-                          cpu=0.5)
-        self.assertNotIn('cpu', self.spec_of(container))

@@ -453,18 +453,46 @@ class TestDocker(DockerCase):
         container = self.ended(
             ('sh', '-c', 'i=0; while [ $i -lt 30000 ]; do '
                          'echo $i 0123456789012345678901234567890123456789; i=$((i+1)); done'))
-        text = self.driver.logs(container)
-        self.assertEqual(1024 * 1024, len(text))
-        self.assertTrue(text.endswith('29999 0123456789012345678901234567890123456789\n'))
+        answer = self.driver.logs(container)
+        self.assertTrue(answer['truncated'])
+        self.assertTrue(1024 * 1024 - 100 < len(answer['output']) <= 1024 * 1024)
+        self.assertTrue(answer['output'].endswith(
+            '29999 0123456789012345678901234567890123456789\n'))
+
+    def test_all_of_a_long_log_by_its_cursor(self):
+        container = self.ended(
+            ('sh', '-c', 'i=0; while [ $i -lt 30000 ]; do '
+                         'echo $i 0123456789012345678901234567890123456789; i=$((i+1)); done'))
+        engine_id = self.driver.observe(container).engine_id
+        answer = self.driver.logs(container, cursor=f'{engine_id[:12]}-0-0-0-00000000')
+        lines = answer['output'].splitlines()
+        self.assertTrue(answer['more'])
+        while answer['more']:
+            answer = self.driver.logs(container, cursor=answer['cursor'])
+            lines += answer['output'].splitlines()
+        self.assertEqual(list(range(30000)), [int(line.split()[0]) for line in lines])
+        self.assertEqual('', self.driver.logs(container, cursor=answer['cursor'])['output'])
+
+    def test_a_line_that_the_engine_cuts_into_pieces(self):
+        for tty in (False, True):
+            container = self.container(
+                ['sh', '-c', 'head -c 40000 /dev/zero | tr "\\0" x; echo; echo end'],
+                spec={'tty': tty})
+            self.driver.run(base.Attempt(), container)
+            self.wait_for(container, STOPPED)
+            text = self.driver.logs(container)['output'].replace('\r', '')
+            self.assertEqual('x' * 40000 + '\nend\n', text)
+            cursor = self.driver.logs(container)['cursor']
+            self.assertEqual('', self.driver.logs(container, cursor=cursor)['output'])
 
     def test_logs_of_a_terminal(self):
         container = self.running(['sh', '-c', 'echo out; echo err >&2'], spec={'tty': True})
         self.wait_for(container, STOPPED)
-        self.assertEqual('out\r\nerr\r\n', self.driver.logs(container))
+        self.assertEqual('out\r\nerr\r\n', self.driver.logs(container)['output'])
 
     def test_logs_that_are_not_text(self):
         container = self.ended(('printf', r'\377\000a'))
-        self.assertEqual('\ufffd\0a', self.driver.logs(container))
+        self.assertEqual('\ufffd\0a', self.driver.logs(container)['output'])
 
     def test_long_output_is_cut(self):
         executed = self.driver.execute(
@@ -606,7 +634,7 @@ class TestTLS(DockerCase):
         self.assertEqual('x\n', driver.execute(container, ['echo', 'x']).output)
         self.assertRaises(exceptions.ExecuteTimeout, driver.execute, container, ['sleep', '9'],
                           timeout_seconds=1)
-        self.assertEqual('logged\n', driver.logs(container))
+        self.assertEqual('logged\n', driver.logs(container)['output'])
         self.assertEqual(STOPPED,
                          driver.stop(base.Attempt(), container, timeout_seconds=1).status)
         self.assertEqual(DELETED, driver.delete(base.Attempt(), container).status)

@@ -335,26 +335,35 @@ class TestOutput(testtools.TestCase):
     def test_a_terminal_has_no_frames(self):
         self.assertEqual(b'\x01\x00abc', driver.Demultiplexer(tty=True).feed(b'\x01\x00abc'))
 
-    def test_tail(self):
-        tail = driver.Tail(limit=10)
-        for piece in (b'', b'abc', b'defgh', b'ijklm', b'no'):
-            tail.add(piece)
-        self.assertEqual('fghijklmno', tail.text())
+    def log(self, data, size, tty=False):
+        pieces = [data[i:i + size] for i in range(0, len(data), size)]
+        return [tuple(entry) for entry in driver.log_entries(iter(pieces), tty)]
 
-    def test_tail_of_less_and_of_one_long_piece(self):
-        tail = driver.Tail(limit=4)
-        self.assertEqual('', tail.text())
-        tail.add(b'abc')
-        self.assertEqual('abc', tail.text())
-        tail.add(b'0123456789')
-        self.assertEqual('6789', tail.text())
+    def test_entries_of_a_log_cut_anywhere(self):
+        stamp = b'2026-01-01T00:00:01.000000002Z '
+        data = b''.join(struct.pack('>BxxxL', kind, len(stamp + text)) + stamp + text
+                        for kind, text in ((1, b'one\n'), (2, b'two\n'), (1, b'x' * 300)))
+        moment = 1767225601 * 10 ** 9 + 2
+        for size in (1, 7, 8, 9, 1000):
+            self.assertEqual([(moment, 'stdout', b'one\n'), (moment, 'stderr', b'two\n'),
+                              (moment, 'stdout', b'x' * 300)], self.log(data, size))
 
-    def test_tail_does_not_begin_inside_a_character(self):
-        tail = driver.Tail(limit=4)
-        tail.add('a\u20ac\u20ac'.encode())
-        self.assertEqual('\u20ac', tail.text())
-        tail.add(b'\xff')
-        self.assertEqual('\u20ac\ufffd', tail.text())
+    def test_entries_of_a_terminal_cut_anywhere(self):
+        first = b'2026-01-01T01:00:01.000000002+01:00 '
+        second = b'2026-01-01T00:00:01.100000000Z '
+        long = b'x' * 16384
+        data = (first + b'one\r\n' + first + long + second + long + second + b'y\n'
+                + second + b'2026-01-01T00:00:01.100000000Z told\n' + first + b'end')
+        moment, later = 1767225601 * 10 ** 9 + 2, 1767225601 * 10 ** 9 + 10 ** 8
+        for size in (1, 13, 16384, 100000):
+            self.assertEqual(
+                [(moment, 'stdout', b'one\r\n'), (moment, 'stdout', long),
+                 (later, 'stdout', long), (later, 'stdout', b'y\n'),
+                 (later, 'stdout', b'2026-01-01T00:00:01.100000000Z told\n'),
+                 (moment, 'stdout', b'end')], self.log(data, size, tty=True))
+
+    def test_a_log_without_times_is_not_guessed_at(self):
+        self.assertRaises(docker.errors.DockerException, self.log, b'one\n', 9, True)
 
 
 class TestErrors(testtools.TestCase):

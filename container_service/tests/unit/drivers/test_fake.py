@@ -215,7 +215,7 @@ class TestEngine(FakeCase):
         self.engine.start_outside(container.uuid)
         self.assertEqual(RUNNING, self.driver.observe(container).status)
         self.engine.write(container.uuid, 'said\n')
-        self.assertEqual('said\n', self.driver.logs(container))
+        self.assertEqual('said\n', self.driver.logs(container)['output'])
         self.engine.remove_outside(container.uuid)
         self.assertIsNone(self.driver.observe(container))
         self.assertEqual(['create', 'start'], [name for name, _ in self.engine.effects])
