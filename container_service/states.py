@@ -26,6 +26,9 @@ CONTAINER_STATUSES = frozenset((
 # Nothing may rest in these: an unfinished action must be there to lead out.
 TRANSITIONAL = frozenset((CREATING, REBUILDING, DELETING))
 
+# Its main process does not run, and nothing by itself makes it.
+AT_REST = frozenset((CREATED, STOPPED, DEAD, DELETED, ERROR))
+
 # Action status.
 QUEUED = 'queued'            # accepted, waits for its turn
 ACTION_RUNNING = 'running'   # a conductor has claimed it

@@ -18,7 +18,8 @@ CHANGES = (
     ((1, 40), 'The newest version that answers in the shapes of existing clients.'),
     ((1, 41), 'Operations answer 202 with the action as body and Location naming it, DELETE '
               'too; create and run answer with the container and its action; logs is an object '
-              'with the key output; parameters of operations may come in a JSON body.'),
+              'with the keys output and cursor; parameters of operations may come in a JSON '
+              'body.'),
 )
 
 MINIMUM = CHANGES[0][0]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wait for actions to end: any number of waiters cost one query per process and tick."""
+"""Wait for actions to end, or containers: any number of waiters cost one query of a kind per
+process and tick."""
 
 import threading
 import time
@@ -27,15 +28,16 @@ class Waiting:
         self._waiters = set()
         self._thread = None
 
-    def wait(self, uuids, seconds, every=False):
+    def wait(self, uuids, seconds, every=False, look=None):
         """Wait until one of the actions has ended, or every one of them.
 
+        ``look(conn, uuids)`` says which have; without it, it is about actions.
         Returns whether that came about within so many seconds.  Raises TooManyWaiters at once
         when all slots are taken.
         """
         if not self._slots.acquire(blocking=False):
             raise exceptions.TooManyWaiters()
-        waiter = _Waiter(uuids, every)
+        waiter = _Waiter(uuids, every, look or _ended_actions)
         try:
             with self._condition:
                 self._waiters.add(waiter)
@@ -55,28 +57,37 @@ class Waiting:
             with self._condition:
                 self._condition.wait_for(lambda: self._waiters)
                 waiters = list(self._waiters)
-            try:
-                with self._db.read() as conn:
-                    ended = actions.final(conn, set().union(*(w.missing for w in waiters)))
-            except exceptions.DatabaseUnavailable:
-                ended = {}            # its waiters go on waiting
-            except Exception:         # whatever it is, the next look must come
-                LOG.exception('Looking for what is waited for')
-                ended = {}
-            for waiter in waiters:
-                waiter.tell(ended)
+            for look in {waiter.look for waiter in waiters}:
+                self._tell(look, [waiter for waiter in waiters if waiter.look is look])
             time.sleep(_TICK)
+
+    def _tell(self, look, waiters):
+        try:
+            with self._db.read() as conn:
+                ended = look(conn, set().union(*(waiter.missing for waiter in waiters)))
+        except exceptions.DatabaseUnavailable:
+            return                    # they go on waiting
+        except Exception:             # whatever it is, the next look must come
+            LOG.exception('Looking for what is waited for')
+            return
+        for waiter in waiters:
+            waiter.tell(ended)
+
+
+def _ended_actions(conn, uuids):
+    return actions.final(conn, uuids)
 
 
 class _Waiter:
 
-    def __init__(self, uuids, every):
+    def __init__(self, uuids, every, look):
+        self.look = look
         self.missing = set(uuids)
         self.done = threading.Event()
         self._every = every
 
     def tell(self, ended):
-        """Take the actions that have ended meanwhile."""
+        """Take those that have ended meanwhile."""
         left = self.missing - set(ended)
         if not left or (not self._every and left != self.missing):
             self.done.set()

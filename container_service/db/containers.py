@@ -6,6 +6,7 @@ import functools
 import sqlalchemy as sa
 
 from container_service import exceptions
+from container_service import states
 from container_service.db import idents
 from container_service.db import paging
 from container_service.db import statements
@@ -184,6 +185,19 @@ _OF_UUIDS = sa.select(table).where(table.c.uuid.in_(sa.bindparam('uuids', expand
 def of_uuids(conn, uuids):
     """The containers with these uuids, deleted or not, by uuid."""
     return {row.uuid: row for row in conn.execute(_OF_UUIDS, {'uuids': list(uuids)})}
+
+
+def is_at_rest(row):
+    """Whether its main process does not run, and nothing is under way that may start it."""
+    return row.status in states.AT_REST and row.task_state is None
+
+
+def at_rest(conn, uuids):
+    """Those of the containers that are at rest, as {uuid: status}.  One query for many waiters."""
+    rows = conn.execute(sa.select(table.c.uuid, table.c.status).where(
+        table.c.uuid.in_(uuids), table.c.status.in_(states.AT_REST),
+        table.c.task_state.is_(None)))
+    return {row.uuid: row.status for row in rows}
 
 
 def count_on_bay(conn, bay_uuid):

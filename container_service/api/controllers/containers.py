@@ -3,14 +3,13 @@
 
 The routes of operations are not listed here: they are made from the rows of the table.  An
 asynchronous one goes on in ``api/accept.py``, then ``lifecycle.submit``; a blocking one in
-``calls.Calls``.
+``api/blocking.py``.
 """
-
-import pecan
 
 from container_service import exceptions
 from container_service import operations
 from container_service.api import accept
+from container_service.api import blocking
 from container_service.api import types
 from container_service.api import versions
 from container_service.api import views
@@ -52,37 +51,8 @@ def _blocking(op):
     @base.endpoint(op.policy, query=op.params, params_in_body=versions.MINIMUM,
                    returns=op.name.capitalize(), operation=op)
     def answer(self, arguments):
-        return _CALLS[op.name](self, op, arguments)
+        return blocking.answer(self, op, self.at['container'], arguments)
     return answer
-
-
-def _ask(controller, op, params, seconds):
-    with controller.parts.db.read() as conn:
-        row = containers.get(conn, controller.at['container'], controller.context.project_scope)
-        bay = bays.get(conn, row.bay_uuid, None)
-    if row.status not in op.allowed:
-        raise exceptions.InvalidState(
-            operation=op.words, uuid=row.uuid, status=row.status, because='',
-            hint=f'It is possible in: {", ".join(sorted(op.allowed))}.')
-    return controller.parts.calls.ask(row.uuid, bay, op.name, params, seconds)
-
-
-def _logs(controller, op, params):
-    output = _ask(controller, op, params, op.deadline_seconds)
-    if controller.version < versions.OWN_SHAPES and versions.header_given(pecan.request):
-        # A bare JSON text is what clients that send a version expect.
-        return output
-    return {'output': output}
-
-
-def _execute(controller, op, params):
-    if params['interactive'] or not params['run']:
-        raise exceptions.InvalidParameter(
-            name='interactive', reason='must be false and run true: there are no terminals')
-    return {**_ask(controller, op, params, params['timeout_seconds'] + 10), 'proxy_url': None}
-
-
-_CALLS = {'logs': _logs, 'execute': _execute}
 
 
 def _operation_controller(op):

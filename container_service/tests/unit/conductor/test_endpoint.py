@@ -41,7 +41,7 @@ class TestAsk(base.BenchCase):
 
     def test_the_answer_is_the_content(self):
         uuid = self.running(command=['sh', '-c', 'echo hello; sleep 600'])
-        self.assertEqual({'result': 'hello\n'}, self.ask(uuid, 'logs'))
+        self.assertEqual('hello\n', self.ask(uuid, 'logs')['result']['output'])
         answer = self.ask(uuid, 'execute', command=['echo', 'there'])['result']
         self.assertEqual(('there\n', 0, False),
                          (answer['output'], answer['exit_code'], answer['truncated']))
