@@ -132,8 +132,8 @@ class TestFields(base.ApiTestCase):
         self.make_bay()
         digest = '@sha256:' + 'a' * 64
         for image in ('', ':', 'a:', 'a b', 'A', '-a', 'a@sha256:x', 'a//b', '/a', 'a/', 'a:b:c',
-                      'a\n', 'a;b', '$(a)', 'http://a/b', 'a' * 249, 'sha256:ab', '-' * 255, 'a-' * 120,
-                      'a' + '__.' * 80, '../a', 'a:' + 't' * 129):
+                      'a\n', 'a;b', '$(a)', 'http://a/b', 'a' * 249, 'sha256:ab', '-' * 255,
+                      'a-' * 120, 'a' + '__.' * 80, '../a', 'a:' + 't' * 129):
             self.refused('/v1/containers', {'image': image}, 'image')
         for image in ('a', 'a:b', 'a/b', 'r.example:5000/a/b:c', 'localhost/a', 'a' + digest,
                       'a:t' + digest, 'a__b', 'a--b', 'R.example/a', 'a' * 248):
