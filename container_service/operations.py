@@ -22,6 +22,7 @@ from container_service.states import (
     RESTARTING,
     RUNNING,
     STOPPED,
+    TRANSITIONAL,
     UNKNOWN,
 )
 
@@ -126,6 +127,76 @@ def signal(value):
     if not re.fullmatch(r'[A-Z][A-Z0-9]*([+-][0-9]+)?', name):
         raise ValueError('must be a signal name or number')
     return f'SIG{name}'
+
+
+MIB = 1024 * 1024
+_MEMORY_MIN, _MEMORY_MAX = 6 * MIB, 2 ** 42       # Docker refuses less than 6 MiB
+_UNITS = {'b': 1, 'k': 1024, 'm': MIB, 'g': 1024 * MIB, '': MIB}
+
+
+@takes('MiB in digits, or a number with a unit such as ``64m``',
+       type=['integer', 'string'])
+def memory(value):
+    """Convert MiB in digits, or a number with a unit b, k, m or g, to bytes."""
+    match = None
+    if not isinstance(value, (bool, float)):
+        match = re.fullmatch(r' *([0-9]{1,15})([bkmg]?) *', str(value).lower())
+    if match is None:
+        raise ValueError('must be MiB in digits, or a number with a unit such as 64m or 1g')
+    size = int(match[1]) * _UNITS[match[2]]
+    if not _MEMORY_MIN <= size <= _MEMORY_MAX:
+        raise ValueError('must be from 6m to 4096g')
+    return size
+
+
+@takes('number of cores', type=['number', 'string'])
+def cpu(value):
+    """Convert a number of cores, or text of one, to float."""
+    if isinstance(value, str) and re.fullmatch(r' *([0-9]*\.)?[0-9]+ *', value):
+        value = float(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ValueError('must be a number of cores, such as 0.5')
+    if not 0.01 <= value <= 1024:
+        raise ValueError('must be from 0.01 to 1024 cores')
+    return float(value)
+
+
+@takes('object with ``Name`` and ``MaximumRetryCount``, or text such as ``on-failure:3``',
+       type=['object', 'string'])
+def restart_policy(value):
+    """Take Docker's shape, Name with MaximumRetryCount, or the text of its command line."""
+    if isinstance(value, str):
+        name, _, count = value.partition(':')
+        value = {'Name': name, 'MaximumRetryCount': count}
+    if not isinstance(value, dict) or set(value) - {'Name', 'MaximumRetryCount'}:
+        raise ValueError('must be an object with Name and MaximumRetryCount')
+    name, count = value.get('Name'), value.get('MaximumRetryCount')
+    name = 'no' if name in (None, '') else name
+    if name not in ('no', 'always', 'on-failure', 'unless-stopped'):
+        raise ValueError('Name must be no, always, on-failure or unless-stopped')
+    try:
+        count = 0 if count in (None, '') else integer(count)
+    except ValueError as exc:
+        raise ValueError(f'MaximumRetryCount {exc}') from None
+    if not 0 <= count <= 1000:
+        raise ValueError('MaximumRetryCount must be from 0 to 1000')
+    if count and name != 'on-failure':
+        raise ValueError('MaximumRetryCount goes with on-failure only')
+    return {'Name': name, 'MaximumRetryCount': count}
+
+
+@takes('name', type='string', minLength=2, maxLength=255)
+def name(value):
+    """Take a name: never to be taken for a uuid, and safe in every address and file name."""
+    value = text(value)
+    if not 2 <= len(value) <= 255:
+        raise ValueError('must have 2 to 255 characters')
+    if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_.-]*', value):
+        raise ValueError('must begin with a letter or digit and have only letters, digits and '
+                         '_ . -')
+    if re.fullmatch(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', value, re.IGNORECASE):
+        raise ValueError('must not look like a uuid')
+    return value
 
 
 @takes('number, or ``all``', anyOf=[{'type': 'integer', 'minimum': 0}, {'const': 'all'}])
@@ -311,6 +382,37 @@ def _kill_again(params):
     return RERUN if _is_fatal(params) else INTERRUPT
 
 
+_ON_ENGINE = ('cpu', 'memory_bytes', 'restart_policy')       # of what update changes
+
+
+def _is_about_limits(params):
+    return any(params.get(name) is not None for name in _ON_ENGINE)
+
+
+def _updated(params, row):
+    given = {name: value for name, value in params.items()
+             if name != 'name' and value is not None}
+    return {**({'spec': {**row.spec, **given}} if given else {}), **_renamed(params, row)}
+
+
+def _renamed(params, row):
+    return {'name': params['name']} if params.get('name') else {}
+
+
+_RESTING = CONTAINER_STATUSES - TRANSITIONAL - {DELETED}
+
+_NEW_NAME = Param('name', name, help='The new name.')
+_CHANGEABLE = (
+    Param('cpu', cpu, in_body=True, help='Cores that it may use, such as 0.5.'),
+    Param('memory_bytes', memory, wire='memory', in_body=True,
+          help='Memory that it may use: MiB in digits, or with a unit such as 64m or 1g.'),
+    Param('restart_policy', restart_policy, in_body=True,
+          help='What is done when its main process ends: no, always, unless-stopped or '
+               'on-failure, with a maximum count as in on-failure:3.'),
+    dataclasses.replace(_NEW_NAME, in_body=True),
+    Param('auto_heal', boolean, in_body=True,
+          help='Whether it is made again when it vanishes from its engine.'))
+
 _TIMEOUT = Param('timeout_seconds', integer, wire='timeout', minimum=0, maximum=3600,
                  help='Seconds to let the main process end by itself before it is killed; '
                       'without it the stop_timeout of the container, else 10.')
@@ -358,6 +460,21 @@ _ROWS = (
                       help='Remove it whatever status it is in; it is killed first.'),
                 Param('stop', boolean, False,
                       help='Stop it first if it is running.'))),
+    Operation(
+        'update', ASYNC, 'Change cores, memory, restart policy or name of a container.',
+        allowed=frozenset((CREATED, RUNNING, STOPPED, PAUSED)),
+        http_method='PATCH', params=_CHANGEABLE, on_engine=_is_about_limits, changes=_updated,
+        waited=True, older_status=200, older_body=CONTAINER),
+    Operation(
+        'resize_container', ASYNC, 'Change cores and memory of a container, as update does.',
+        allowed=frozenset((CREATED, RUNNING, STOPPED, PAUSED)),
+        params=_CHANGEABLE, on_engine=_is_about_limits, changes=_updated,
+        driver_method='update', verb='resize', since=(1, 19), older_body=CONTAINER),
+    Operation(
+        'rename', ASYNC, 'Give a container another name.',
+        allowed=_RESTING, on_engine=False, changes=_renamed, until=(1, 13),
+        params=(dataclasses.replace(_NEW_NAME, required=True),),
+        waited=True, older_status=200, older_body=CONTAINER),
     Operation(
         'logs', BLOCKING, 'Return what a container wrote to its standard output and error.',
         allowed=frozenset((CREATED, RUNNING, STOPPED, PAUSED, RESTARTING, DEAD, ERROR, UNKNOWN)),

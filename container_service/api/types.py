@@ -17,11 +17,8 @@ from container_service import exceptions
 from container_service import operations
 from container_service import references
 from container_service.api import intake
-from container_service.db import idents
 
-MIB = 1024 * 1024
-_MEMORY_MIN, _MEMORY_MAX = 6 * MIB, 2 ** 42       # Docker refuses less than 6 MiB
-_UNITS = {'b': 1, 'k': 1024, 'm': MIB, 'g': 1024 * MIB, '': MIB}
+MIB = operations.MIB
 
 RESERVED_LABEL_PREFIX = 'cs.'
 
@@ -52,19 +49,11 @@ class Text(_Type):
         return value
 
 
-class Name(Text):
+class Name(_Type):
     """A name: never to be taken for a uuid, and safe in every address and file name."""
 
-    def __init__(self):
-        super().__init__(255, 2, r'[A-Za-z0-9][A-Za-z0-9_.-]*',
-                         'must begin with a letter or digit and have only letters, digits and '
-                         '_ . -')
-
     def frombasetype(self, value):
-        value = super().frombasetype(value)
-        if idents.is_uuid(value):
-            raise ValueError('must not look like a uuid')
-        return value
+        return operations.name(value)
 
 
 class Boolean(_Type):
@@ -121,49 +110,21 @@ class Memory(_Type):
     """Bytes, from MiB in digits or a number with a unit b, k, m or g."""
 
     def frombasetype(self, value):
-        match = None
-        if not isinstance(value, (bool, float)):
-            match = re.fullmatch(r' *([0-9]{1,15})([bkmg]?) *', str(value).lower())
-        if match is None:
-            raise ValueError('must be MiB in digits, or a number with a unit such as 64m or 1g')
-        size = int(match[1]) * _UNITS[match[2]]
-        if not _MEMORY_MIN <= size <= _MEMORY_MAX:
-            raise ValueError('must be from 6m to 4096g')
-        return size
+        return operations.memory(value)
 
 
 class Cpu(_Type):
     """Cores, as a number or text."""
 
     def frombasetype(self, value):
-        if isinstance(value, str) and re.fullmatch(r' *([0-9]*\.)?[0-9]+ *', value):
-            value = float(value)
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise ValueError('must be a number of cores, such as 0.5')
-        if not 0.01 <= value <= 1024:
-            raise ValueError('must be from 0.01 to 1024 cores')
-        return float(value)
+        return operations.cpu(value)
 
 
 class RestartPolicy(_Type):
     """Docker's shape: Name, and MaximumRetryCount for on-failure."""
 
     def frombasetype(self, value):
-        if not isinstance(value, dict) or set(value) - {'Name', 'MaximumRetryCount'}:
-            raise ValueError('must be an object with Name and MaximumRetryCount')
-        name, count = value.get('Name'), value.get('MaximumRetryCount')
-        name = 'no' if name in (None, '') else name
-        if name not in ('no', 'always', 'on-failure', 'unless-stopped'):
-            raise ValueError('Name must be no, always, on-failure or unless-stopped')
-        try:
-            count = 0 if count in (None, '') else operations.integer(count)
-        except ValueError as exc:
-            raise ValueError(f'MaximumRetryCount {exc}') from None
-        if not 0 <= count <= 1000:
-            raise ValueError('MaximumRetryCount must be from 0 to 1000')
-        if count and name != 'on-failure':
-            raise ValueError('MaximumRetryCount goes with on-failure only')
-        return {'Name': name, 'MaximumRetryCount': count}
+        return operations.restart_policy(value)
 
 
 class Choice(_Type):

@@ -229,9 +229,21 @@ def _converted_by(param):
             value = param.parse(text)
         except ValueError as exc:
             raise argparse.ArgumentTypeError(str(exc)) from exc
-        # What has no JSON, or stands for "no limit" in the driver, goes over the wire as typed.
-        return value if isinstance(value, (bool, int, float, str, list, dict)) else text
+        return value if _means_itself(param, value) else text
     return convert
+
+
+def _means_itself(param, value):
+    """Whether the service would take a converted value for what it is.
+
+    What has no JSON, stands for "no limit" in the driver or is in another unit there, goes over
+    the wire as typed.
+    """
+    try:
+        return (isinstance(value, (bool, int, float, str, list, dict))
+                and param.parse(value) == value)
+    except ValueError:
+        return False
 
 
 def reference(text):

@@ -962,6 +962,18 @@ class DockerDriver(base.Driver):
             self._check_time_to_remove(deadline)
         return base.Observed(status=DELETED)
 
+    @_raises_driver_errors
+    def update(self, attempt, container, cpu=None, memory_bytes=None, restart_policy=None,
+               name=None, auto_heal=None):
+        found = self._require(container)
+        changes = docker_request.update_request(cpu, memory_bytes, restart_policy)
+        attempt.enter('updating')
+        attempt.gate()
+        self._client().open_stream(
+            'POST', f'/containers/{found["Id"]}/update', timeout=self.read_seconds,
+            body=changes).close()
+        return observed(self._require_id(found['Id']))
+
     # Steps.
 
     def _find(self, container):

@@ -76,11 +76,7 @@ def _host_config(spec, limits):
         'RestartPolicy': _restart_policy(spec.get('restart_policy') or {}),
     }
     memory, cpu = spec.get('memory_bytes') or limits.memory_bytes, spec.get('cpu') or limits.cpu
-    if memory:
-        # Equal means no swap.  The engine's own default would add as much swap again.
-        config['Memory'] = config['MemorySwap'] = int(memory)
-    if cpu:
-        config['NanoCpus'] = round(float(cpu) * _NANO)
+    config.update(_limits_of(memory, cpu))
     if spec.get('read_only'):
         config['ReadonlyRootfs'] = True
     if spec.get('tmpfs'):
@@ -95,6 +91,24 @@ def _host_config(spec, limits):
         for port in spec['published_ports']:
             bindings.setdefault(_port(port), []).append({'HostPort': str(port['host_port'])})
     return config
+
+
+def update_request(cpu=None, memory_bytes=None, restart_policy=None):
+    """Return the body of the engine's request to change a container; None leaves a thing."""
+    body = _limits_of(memory_bytes, cpu)
+    if restart_policy is not None:
+        body['RestartPolicy'] = _restart_policy(restart_policy)
+    return body
+
+
+def _limits_of(memory, cpu):
+    limits = {}
+    if memory:
+        # Equal means no swap.  The engine's own default would add as much swap again.
+        limits['Memory'] = limits['MemorySwap'] = int(memory)
+    if cpu:
+        limits['NanoCpus'] = round(float(cpu) * _NANO)
+    return limits
 
 
 def _restart_policy(policy):

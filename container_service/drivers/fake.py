@@ -727,6 +727,16 @@ class FakeDriver(base.Driver):
                     self.engine.remove(one)
         return base.Observed(status=DELETED)
 
+    def update(self, attempt, container, cpu=None, memory_bytes=None, restart_policy=None,
+               name=None, auto_heal=None):
+        known = self._require(container)
+        wanted = {'cpu': cpu, 'memory_bytes': memory_bytes, 'restart_policy': restart_policy}
+        wanted = {name: value for name, value in wanted.items() if value is not None}
+        with self._call(attempt, 'update', container, 'updating'):
+            known.spec = {**known.spec, **wanted}
+            self.engine.effects.append(('update', known.uuid))
+            return self._observed(known)
+
     def logs(self, container, stdout=True, stderr=True, timestamps=False, tail=None, since=None,
              cursor=None):
         since = None if since is None else int(base.parse_since(since) * 10 ** 9)

@@ -850,3 +850,44 @@ class DriverConformance:
     def test_execute_interactively_is_refused(self):
         self.assertRaises(exceptions.InvalidParameter, self.driver.execute, self.running(),
                           ['sh'], interactive=True)
+
+    # update
+
+    def spec_of(self, container):
+        """What the engine has of its options."""
+        engine_id = self.driver.observe(container).engine_id
+        return self.driver.describe(self.deployment, engine_id).spec
+
+    def test_update_of_what_runs_or_is_paused(self):
+        for container in (self.running(), self.paused()):
+            before = self.driver.observe(container)
+            attempt = base.Attempt()
+            observed = self.driver.update(
+                attempt, container, cpu=0.5, memory_bytes=64 * 2**20,
+                restart_policy={'Name': 'on-failure', 'MaximumRetryCount': 3})
+            self.assertEqual((before.status, before.started_at, before.engine_id),
+                             (observed.status, observed.started_at, observed.engine_id))
+            self.assertEqual('updating', attempt.stage)
+            spec = self.spec_of(container)
+            self.assertEqual((0.5, 64 * 2**20, {'Name': 'on-failure', 'MaximumRetryCount': 3}), (
+                spec['cpu'], spec['memory_bytes'], spec['restart_policy']))
+
+    def test_update_again_and_of_one_thing_leaves_the_others(self):
+        container = self.container(spec={'memory_bytes': 32 * 2**20, 'cpu': 0.5})
+        self.driver.create(base.Attempt(), container)
+        for size in (128, 128, 16):             # up and down, the limit of swap with it
+            attempt = base.Attempt()
+            self.driver.update(attempt, container, memory_bytes=size * 2**20)
+            self.driver.update(later(attempt), container, memory_bytes=size * 2**20)
+            spec = self.spec_of(container)
+            self.assertEqual((0.5, size * 2**20), (spec['cpu'], spec['memory_bytes']))
+
+    def test_update_of_what_is_missing(self):
+        self.assertRaises(exceptions.EngineContainerMissing, self.driver.update, base.Attempt(),
+                          self.container(), cpu=1.0)
+
+    def test_update_after_it_was_taken_over(self):
+        container = self.running()
+        self.assertRaises(exceptions.Fenced, self.driver.update, FencedAfter(0), container,
+                          cpu=0.5)
+        self.assertNotIn('cpu', self.spec_of(container))

@@ -55,6 +55,8 @@ def _leads_to(op):
         # Asked with its defaults; what else may come of it is in the help of its parameters.
         defaults = {param.name: param.default for param in op.params}
         target = f'{op.target_for(defaults, None)}, by default'
+    if target is operations.UNCHANGED:
+        target = 'the same status'
     return f'{op.during}, then {target}' if op.during else target
 
 
@@ -90,7 +92,8 @@ def parameter_table():
         for param in op.params:
             default = 'required' if param.required else _value(param.default)
             rows.append([f'``{op.name}``', f'``{param.wire_name}``',
-                         param.convert.words + _range(param), default, param.help])
+                         param.convert.words + _range(param) + _place(param), default,
+                         param.help])
     return _table(['Operation', 'Parameter', 'Value', 'Default', 'Meaning'], rows)
 
 
@@ -105,6 +108,10 @@ def _range(param):
     if param.minimum is None and param.maximum is None:
         return ''
     return f', {param.minimum} to {param.maximum}'
+
+
+def _place(param):
+    return '; in the body' if param.in_body else ''
 
 
 def _value(default):

@@ -25,6 +25,7 @@ from container_service.tests import base
 EXAMPLES, STEPS = 45, 40
 PHASES = (Phase.explicit, Phase.generate, Phase.shrink)
 
+RESTING = ('Created', 'Running', 'Stopped', 'Paused', 'Restarting', 'Dead', 'Error', 'Unknown')
 LIVE = ('Running', 'Paused', 'Restarting')
 # operation: statuses it is accepted in, status when it has succeeded (None: as it was)
 ALLOWED = {
@@ -38,6 +39,9 @@ ALLOWED = {
     'delete': (('Created', 'Stopped', 'Error', 'Dead'), 'Deleted'),
     'delete stop': (('Created', 'Stopped', 'Error', 'Dead', *LIVE), 'Deleted'),
     'delete force': (tuple(operations.CONTAINER_STATUSES - {'Deleted'}), 'Deleted'),
+    'update': (('Created', 'Running', 'Stopped', 'Paused'), None),
+    'resize_container': (('Created', 'Running', 'Stopped', 'Paused'), None),
+    'rename': (RESTING, None),
     'create': ((), 'Created'), 'run': ((), 'Running'),
 }
 FOLDS = ('start', 'stop', 'reboot', 'pause', 'unpause', 'delete', 'delete stop', 'delete force')

@@ -14,6 +14,7 @@ from oslo_messaging import conffixture
 import webtest
 
 from container_service import context
+from container_service import operations
 from container_service import rpc
 from container_service.api import app
 from container_service.api import auth
@@ -24,6 +25,15 @@ from container_service.tests import base
 ADMIN = {'roles': ['admin', 'member', 'reader'], 'is_admin': True}
 MEMBER = {'roles': ['member', 'reader'], 'is_admin': False}
 READER = {'roles': ['reader'], 'is_admin': False}
+
+
+# A value for a parameter that must be given, by what converts it.
+SAMPLES = {operations.name: 'other-name', operations.text: '/tmp', operations.command: ['ls']}
+
+
+def required_of(op):
+    """The least that a request for an operation may have in its body."""
+    return {param.wire_name: SAMPLES[param.convert] for param in op.params if param.required}
 
 
 class Personas:

@@ -180,9 +180,11 @@ class TestOptions(AcceptCase):
 
     def test_every_operation_takes_them(self):
         for op in operations.of_kind(operations.ASYNC):
-            if op.own_path:
-                answer = self.post(f'/v1/containers/x/{op.name}?if_busy=reject&dry_run=true&'
-                                   'on_predecessor_failure=run')
+            if not op.creates:
+                answer = self.call(
+                    op.http_method, op.path.format(container='x') +
+                    '?if_busy=reject&dry_run=true&on_predecessor_failure=run',
+                    {} if op.http_method == 'DELETE' else base.required_of(op), **NEWEST)
                 self.assert_refused(404, 'container_not_found', answer)
 
 

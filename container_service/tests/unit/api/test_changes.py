@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations that change the record of a container, and answers that older clients wait for."""
+
+import threading
+import time
+
+from container_service import exceptions
+from container_service import lifecycle
+from container_service import states
+from container_service.drivers import base as drivers
+from container_service.tests.unit.api import base
+
+MIB = 1024 * 1024
+
+
+class ChangeCase(base.ApiTestCase):
+
+    conf_values = {'sync_timeout': 10}
+
+    def setUp(self):
+        super().setUp()
+        self.make_bay()
+        self.patch(self.parts.doorbell, 'ring', lambda *which: None)
+        self.uuid = self.make('web', 'Running')
+
+    def conduct(self, end, queued=1):
+        """Have a conductor end the next action with ``end(claim)``.
+
+        It does so as soon as so many are unfinished.
+        """
+        def work():
+            deadline = time.monotonic() + 10
+            while time.monotonic() < deadline:
+                waiting = [action for action in self.actions_of(self.uuid)
+                           if action.status in states.UNFINISHED]
+                claim = self.claim(self.uuid) if len(waiting) >= queued else None
+                if claim is not None:
+                    end(claim)
+                    return
+                time.sleep(0.02)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        self.addCleanup(thread.join)
+
+    def succeed(self, result=None, observe=True):
+        self.conduct(lambda claim: lifecycle.succeed(
+            self.db, claim, drivers.Observed('Running', engine_id='e1', result=result)
+            if observe else None))
+
+    def fail(self, error, queued=1):
+        self.conduct(lambda claim: lifecycle.fail(
+            self.db, claim, lifecycle.as_error(error), drivers.Observed('Running')), queued)
+
+    def update(self, body, path='', method='PATCH', **how):
+        return self.call(method, f'/v1/containers/web{path}', body, **how)
+
+
+class TestUpdate(ChangeCase):
+
+    def test_older_clients_get_the_changed_container(self):
+        self.succeed()
+        answer = self.update({'cpu': '2', 'memory': '128', 'name': 'shop'}, version='1.40')
+        self.assertEqual(200, answer.status_int)
+        self.assertEqual((2.0, '128', 'shop'),
+                         tuple(answer.json[key] for key in ('cpu', 'memory', 'name')))
+        row = self.container(self.uuid)
+        self.assertEqual(('shop', 'shop'), (row.name, row.live_name))
+        [action] = self.actions_of(self.uuid)[1:]
+        self.assertEqual(('update', 2.0, 128 * MIB), (
+            action.operation, action.params['cpu'], action.params['memory_bytes']))
+
+    def test_others_get_the_action(self):
+        answer = self.update({'memory': '64m', 'restart_policy': {'Name': 'always'}},
+                             version='1.41')
+        self.assertEqual((202, 'update', states.QUEUED), (
+            answer.status_int, answer.json['operation'], answer.json['status']))
+        self.assertNotIn('memory_bytes', self.container(self.uuid).spec)
+        self.carry_out(self.uuid)
+        self.assertEqual({'memory_bytes': 64 * MIB, 'restart_policy': {
+            'Name': 'always', 'MaximumRetryCount': 0}}, self.container(self.uuid).spec)
+
+    def test_what_failed_is_told_to_who_waits_and_changes_nothing(self):
+        self.fail(exceptions.DriverError('Minimum memory limit allowed is 6MB'))
+        answer = self.update({'memory': '6'}, version='1.40')
+        detail = self.assert_refused(502, 'engine_error', answer)
+        self.assertIn('Minimum memory', detail)
+        self.assertEqual({}, self.container(self.uuid).spec)
+
+    def test_what_was_cancelled_is_told_too(self):
+        self.conduct(lambda claim: lifecycle.end_cancelled(
+            self.db, claim, drivers.Observed('Running'),
+            lifecycle.as_error(exceptions.Cancelled())))
+        answer = self.update({'cpu': 1}, version='1.40')
+        self.assert_refused(409, 'cancelled', answer)
+
+    def test_what_was_skipped_is_told_too(self):
+        self.post('/v1/containers/web/pause')
+        self.fail(exceptions.DriverError('no'), queued=2)
+        self.assert_refused(409, 'skipped', self.update({'cpu': 1}, version='1.40'))
+
+    def test_what_takes_too_long_is_named(self):
+        self.conf.set_override('sync_timeout', 1, group='api')
+        answer = self.update({'cpu': 1}, version='1.40')
+        detail = self.assert_refused(504, 'action_unfinished', answer)
+        [action] = self.actions_of(self.uuid)[1:]
+        self.assertIn(action.uuid, detail)
+        self.assertEqual(states.QUEUED, action.status)
+
+    def test_bad_values_name_the_field_and_change_nothing(self):
+        for version in ('1.1', '1.40', '1.41'):
+            for body, field in (
+                    ({'cpu': 'many'}, 'cpu'), ({'cpu': True}, 'cpu'), ({'cpu': 0}, 'cpu'),
+                    ({'cpu': 10 ** 9}, 'cpu'), ({'memory': '5'}, 'memory'),
+                    ({'memory': 64.5}, 'memory'), ({'memory': '1t'}, 'memory'),
+                    ({'memory': []}, 'memory'), ({'name': 'a'}, 'name'),
+                    ({'name': 'a b'}, 'name'), ({'name': self.uuid}, 'name'),
+                    ({'name': 7}, 'name'), ({'auto_heal': 'perhaps'}, 'auto_heal'),
+                    ({'restart_policy': {'Name': 'sometimes'}}, 'restart_policy'),
+                    ({'restart_policy': {'Name': 'always', 'More': 1}}, 'restart_policy'),
+                    ({'restart_policy': 'always:3'}, 'restart_policy')):
+                answer = self.update(body, version=version)
+                self.assertIn(field, self.assert_refused(400, 'invalid_parameter', answer))
+            self.assert_refused(400, 'unknown_parameter',
+                                self.update({'image': 'other'}, version=version))
+            self.assert_refused(400, 'unknown_parameter', self.call(
+                'PATCH', '/v1/containers/web?cpu=1', version=version))
+        self.assertEqual(1, len(self.actions_of(self.uuid)))
+
+    def test_wrong_status(self):
+        self.set_status(self.uuid, states.ERROR)
+        self.assert_refused(409, 'invalid_state', self.update({'cpu': 1}, version='1.40'))
+
+    def test_unknown_container(self):
+        self.assert_refused(404, 'container_not_found',
+                            self.call('PATCH', '/v1/containers/nobody', {'cpu': 1}))
+
+
+class TestResize(ChangeCase):
+
+    def test_it_is_an_update_of_another_shape(self):
+        answer = self.update({'cpu': '0.5'}, '/resize_container', 'POST', version='1.19')
+        self.assertEqual((202, 'web'), (answer.status_int, answer.json['name']))
+        self.carry_out(self.uuid)
+        self.assertEqual({'cpu': 0.5}, self.container(self.uuid).spec)
+
+    def test_older_versions_do_not_have_it(self):
+        answer = self.update({'cpu': '0.5'}, '/resize_container', 'POST', version='1.18')
+        self.assert_refused(404, 'not_found', answer)
+
+
+class TestRename(ChangeCase):
+
+    def test_the_oldest_clients(self):
+        self.succeed(observe=False)
+        answer = self.post('/v1/containers/web/rename?name=shop', version='1.13')
+        self.assertEqual((200, 'shop'), (answer.status_int, answer.json['name']))
+        self.assert_at_rest(self.uuid, 'Running')
+
+    def test_versions(self):
+        for version in ('1.14', '1.40'):
+            answer = self.post('/v1/containers/web/rename?name=shop', version=version)
+            self.assert_refused(404, 'not_found', answer)
+        answer = self.post('/v1/containers/web/rename', {'name': 'shop'}, version='1.41')
+        self.assertEqual(202, answer.status_int)
+
+    def test_a_name_that_is_taken(self):
+        self.make('shop', 'Running')
+        answer = self.post('/v1/containers/web/rename', {'name': 'shop'}, version='1.41')
+        self.assert_refused(409, 'name_taken', answer)
+        self.assert_refused(409, 'name_taken', self.update({'name': 'shop'}))
+        self.assertEqual(1, len(self.actions_of(self.uuid)))
+        # Its own is free to it.
+        answer = self.post('/v1/containers/web/rename', {'name': 'web'}, version='1.41')
+        self.assertEqual(202, answer.status_int)
+
+    def test_a_name_that_is_taken_before_it_is_given(self):
+        self.update({'name': 'shop', 'cpu': 1}, version='1.41')
+        claim = self.claim(self.uuid)
+        self.make('shop', 'Running')
+        observed = drivers.Observed('Running', engine_id='e1')
+        error = self.assertRaises(exceptions.NameTaken, lifecycle.succeed, self.db, claim,
+                                  observed)
+        self.assertIn('shop', error.detail)
+        lifecycle.fail(self.db, claim, lifecycle.as_error(error), observed, done=True)
+        row = self.container(self.uuid)
+        self.assertEqual(('web', 'web', {'cpu': 1.0}), (row.name, row.live_name, row.spec))
+        self.assertEqual(('update', states.FAILED), self.outcomes(self.uuid)[-1])
+
+    def test_it_is_required(self):
+        for body in ({}, {'name': None}, {'name': ''}):
+            answer = self.post('/v1/containers/web/rename', body, version='1.41')
+            self.assertIn('name', self.assert_refused(400, 'invalid_parameter', answer))
+
+    def test_another_may_have_the_old_name_then(self):
+        self.post('/v1/containers/web/rename', {'name': 'shop'}, version='1.41')
+        self.carry_out(self.uuid)
+        self.make('web', 'Running')
+        self.assertEqual(self.uuid, self.get('/v1/containers/shop').json['uuid'])
