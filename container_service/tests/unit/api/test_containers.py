@@ -181,6 +181,8 @@ class TestOperations(base.ApiTestCase):
 
     def test_every_operation_of_the_table_has_its_address(self):
         for op in ASYNC:
+            if op.waited or op.since > (1, 1) or op.older_body != operations.EMPTY:
+                continue              # these have tests of their own
             for number, method in enumerate(('POST', 'PUT')):
                 for version in (None, '1.1', '1.40'):
                     uuid = self.at_rest(op, f'{op.name}{number}{version}')
@@ -198,8 +200,9 @@ class TestOperations(base.ApiTestCase):
         for op in ASYNC:
             for number, method in enumerate(('POST', 'PUT')):
                 uuid = self.at_rest(op, f'{op.name}{number}')
-                answer = self.call(method, f'/v1/containers/{uuid}/{op.name}', version='1.41')
-                self.assertEqual(202, answer.status_int)
+                answer = self.call(method, f'/v1/containers/{uuid}/{op.name}',
+                                   base.required_of(op), version='1.41')
+                self.assertEqual(202, answer.status_int, answer)
                 self.assertEqual((op.name, 'queued', uuid), (
                     answer.json['operation'], answer.json['status'],
                     answer.json['container_uuid']))
