@@ -39,70 +39,16 @@ DEFAULT_POLL_SECONDS = 3600
 _MOST_AT_ONCE = 100         # actions that can be waited for in one request
 
 
-class ActionCommand(base.ShowCommand):
-    """A command that ends in actions: prints them, and with --poll waits for their end."""
+class WaitingCommand(base.Command):
+    """A command that waits for the end of actions, on a terminal with what they are at."""
 
-    fields = ACTION_FIELDS
-    brief = ('uuid', 'operation', 'container_name', 'container_uuid', 'status', 'stage')
-    brief_list = ('uuid', 'operation', 'container_name', 'status')
-    hides_empty = True
-    changes = True
-    deadline = None         # of the monotonic clock; None without --poll
-    _epilog = ('Exit status: 0 success (without --poll: accepted), 1 failed, 2 wrong usage, '
-               '3 cancelled, 4 timed out waiting, 5 skipped, 6 interrupted, 130 Ctrl-C.')
-
-    def add_arguments(self, parser):
-        super().add_arguments(parser)
-        parser.add_argument('--poll', action='store_true',
-                            help='Wait for the outcome and end with it.')
-        parser.add_argument('--poll-timeout', metavar='SECONDS', type=base.number,
-                            help='Wait at most this long (implies --poll); default '
-                                 f'{DEFAULT_POLL_SECONDS}. The action goes on all the same.')
-
-    def run(self, parsed_args):
-        seconds = parsed_args.poll_timeout
-        if seconds is not None or getattr(parsed_args, 'poll', True):
-            self.deadline = time.monotonic() + (
-                DEFAULT_POLL_SECONDS if seconds is None else seconds)
-        return super().run(parsed_args)
-
-    def check_several(self, parsed_args, several):
-        """Refuse what cannot be shown.  Raises UsageError."""
-        if several and parsed_args.formatter == 'shell':
-            raise base.UsageError(
-                '-f shell shows one action only; use another format for several.')
-
-    def finish(self, parsed_args, actions, *, as_list=False, codes=()):
-        """Wait if asked to, print the actions and how they ended; return the exit code.
-
-        ``codes`` are those of what was not even accepted.
-        """
-        codes, last, told = list(codes), [], []
-        for action in actions:
-            # A service without asynchronous mode answers with how it ended.
-            if self.deadline is not None or action['status'] in states.FINAL:
-                code, action, lines = self._wait(action)
-                codes.append(code)
-                told += lines
-            last.append(action)
-        self.print_actions(parsed_args, last, as_list)
-        self.say(*told)
-        return outcomes.worst(codes)
-
-    def print_actions(self, parsed_args, actions, as_list):
-        """Print one action, or a list of them."""
-        if as_list and actions:
-            self.brief = self.brief_list
-            self.print_list(parsed_args, actions)
-        else:
-            for action in actions:
-                self.print_one(parsed_args, action)
+    deadline = None         # of the monotonic clock; None waits for ever
 
     def ended(self, action):
         """The exit code for how an action ended, and what is to be said about it."""
         return outcomes.exit_code(action), outcomes.of_action(action)
 
-    def _wait(self, action):
+    def wait_for(self, action):
         """Return (exit code, last state, words) of one action."""
         asked = False               # whether Ctrl-C has asked to cancel it already
         while True:
@@ -152,6 +98,65 @@ class ActionCommand(base.ShowCommand):
             self.say(*outcomes.of_error(exc),
                      'Waiting for its outcome; Ctrl-C again leaves it alone.')
             return action
+
+
+class ActionCommand(WaitingCommand, base.ShowCommand):
+    """A command that ends in actions: prints them, and with --poll waits for their end."""
+
+    fields = ACTION_FIELDS
+    brief = ('uuid', 'operation', 'container_name', 'container_uuid', 'status', 'stage')
+    brief_list = ('uuid', 'operation', 'container_name', 'status')
+    hides_empty = True
+    changes = True
+    _epilog = ('Exit status: 0 success (without --poll: accepted), 1 failed, 2 wrong usage, '
+               '3 cancelled, 4 timed out waiting, 5 skipped, 6 interrupted, 130 Ctrl-C.')
+
+    def add_arguments(self, parser):
+        super().add_arguments(parser)
+        parser.add_argument('--poll', action='store_true',
+                            help='Wait for the outcome and end with it.')
+        parser.add_argument('--poll-timeout', metavar='SECONDS', type=base.number,
+                            help='Wait at most this long (implies --poll); default '
+                                 f'{DEFAULT_POLL_SECONDS}. The action goes on all the same.')
+
+    def run(self, parsed_args):
+        seconds = parsed_args.poll_timeout
+        if seconds is not None or getattr(parsed_args, 'poll', True):
+            self.deadline = time.monotonic() + (
+                DEFAULT_POLL_SECONDS if seconds is None else seconds)
+        return super().run(parsed_args)
+
+    def check_several(self, parsed_args, several):
+        """Refuse what cannot be shown.  Raises UsageError."""
+        if several and parsed_args.formatter == 'shell':
+            raise base.UsageError(
+                '-f shell shows one action only; use another format for several.')
+
+    def finish(self, parsed_args, actions, *, as_list=False, codes=()):
+        """Wait if asked to, print the actions and how they ended; return the exit code.
+
+        ``codes`` are those of what was not even accepted.
+        """
+        codes, last, told = list(codes), [], []
+        for action in actions:
+            # A service without asynchronous mode answers with how it ended.
+            if self.deadline is not None or action['status'] in states.FINAL:
+                code, action, lines = self.wait_for(action)
+                codes.append(code)
+                told += lines
+            last.append(action)
+        self.print_actions(parsed_args, last, as_list)
+        self.say(*told)
+        return outcomes.worst(codes)
+
+    def print_actions(self, parsed_args, actions, as_list):
+        """Print one action, or a list of them."""
+        if as_list and actions:
+            self.brief = self.brief_list
+            self.print_list(parsed_args, actions)
+        else:
+            for action in actions:
+                self.print_one(parsed_args, action)
 
 
 class RequestCommand(ActionCommand):
@@ -245,6 +250,7 @@ class OperationCommand(RequestCommand):
     """
 
     operation = None
+    also = {}               # parameter: further names of its option, such as ('-m',)
 
     @property
     def required(self):
@@ -269,7 +275,7 @@ class OperationCommand(RequestCommand):
     def add_params(self, parser):
         """Add the options for the parameters of the operation."""
         for param in self.operation.params:
-            base.add_param(parser, param)
+            base.add_param(parser, param, *self.also.get(param.wire_name, ()))
 
     def targets(self, parsed_args):
         return [parsed_args.container] if self.required else parsed_args.containers

@@ -9,6 +9,7 @@ standard error.
 
 import argparse
 import datetime
+import re
 
 from cliff import command
 from cliff import lister
@@ -258,6 +259,12 @@ def reference(text):
 def positive_integer(text):
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError('must be a whole number of at least 1')
+    return int(text)
+
+
+def whole_number(text):
+    if not re.fullmatch('[0-9]{1,9}', text):
+        raise argparse.ArgumentTypeError('must be a whole number, not negative')
     return int(text)
 
 

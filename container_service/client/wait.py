@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wait for actions to end.
+"""Wait for actions to end, or containers.
 
 The service does the waiting, as long as it has room for one more who waits; then it is asked
 again and again.  What the states mean to a user is told by outcomes.py.
@@ -8,7 +8,7 @@ again and again.  What the states mean to a user is told by outcomes.py.
 import time
 
 from container_service.client import http
-from container_service.states import FINAL
+from container_service.states import AT_REST, FINAL
 
 # How long one request waits at most; who shows progress asks for less.
 LONGEST_WAIT_SECONDS = 20
@@ -83,6 +83,21 @@ def several(client, uuids, *, every, **how):
         return not unfinished() if every else len(unfinished()) < len(uuids)
 
     yield from _answers(ask, enough, **how)
+
+
+def at_rest(client, container, **how):
+    """Yield states of a container, the last being one in which its main process does not run.
+
+    ``how`` is as for ``_answers``.
+    """
+    path = f'containers/{http.segment(container)}/wait'
+
+    def ask(seconds):
+        return client.get(path, {'timeout': seconds}, connect_seconds=_CONNECT_SECONDS,
+                          read_seconds=seconds + _READ_SECONDS)
+
+    yield from _answers(
+        ask, lambda state: state['status'] in AT_REST and not state.get('task_state'), **how)
 
 
 def _answers(ask, enough, *, first=None, deadline=None, longest=LONGEST_WAIT_SECONDS,

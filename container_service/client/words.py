@@ -11,7 +11,7 @@ import shlex
 from container_service import operations
 
 # Where a command is called otherwise than its operation, as users of Docker expect.
-CLI_NAMES = {'reboot': 'restart', 'execute': 'exec'}
+CLI_NAMES = {'reboot': 'restart', 'execute': 'exec', 'network_list': 'network list'}
 
 _TIME_UNITS = (('d', 86400), ('h', 3600), ('m', 60), ('s', 1))
 
@@ -98,6 +98,14 @@ def size(byte_count):
     """A number of bytes in decimal units, as registries and disks count."""
     unit, name = _unit(byte_count)
     return f'{byte_count / unit:.{0 if unit == 1 else 1}f} {name}'
+
+
+def memory(byte_count):
+    """A number of bytes in binary units, as memory is counted."""
+    for unit, name in ((2**30, 'GiB'), (2**20, 'MiB'), (2**10, 'KiB')):
+        if byte_count >= unit:
+            return f'{byte_count / unit:.1f} {name}'
+    return f'{byte_count} B'
 
 
 def pull_progress(progress):

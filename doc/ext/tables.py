@@ -231,7 +231,7 @@ def _command(name, parser, shared):
     yield from ('.. code-block:: console', '', f'   {parser.usage}', '')
     positional = [action for action in parser._actions if not action.option_strings]
     own = [action for action in parser._actions
-           if action.option_strings and not shared.intersection(action.option_strings)]
+           if action.option_strings and not shared.issuperset(action.option_strings)]
     for action in positional:
         yield f'``{action.metavar or action.dest}``'
         yield f'   {_escaped(action.help or "")}'

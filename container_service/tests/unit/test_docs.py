@@ -156,7 +156,7 @@ class TestTables(base.TestCase):
             for name in group:
                 self.assertIn(f'\n{name}\n{"-" * len(name)}\n', f'\n{text}')
         for option in ('--poll', '--poll-timeout SECONDS', '--signal SIGNAL', '--force',
-                       '--env KEY=VALUE'):
+                       '-e KEY[=VALUE], --env KEY[=VALUE]', '-f, --follow'):
             self.assertIn(f'.. option:: {option}\n', text)
         # Those of every command are told once, at the top of the page.
         self.assertNotIn('--format', text)

@@ -10,12 +10,14 @@ import os
 import socket
 import socketserver
 import threading
+import unittest
 from unittest import mock
 import urllib.parse
 from wsgiref import simple_server
 
 from container_service.client import http
 from container_service.client import shell
+from container_service.client import wait
 
 UUID = '11111111-2222-4333-8444-555555555555'
 LOST = object()
@@ -156,6 +158,33 @@ class Terminal(io.StringIO):
 
     def isatty(self):
         return True
+
+
+class CommandTest(unittest.TestCase):
+    """A test of commands against a stub, ``service``."""
+
+    def setUp(self):
+        super().setUp()
+        self.service = self.enterContext(Stub())
+        # Polls come at once; how long they pause is test_wait's concern.
+        self.enterContext(mock.patch.object(wait, 'FIRST_PAUSE_SECONDS', 0.001))
+        self.enterContext(mock.patch.object(wait, 'LONGEST_PAUSE_SECONDS', 0.001))
+
+    def run_cli(self, *argv, **kwargs):
+        return run(self.service.endpoint, *argv, **kwargs)
+
+    def stdout(self, *argv):
+        """Standard output of a command that succeeds and has nothing else to say."""
+        result = self.run_cli(*argv)
+        self.assertEqual((0, ''), (result.code, result.err), result)
+        return result.out
+
+    def refused(self, *argv, **kwargs):
+        """What a command says that is wrong usage and asks nothing."""
+        result = self.run_cli(*argv, **kwargs)
+        self.assertEqual((2, ''), (result.code, result.out), result)
+        self.assertEqual([], self.service.requests)
+        return result.err
 
 
 def run(endpoint, *argv, stdin=None, out=None, err=None):

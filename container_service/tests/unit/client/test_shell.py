@@ -6,7 +6,6 @@ import resource
 import shutil
 import subprocess
 import sys
-import unittest
 from unittest import mock
 
 from container_service import operations
@@ -24,22 +23,7 @@ ACTION = f'/v1/actions/{stub.UUID}'
 WAIT = f'{ACTION}/wait'
 
 
-class ShellTest(unittest.TestCase):
-
-    def setUp(self):
-        self.service = self.enterContext(stub.Stub())
-        # Polls come at once; how long they pause is test_wait's concern.
-        self.enterContext(mock.patch.object(wait, 'FIRST_PAUSE_SECONDS', 0.001))
-        self.enterContext(mock.patch.object(wait, 'LONGEST_PAUSE_SECONDS', 0.001))
-
-    def run_cli(self, *argv, **kwargs):
-        return stub.run(self.service.endpoint, *argv, **kwargs)
-
-    def stdout(self, *argv):
-        """Standard output of a command that succeeds and has nothing else to say."""
-        result = self.run_cli(*argv)
-        self.assertEqual((0, ''), (result.code, result.err), result)
-        return result.out
+class ShellTest(stub.CommandTest):
 
     def accept(self, path, method='POST', **action):
         self.service.answer(method, path, stub.action(**action), status=202)
@@ -909,20 +893,6 @@ class ServiceTest(ShellTest):
 
 
 class ContentTest(ShellTest):
-
-    def test_logs_are_raw(self):
-        self.service.answer('GET', '/v1/containers/web/logs', {'output': 'a\n\x1b[1mb'})
-        self.assertEqual('a\n\x1b[1mb', self.stdout('logs', 'web'))
-        self.assertEqual({}, self.the_request().query)
-
-    def test_log_options(self):
-        self.service.answer('GET', '/v1/containers/web/logs', {'output': ''})
-        self.stdout('logs', '--tail', 'all', '--since', '100', '--timestamps', '--stderr', 'web')
-        self.stdout('logs', '--tail', '0', '--stdout', 'web')
-        first, second = self.service.requests
-        self.assertEqual({'tail': ['all'], 'since': ['100'], 'timestamps': ['true'],
-                          'stdout': ['false']}, first.query)
-        self.assertEqual({'tail': ['0'], 'stderr': ['false']}, second.query)
 
     def test_exec_ends_as_the_command_does(self):
         self.service.answer('POST', '/v1/containers/web/execute',
