@@ -10,6 +10,7 @@ import uuid
 from container_service.client import actions
 from container_service.client import asking
 from container_service.client import base
+from container_service.client import changing
 from container_service.client import containers
 from container_service.client import creation
 from container_service.client import derived
@@ -107,7 +108,8 @@ class Limits(base.ShowCommand):
 
 _CONTAINERS = {
     'create': creation.Create, 'run': creation.Run, 'list': containers.ListContainers,
-    'show': containers.ShowContainer, 'logs': logs.Logs, 'exec': execution.Exec}
+    'show': containers.ShowContainer, 'logs': logs.Logs, 'exec': execution.Exec,
+    'update': changing.Update}
 
 # Name of a command to its class, by the heading it has in the help.
 COMMANDS = {

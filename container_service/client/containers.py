@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands that look at containers: list, show, wait, stats, top, diff, inspect."""
+"""list and show: what the service knows of containers."""
 
 import argparse
 
@@ -9,9 +9,14 @@ from container_service.client import http
 
 CONTAINER_FIELDS = (
     'uuid', 'name', 'image', 'status', 'status_reason', 'status_detail', 'task_state',
-    'exit_code', 'health', 'command', 'entrypoint', 'environment', 'labels', 'workdir',
-    'hostname', 'cpu', 'memory', 'restart_policy', 'tty', 'interactive', 'image_pull_policy',
-    'addresses', 'ports', 'bay_uuid', 'created_at', 'updated_at', 'started_at', 'finished_at')
+    'exit_code', 'oom_killed', 'health', 'command', 'entrypoint', 'environment', 'labels',
+    'workdir', 'user', 'hostname', 'cpu', 'memory', 'memory_bytes', 'disk', 'restart_policy',
+    'auto_remove', 'auto_heal', 'tty', 'interactive', 'read_only', 'tmpfs', 'files',
+    'healthcheck', 'stop_signal', 'stop_timeout', 'image_pull_policy', 'registry_id', 'nets',
+    'addresses', 'ports', 'published_ports', 'bay_uuid', 'host', 'engine_id', 'project_id',
+    'user_id', 'created_at', 'updated_at', 'started_at', 'finished_at')
+# Said otherwise too, or the same for every container.
+_NOT_IN_A_TABLE = ('memory_bytes', 'security_groups', 'image_driver', 'cpu_policy')
 
 
 class ListContainers(base.ListCommand):
@@ -35,16 +40,21 @@ class ListContainers(base.ListCommand):
         parser.add_argument('--image', help='Only those of this image.')
         parser.add_argument('--label', metavar='KEY[=VALUE]', action='append',
                             help='Only those with this label; can be repeated.')
+        parser.add_argument('--all-projects', action='store_true', default=None,
+                            help='Those of all projects; for administrators.')
 
     def query(self, parsed_args):
-        return {key: getattr(parsed_args, key) for key in ('name', 'status', 'image', 'label')}
+        return {key: getattr(parsed_args, key)
+                for key in ('name', 'status', 'image', 'label', 'all_projects')}
 
 
 class ShowContainer(base.ShowCommand):
-    """Show a container."""
+    """Show a container; a table leaves out what is not set."""
 
     arguments = 'CONTAINER'
     fields = CONTAINER_FIELDS
+    brief = tuple(name for name in CONTAINER_FIELDS if name not in _NOT_IN_A_TABLE)
+    hides_empty = True
 
     def add_arguments(self, parser):
         super().add_arguments(parser)

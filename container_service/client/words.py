@@ -180,9 +180,29 @@ def _brief(value):
     return ', '.join(plain(entry) for entry in value)
 
 
+def _ports(value):
+    return ', '.join(f'{port.get("host_port")}:{port.get("container_port")}'
+                     f'/{port.get("protocol", "tcp")}' for port in value)
+
+
+def _sizes(value):
+    return ', '.join(f'{path}={memory(byte_count)}' for path, byte_count in value.items())
+
+
+def _nets(value):
+    return ', '.join(' '.join(filter(None, (
+        net.get('network'), net.get('v4-fixed-ip'), net.get('v6-fixed-ip')))) for net in value)
+
+
+def _files(value):
+    return ', '.join(f'{entry.get("destination")} ({size(entry.get("size") or 0)})'
+                     for entry in value)
+
+
 _SPECIAL = {
     'addresses': _addresses, 'command': _words, 'entrypoint': _words, 'error': _detail,
     'operation': cli_name, 'progress': _progress, 'restart_policy': _restart_policy,
+    'files': _files, 'nets': _nets, 'published_ports': _ports, 'tmpfs': _sizes,
     'unfinished_actions': _allowance, 'unfinished_actions_per_container': _allowance,
     'waiting': _detail,
 }
