@@ -135,7 +135,7 @@ _UNITS = {'b': 1, 'k': 1024, 'm': MIB, 'g': 1024 * MIB, '': MIB}
 
 
 @takes('MiB in digits, or a number with a unit such as ``64m``',
-       type=['integer', 'string'])
+       type=['integer', 'string'], minimum=6, pattern='^[0-9]{1,15}[bkmgBKMG]?$')
 def memory(value):
     """Convert MiB in digits, or a number with a unit b, k, m or g, to bytes."""
     match = None
@@ -149,7 +149,8 @@ def memory(value):
     return size
 
 
-@takes('number of cores', type=['number', 'string'])
+@takes('number of cores', type=['number', 'string'], minimum=0.01,
+       maximum=1024, pattern=r'^([0-9]*\.)?[0-9]+$')
 def cpu(value):
     """Convert a number of cores, or text of one, to float."""
     if isinstance(value, str) and re.fullmatch(r' *([0-9]*\.)?[0-9]+ *', value):
@@ -162,7 +163,11 @@ def cpu(value):
 
 
 @takes('object with ``Name`` and ``MaximumRetryCount``, or text such as ``on-failure:3``',
-       type=['object', 'string'])
+       type=['object', 'string'], pattern='^(no|always|unless-stopped|on-failure(:[0-9]+)?)$',
+       additionalProperties=False, properties={
+           'Name': {'enum': ['no', 'always', 'on-failure', 'unless-stopped', '', None]},
+           'MaximumRetryCount': {'type': ['integer', 'string', 'null'], 'minimum': 0,
+                                 'maximum': 1000, 'pattern': '^[0-9]*$'}})
 def restart_policy(value):
     """Take Docker's shape, Name with MaximumRetryCount, or the text of its command line."""
     if isinstance(value, str):
@@ -185,7 +190,7 @@ def restart_policy(value):
     return {'Name': name, 'MaximumRetryCount': count}
 
 
-@takes('name', type='string', minLength=2, maxLength=255)
+@takes('name', type='string', minLength=2, maxLength=255, pattern='^[A-Za-z0-9][A-Za-z0-9_.-]*$')
 def name(value):
     """Take a name: never to be taken for a uuid, and safe in every address and file name."""
     value = text(value)
@@ -252,6 +257,14 @@ class Param:
     @property
     def wire_name(self):
         return self.wire or self.name
+
+    @property
+    def schema(self):
+        """What it takes, as a JSON schema."""
+        more = {'minimum': self.minimum, 'maximum': self.maximum, 'default': self.default,
+                'description': self.help or None}
+        return {**self.convert.schema,
+                **{key: value for key, value in more.items() if value is not None}}
 
     def parse(self, value):
         """Return the driver's value for what a client sent.  Raises ValueError."""

@@ -35,6 +35,7 @@ class Endpoint:
     policy: str                   # the rule that is asked, or PUBLIC
     query: tuple = ()             # Params; any other argument is refused
     body: object = None           # WSME type of the body; None: there is none
+    example: dict = None          # of a body
     body_bytes: int = None        # a bound of its own for the body
     params_in_body: tuple = None  # from this version on ``query`` may come in a JSON body too
     returns: object = None        # name of a schema, Listing, or a JSON schema; None: no body
@@ -52,7 +53,9 @@ class Endpoint:
         """
         if self.policy == PUBLIC:
             return method({})         # whatever is sent: such addresses are typed into browsers
-        self._check_version(controller)
+        if not self.is_at(controller.version):
+            raise exceptions.NotFound('There is no such address at version '
+                                      f'{versions.text(controller.version)}.')
         if not self.instead:
             controller.authorize(self.policy)
         arguments = self._arguments(controller)
@@ -66,13 +69,11 @@ class Endpoint:
         data = intake.body(pecan.request, self.body_bytes)
         return method(arguments, types.given(types.parse(self.body, data)))
 
-    def _check_version(self, controller):
-        version = controller.version
-        there = (self.operation.is_at(version) if self.operation else
-                 (self.since or version) <= version <= (self.until or version))
-        if not there:
-            raise exceptions.NotFound(
-                f'There is no such address at version {versions.text(version)}.')
+    def is_at(self, version):
+        """Whether a microversion has it."""
+        if self.operation is not None:
+            return self.operation.is_at(version)
+        return (self.since or version) <= version <= (self.until or version)
 
     def _arguments(self, controller):
         if self.params_in_body is None:

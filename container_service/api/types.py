@@ -24,8 +24,12 @@ RESERVED_LABEL_PREFIX = 'cs.'
 
 
 class _Type(wtypes.UserType):
-    """Base: takes any JSON value; ``frombasetype`` converts it or raises ValueError."""
+    """Base: takes any JSON value; ``frombasetype`` converts it or raises ValueError.
+
+    ``schema`` says what it takes as a JSON schema; what that cannot say is left to the former.
+    """
     basetype = wtypes.text
+    schema = {}
 
     @property
     def name(self):
@@ -40,6 +44,11 @@ class Text(_Type):
         self._pattern = pattern and re.compile(pattern)
         self._words = words
 
+    @property
+    def schema(self):
+        more = {'pattern': f'^({self._pattern.pattern})$'} if self._pattern else {}
+        return {'type': 'string', 'minLength': self._minimum, 'maxLength': self._maximum, **more}
+
     def frombasetype(self, value):
         value = operations.text(value)
         if not self._minimum <= len(value) <= self._maximum:
@@ -51,18 +60,22 @@ class Text(_Type):
 
 class Name(_Type):
     """A name: never to be taken for a uuid, and safe in every address and file name."""
+    schema = operations.name.schema
 
     def frombasetype(self, value):
         return operations.name(value)
 
 
 class Boolean(_Type):
+    schema = operations.boolean.schema
+
     def frombasetype(self, value):
         return operations.boolean(value)
 
 
 class Command(_Type):
     """An argument array, or one text that is split as a shell splits words."""
+    schema = operations.command.schema
 
     def frombasetype(self, value):
         words = operations.command(value)
@@ -77,6 +90,14 @@ class TextMap(_Type):
     def __init__(self, maximum=32768, reserved=None, key_pattern=None, control=False):
         self._maximum, self._reserved, self._control = maximum, reserved, control
         self._key = re.compile(key_pattern or '.+')
+
+    @property
+    def schema(self):
+        return {'type': 'object', 'maxProperties': 256,
+                'propertyNames': {'minLength': 1, 'maxLength': 255,
+                                  'pattern': f'^({self._key.pattern})$'},
+                'additionalProperties': {'type': ['string', 'number', 'boolean', 'null'],
+                                         'maxLength': self._maximum}}
 
     def frombasetype(self, value):
         if not isinstance(value, dict):
@@ -108,6 +129,7 @@ class TextMap(_Type):
 
 class Memory(_Type):
     """Bytes, from MiB in digits or a number with a unit b, k, m or g."""
+    schema = operations.memory.schema
 
     def frombasetype(self, value):
         return operations.memory(value)
@@ -115,6 +137,7 @@ class Memory(_Type):
 
 class Cpu(_Type):
     """Cores, as a number or text."""
+    schema = operations.cpu.schema
 
     def frombasetype(self, value):
         return operations.cpu(value)
@@ -122,6 +145,7 @@ class Cpu(_Type):
 
 class RestartPolicy(_Type):
     """Docker's shape: Name, and MaximumRetryCount for on-failure."""
+    schema = operations.restart_policy.schema
 
     def frombasetype(self, value):
         return operations.restart_policy(value)
@@ -132,6 +156,10 @@ class Choice(_Type):
 
     def __init__(self, *words):
         self._words = words
+
+    @property
+    def schema(self):
+        return {'enum': list(self._words)}
 
     def frombasetype(self, value):
         word = operations.text(value).lower()
@@ -146,6 +174,10 @@ class Neutral(_Type):
     def __init__(self, *also):
         self._also = also
 
+    @property
+    def schema(self):
+        return {'enum': [False, [], {}, '', 'none', 'false', None, *self._also]}
+
     def frombasetype(self, value):
         value = value.lower() if isinstance(value, str) else value
         if value in (False, [], {}, '', 'none', 'false', *self._also):
@@ -155,6 +187,7 @@ class Neutral(_Type):
 
 class TextList(_Type):
     """A list of texts."""
+    schema = {'type': 'array', 'maxItems': 256, 'items': {'type': 'string'}}
 
     def frombasetype(self, value):
         if not isinstance(value, list) or len(value) > 256:
@@ -164,6 +197,7 @@ class TextList(_Type):
 
 class Image(_Type):
     """An image reference, as it was written: what it stands for is in ``references.py``."""
+    schema = {'type': 'string', 'minLength': 1, 'maxLength': 255, 'pattern': r'^[!-~]+$'}
 
     def frombasetype(self, value):
         references.parse(operations.text(value))
@@ -224,6 +258,7 @@ class BayCreate(wtypes.Base):
 
 class Domain(_Type):
     """Where a registry is."""
+    schema = {'type': 'string', 'minLength': 1, 'maxLength': 255, 'pattern': '^[!-~]+$'}
 
     def frombasetype(self, value):
         return references.parse_domain(operations.text(value))
@@ -231,6 +266,7 @@ class Domain(_Type):
 
 class Secret(_Type):
     """A password.  What is wrong with it is told without a letter of it."""
+    schema = {'type': 'string', 'minLength': 1, 'maxLength': 4096, 'format': 'password'}
 
     def frombasetype(self, value):
         if not isinstance(value, str) or not 1 <= len(value) <= 4096:
@@ -257,6 +293,10 @@ class Wrapped(_Type):
     def __init__(self, kind):
         self.kind = kind
 
+    @property
+    def schema(self):
+        return schema(self.kind)
+
     def frombasetype(self, value):
         if not isinstance(value, dict):
             raise ValueError('must be an object')
@@ -275,6 +315,8 @@ class WrappedRegistryUpdate(wtypes.Base):
 
 class EngineIds(_Type):
     """Ids of containers as an engine gives them, or the word all."""
+    schema = {'anyOf': [{'const': 'all'},
+                        {'type': 'array', 'maxItems': 1000, 'items': {'type': 'string'}}]}
 
     def frombasetype(self, value):
         if value == 'all':
@@ -313,6 +355,17 @@ def parse(cls, data):
         if converted is not None:
             setattr(made, attribute.key, converted)
     return made
+
+
+def schema(cls):
+    """What ``parse`` takes for a WSME type, as a JSON schema."""
+    attributes = wtypes.list_attributes(cls)
+    return {
+        'type': 'object', 'additionalProperties': False, 'description': cls.__doc__,
+        'properties': {attribute.name: attribute.datatype.schema if attribute.mandatory
+                       else {'anyOf': [attribute.datatype.schema, {'type': 'null'}]}
+                       for attribute in attributes},
+        'required': [attribute.name for attribute in attributes if attribute.mandatory]}
 
 
 def given(made):
@@ -371,6 +424,7 @@ def _arguments(request, params, data, allow_body):
 
 # Query arguments of lists.
 
+@operations.takes('texts', type='array', items={'type': 'string'}, maxItems=16)
 def _words(value):
     """A query argument that may be repeated, as a list of texts."""
     value = value if isinstance(value, list) else [value]
@@ -380,6 +434,11 @@ def _words(value):
 
 
 Param = operations.Param
+
+
+def converts(kind):
+    """The conversion of a type, for a Param."""
+    return operations.takes('text', **kind.schema)(lambda value: kind.frombasetype(value))
 
 
 def page(*sort_keys):

@@ -13,6 +13,8 @@ from container_service.api.controllers import base
 from container_service.db import actions
 
 
+@operations.takes('statuses, or ``unfinished``', type='array', items={
+    'enum': ['unfinished', *sorted(states.ACTION_STATUSES)]})
 def _statuses(value):
     """One or more statuses, or the word unfinished for all that have not ended."""
     words = value if isinstance(value, list) else [value]
@@ -28,14 +30,9 @@ def _statuses(value):
     return sorted(wanted)
 
 
-def _operation(value):
-    if operations.text(value) not in operations.OPERATIONS:
-        raise ValueError(f'must be one of {", ".join(operations.OPERATIONS)}')
-    return value
-
-
 _LIST = (*types.PAGE, types.Param('container', operations.text),
-         types.Param('bay', operations.text), types.Param('operation', _operation),
+         types.Param('bay', operations.text),
+         types.Param('operation', operations.one_of(*operations.OPERATIONS)),
          types.Param('status', _statuses), types.Param('request_id', operations.text))
 
 
@@ -43,6 +40,7 @@ _TIMEOUT = types.Param('timeout', operations.integer, 60, minimum=0, maximum=300
                        help='Seconds to wait.')
 
 
+@operations.takes('uuids', type='array', items={'type': 'string'}, minItems=1, maxItems=100)
 def _one_or_more(value):
     return value if isinstance(value, list) else [value]
 

@@ -11,6 +11,8 @@ from container_service.api.controllers import base
 from container_service.db import bays
 from container_service.db import strays
 
+_EXAMPLE = {'name': 'node2', 'endpoint': 'tcp://node2:2376', 'public': True}
+
 
 class StraysController(base.Controller):
     """/v1/bays/{bay}/strays"""
@@ -27,7 +29,7 @@ class StraysController(base.Controller):
 class ReconcileController(base.Controller):
     """/v1/bays/{bay}/reconcile: done by whoever watches the bay, soon."""
 
-    @base.endpoint('bay:reconcile', body=types.Reconcile, status=202,
+    @base.endpoint('bay:reconcile', body=types.Reconcile, status=202, example={'remove': 'all'},
                    returns=base.Listing('strays', 'Stray', paged=False))
     def post(self, arguments, asked):
         rows = bay_rules.reconcile(self.context, self.parts.db, self.at['bay'], **asked)
@@ -67,7 +69,7 @@ class BaysController(base.Controller):
         return {'bays': [views.bay(row, self.base, self.context.is_admin) for row in rows],
                 'next': self.next_link(rows, more)}
 
-    @base.endpoint('bay:create', body=types.BayCreate, returns='Bay', status=201)
+    @base.endpoint('bay:create', body=types.BayCreate, example=_EXAMPLE, returns='Bay', status=201)
     def post(self, arguments, asked):
         row, replayed = bay_rules.create(
             self.context, self.parts.conf, self.parts.db, **asked,

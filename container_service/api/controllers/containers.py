@@ -32,6 +32,9 @@ _IGNORED = (types.Param('resource_url', operations.text), types.Param('expand', 
 # A list of a thousand containers shows a thousand of these.
 CREATE_BYTES = 65536
 
+_EXAMPLE = {'name': 'web', 'image': 'nginx:1.27', 'command': ['nginx', '-g', 'daemon off;'],
+            'environment': {'MODE': 'fast'}, 'memory': '64', 'cpu': 0.5}
+
 # Parts of a create body that are columns of their own; the rest is the spec.
 _COLUMNS = ('name', 'image', 'bay_uuid')
 
@@ -146,7 +149,7 @@ class ContainersController(base.Controller):
                 'next': self.next_link(rows, more)}
 
     @base.endpoint('container:create', query=(_RUN, *operations.OPTIONS),
-                   body=types.ContainerCreate, body_bytes=CREATE_BYTES,
+                   body=types.ContainerCreate, example=_EXAMPLE, body_bytes=CREATE_BYTES,
                    returns='ContainerAccepted', status=202,
                    operation=operations.OPERATIONS['create'], instead={'run': 'container:run'})
     def post(self, arguments, asked):

@@ -7,15 +7,9 @@ from container_service.api import views
 from container_service.api.controllers import base
 from container_service.db import events
 
-
-def _type(value):
-    if value not in events.TYPES:
-        raise ValueError(f'must be one of {", ".join(sorted(events.TYPES))}')
-    return value
-
-
 _LIST = (*types.PAGE, types.Param('container', operations.text),
-         types.Param('bay', operations.text), types.Param('type', _type),
+         types.Param('bay', operations.text),
+         types.Param('type', operations.one_of(*sorted(events.TYPES))),
          types.Param('all_projects', operations.boolean, False))
 
 

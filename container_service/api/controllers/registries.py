@@ -35,6 +35,7 @@ class RegistryController(base.Controller):
         return {'registry': views.registry(row, self.base)}
 
     @_endpoint('registry:update', query=_ALL_PROJECTS, body=types.WrappedRegistryUpdate,
+               example={'registry': {'username': 'robot', 'password': 'new'}},
                returns='WrappedRegistry')
     def patch(self, arguments, asked):
         row = rules.update(self.context, self.parts.db, self.parts.keys, self.at['registry'],
@@ -64,7 +65,9 @@ class RegistriesController(base.Controller):
                 'next': self.next_link(rows, more)}
 
     @_endpoint('registry:create', body=types.WrappedRegistryCreate, returns='WrappedRegistry',
-               status=201)
+               status=201, example={'registry': {
+                   'name': 'ours', 'domain': 'registry.example:5000', 'username': 'robot',
+                   'password': 'secret'}})
     def post(self, arguments, asked):
         row, replayed = rules.create(
             self.context, self.parts.db, self.parts.keys, **asked['registry'],

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """/ and /v1: the version documents, and where everything else hangs."""
 
+import functools
+
+from container_service.api import openapi
 from container_service.api import versions
 from container_service.api.controllers import actions
 from container_service.api.controllers import base
@@ -9,6 +12,20 @@ from container_service.api.controllers import containers
 from container_service.api.controllers import events
 from container_service.api.controllers import registries
 from container_service.api.controllers import services
+
+
+class OpenApiController(base.Controller):
+    """/v1/openapi.json"""
+
+    @base.endpoint(base.PUBLIC, returns={'type': 'object'},
+                   summary='This description, at the newest microversion.')
+    def get(self, arguments):
+        return {**_document(), 'servers': [{'url': self.base}]}
+
+
+@functools.cache
+def _document():
+    return openapi.document(RootController)
 
 
 class V1Controller(base.Controller):
@@ -21,6 +38,7 @@ class V1Controller(base.Controller):
         'events': events.EventsController,
         'services': services.ServicesController,
         'limits': services.LimitsController,
+        'openapi.json': OpenApiController,
     }
 
     @base.endpoint(base.PUBLIC, returns='Version', summary='The collections there are.')
@@ -32,6 +50,10 @@ class V1Controller(base.Controller):
                              'type': 'application/vnd.openstack.container.v1+json'}],
         }
         for name in self.children:
+            if name == 'openapi.json':
+                document['links'].append(
+                    {'rel': 'service-desc', 'href': f'{self.base}/v1/openapi.json'})
+                continue
             document[name] = [{'rel': 'self', 'href': f'{self.base}/v1/{name}/'},
                               {'rel': 'bookmark', 'href': f'{self.base}/{name}/'}]
         return document

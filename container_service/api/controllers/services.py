@@ -21,7 +21,7 @@ _WHICH = (types.Param('host', operations.text), types.Param('name', operations.t
 _CHANGES = {
     'enable': (services.enable, ()),
     'disable': (services.disable, (
-        types.Param('reason', types.Text(255, 0).frombasetype, wire='disabled_reason'),)),
+        types.Param('reason', types.converts(types.Text(255, 0)), wire='disabled_reason'),)),
     'drain': (services.drain, ()),
     'force_down': (services.force_down, (
         types.Param('down', operations.boolean, wire='forced_down', required=True),)),

@@ -45,7 +45,7 @@ class TestRegistry(base.base.TestCase):
         """Apart from the documents that everybody may read."""
         rules = {rule.name for rule in policy.list_rules()}
         public = [route.name for route in ROUTES if not rules.issuperset(route.rules)]
-        self.assertEqual(['GET /', 'GET /v1'], public)
+        self.assertEqual(['GET /', 'GET /v1', 'GET /v1/openapi.json'], public)
 
     def test_policy_names_the_addresses_that_its_rules_guard(self):
         ours = {(route.method, route.path, rule) for route in ROUTES for rule in route.rules}

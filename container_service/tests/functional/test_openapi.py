@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The service does what /v1/openapi.json says of it: requests made from it, by schemathesis."""
+
+import os
+
+import fixtures as pyfixtures
+import hypothesis
+from hypothesis import strategies
+import schemathesis
+from schemathesis.generation import modes
+from schemathesis.specs.openapi import checks as openapi_checks
+
+from container_service import secrets
+from container_service.tests import base
+from container_service.tests import fixtures
+
+CHECKS = (openapi_checks.status_code_conformance, openapi_checks.content_type_conformance,
+          openapi_checks.response_headers_conformance,
+          openapi_checks.response_schema_conformance)
+
+# Of each operation, with what is right and with what is wrong.
+EXAMPLES = 6
+
+
+class TestOpenApi(base.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.deployment = self.useFixture(fixtures.Deployment(
+            api_action_limit=100000, api_project_action_limit=100000,
+            secrets_keys_file=self.keys()))
+        self.schema = schemathesis.openapi.from_wsgi(
+            '/v1/openapi.json', self.newest)
+
+    def newest(self, environ, start_response):
+        """The application at the only version that is described, and not waiting."""
+        environ['HTTP_OPENSTACK_API_VERSION'] = 'container latest'
+        environ.pop('HTTP_PREFER', None)
+        return self.deployment.application(environ, start_response)
+
+    def keys(self):
+        path = os.path.join(self.useFixture(pyfixtures.TempDir()).path, 'keys')
+        secrets.create_key(path)
+        return path
+
+    def request(self, method, path, **values):
+        return getattr(self.deployment.api, method)(path, headers=fixtures.NEWEST, **values)
+
+    def known(self):
+        """Words that stand for what is there, for the variables of paths."""
+        if self.request('get', '/v1/containers/web', expect_errors=True).status_int == 404:
+            self.request('post_json', '/v1/containers?run=true',
+                         params={'name': 'web', 'image': base.IMAGE})
+        action = self.request('get', '/v1/actions').json['actions'][0]
+        return {'container': 'web', 'bay': 'bay', 'action': action['uuid'],
+                'request_id': action['request_id']}
+
+    def ask(self, operation, mode):
+        known = self.known()
+
+        @hypothesis.settings(
+            max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
+            suppress_health_check=list(hypothesis.HealthCheck), phases=[
+                hypothesis.Phase.explicit, hypothesis.Phase.generate])
+        @hypothesis.given(case=operation.as_strategy(generation_mode=mode),
+                          there=strategies.booleans())
+        def ask(case, there):
+            if there:
+                case.path_parameters.update(
+                    (name, known[name]) for name in case.path_parameters if name in known)
+            if case.path.endswith('/wait'):
+                case.query = {**(case.query or {}), 'timeout': 0}
+            answer = case.call()
+            self.assertNotEqual(500, answer.status_code, answer.text)
+            case.validate_response(answer, checks=CHECKS)
+
+        ask()
+
+    def ask_all(self, mode):
+        found = [result.ok() for result in self.schema.get_all_operations()]
+        self.assertGreater(len(found), 25)
+        failures = []
+        for operation in found:
+            try:
+                self.ask(operation, mode)
+            except hypothesis.errors.Unsatisfiable:
+                pass                              # nothing can be wrong about it
+            except BaseExceptionGroup as group:
+                failures += [f'{operation.label}: {exc}' for exc in group.exceptions]
+        self.assertEqual([], failures, '\n\n'.join(failures))
+
+    def test_requests_that_are_right(self):
+        self.ask_all(modes.GenerationMode.POSITIVE)
+
+    def test_requests_that_are_wrong(self):
+        self.ask_all(modes.GenerationMode.NEGATIVE)
