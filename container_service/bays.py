@@ -10,6 +10,8 @@ from container_service import lifecycle
 from container_service.db import bays
 from container_service.db import containers
 from container_service.db import idempotency
+from container_service.db import images
+from container_service.db import pulls
 from container_service.db import strays
 from container_service.db.base import now
 from container_service.db.base import run_again
@@ -82,6 +84,8 @@ def delete(db, ident, context=None, terms=lifecycle.Terms()):  # noqa: B008
         if count:
             raise exceptions.BayInUse(bay=row.name, count=count)
         strays.forget_bay(conn, row.uuid)
+        images.forget_bay(conn, row.uuid)
+        pulls.forget_bay(conn, row.uuid)
         bays.delete(conn, row.uuid)
 
     try:

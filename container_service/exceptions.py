@@ -121,6 +121,12 @@ class ConductorNotFound(NotFound):
     message = 'There is no conductor %(wanted)s. There are: %(known)s.'
 
 
+class ImageUnknown(NotFound):
+    code = 'image_unknown'
+    title = 'No such image'
+    message = 'There is no image %(image)s here.'
+
+
 class RegistryNotFound(NotFound):
     code = 'registry_not_found'
     title = 'Registry not found'
@@ -196,6 +202,18 @@ class NameTaken(Conflict):
     code = 'name_taken'
     title = 'Name is taken'
     message = 'There is a %(kind)s named %(name)s already. Choose another name.'
+
+
+class ImageInUse(Conflict):
+    code = 'image_in_use'
+    title = 'Image is in use'
+    message = 'Image %(image)s is used by %(user)s.'
+
+
+class ImageBusy(Conflict):
+    code = 'image_busy'
+    title = 'Image is busy'
+    message = 'Image %(image)s is %(status)s. Try again when that has ended.'
 
 
 class BayInUse(Conflict):
@@ -421,6 +439,14 @@ class PathNotFound(DriverError):
     code = 'path_not_found'
     title = 'Path not found in container'
     message = 'There is no %(path)s in the container.'
+
+
+class RegistryRefused(DriverError):
+    code = 'registry_refused'
+    title = 'Registry refused'
+    message = 'The registry of the image %(image)s does not let this project pull it.'
+    hint = ('Check the name of the image, and username and password of the registry that it is '
+            'pulled with.')
 
 
 class PullStalled(DriverError):

@@ -19,12 +19,14 @@ import sqlalchemy as sa
 
 from container_service import exceptions
 from container_service import operations
+from container_service import references
 from container_service import states
 from container_service.db import actions
 from container_service.db import bays
 from container_service.db import containers
 from container_service.db import events
 from container_service.db import idempotency
+from container_service.db import images
 from container_service.db import payloads
 from container_service.db import pulls
 from container_service.db import registries
@@ -416,6 +418,11 @@ class Claim:
     def operation(self):
         return operations.OPERATIONS[self.action.operation]
 
+    @property
+    def image(self):
+        """The image that its operation makes the container of."""
+        return self.action.params.get('image') or self.container.image
+
 
 def claim(db, container_uuid, conductor, admit, limit_of):
     """Take the oldest queued action of a container for this conductor.
@@ -677,16 +684,19 @@ def requeue(db, claim, code, detail, delay, *, parked=False):
 def wait_for_pull(db, claim):
     """Hand an action back until its image has been pulled, by one pull for all that want it.
 
-    The time does not count: a pull is judged by its progress.  Returns the uuid of the pull.
-    Raises Fenced, and Cancelled when it was asked to stop meanwhile.
+    It is pulled with the credentials of the registry that was named for the container, or of the
+    only one that its project has for that domain.  The time does not count: a pull is judged by
+    its progress.  Returns the uuid of the pull.  Raises Fenced, and Cancelled when it was asked
+    to stop meanwhile.
     """
     def unit(conn):
         row = containers.lock_uuid(conn, claim.container.uuid)
         if actions.find(conn, actions.of_claim(claim.uuid), _a.status == states.CANCELLING):
             raise exceptions.Cancelled()
-        pull = pulls.join(conn, row.bay_uuid, row.image, new_uuid())
+        registry_uuid, pull = _join_pull(conn, row, claim.image)
+        containers.update(conn, row.uuid, {'registry_uuid': registry_uuid})
         _back_to_queue(conn, claim, None, {
-            'waiting_code': pulls.WAITING, 'waiting_detail': f'Image {row.image} is pulled.',
+            'waiting_code': pulls.WAITING, 'waiting_detail': f'Image {claim.image} is pulled.',
             'attempts': claim.action.attempts - 1, 'parked_at': now(), 'pull_uuid': pull})
         return pull
 
@@ -698,6 +708,18 @@ def wait_for_pull(db, claim):
         return db.transact(unit, landed)
     except db_exc.DBDuplicateEntry:
         return db.transact(unit, landed)    # somebody began the same pull now: join that one
+
+
+def _join_pull(conn, row, image):
+    """Have the image of a container pulled; returns whose credentials that needs, and the pull."""
+    asked = references.parse(image)
+    registry_uuid = registries.of_image(conn, row.project_id, asked, row.registry_uuid)
+    known = images.named(conn, row.project_id, row.bay_uuid, asked.name, asked.version)
+    pull = pulls.join(conn, row.bay_uuid, str(asked), new_uuid(), registry_uuid)
+    images.expect(conn, known, new_uuid(), pull, registry_uuid, project_id=row.project_id,
+                  user_id=row.user_id, bay_uuid=row.bay_uuid, repo=asked.name,
+                  tag=asked.version)
+    return registry_uuid, pull
 
 
 def _handed_back(conn, claim):

@@ -363,6 +363,11 @@ class Operation:
         rest = {name: value for name, value in params.items() if name != self.payload}
         return rest, {self.payload: params[self.payload]}
 
+    @property
+    def makes(self):
+        """Whether it makes a container on the engine, of an image."""
+        return self.creates or any(param.name == 'image' for param in self.params)
+
     def asks_engine(self, params):
         """Whether anything is to be done on the engine; else it is about the record alone."""
         return self.on_engine(params) if callable(self.on_engine) else self.on_engine

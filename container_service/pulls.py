@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The life of a shared pull: one per image and bay, however many containers wait for it.
+"""The life of a shared pull: one per image, bay and registry, however many containers wait for it.
 
 An action whose image is absent joins the pull (``lifecycle.wait_for_pull``) and goes back to
 the queue without holding a thread.  A conductor claims the pull as it claims an action, and
 when it has ended the actions go on: create where it succeeded, fail where it did not.  It is
-ended when the last action that waits for it is cancelled.
+ended when the last action that waits for it is cancelled.  What else is done with images,
+``images.py``, has the same life.
 """
 
 import dataclasses
@@ -12,6 +13,7 @@ import dataclasses
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import states
+from container_service.db import images
 from container_service.db import pulls
 from container_service.db.base import now
 from container_service.db.base import run_again
@@ -49,16 +51,19 @@ def progress(db, claim, progress):
         raise exceptions.Fenced(container=claim.pull.image)
 
 
-def end(db, claim, status, error=None):
+def end(db, claim, status, error=None, result=None):
     """End a pull and let what waits for it go on; returns the containers to wake.
 
-    Raises Fenced.
+    ``result`` is what the engine says of the image.  Raises Fenced.
     """
-    values = {'status': status, 'error': error, 'live_key': None, 'finished_at': now()}
+    values = {'status': status, 'error': error, 'result': result, 'live_key': None,
+              'finished_at': now()}
     if not db.transact(lambda conn: pulls.update(
             conn, claim.pull.uuid, values, pulls.of_claim(claim.uuid)),
             landed=lambda conn: _is(conn, claim, claim_uuid=claim.uuid, status=status)):
         raise exceptions.Fenced(container=claim.pull.image)
+    # Before anybody goes on: what it has pulled may have become private.
+    db.transact(lambda conn: images.settle(conn, claim.pull.uuid), run_again)
     return db.transact(lambda conn: pulls.free_waiters(conn, claim.pull.uuid), run_again)
 
 
@@ -83,7 +88,10 @@ def sweep(db, bays=None):
     with db.read() as conn:
         abandoned = pulls.abandoned(conn)
         forgotten = pulls.ended_but_waited_for(conn)
+        untold = images.forgotten(conn)
     release(db, [row for row in abandoned if bays is None or row.bay_uuid in bays])
+    for uuid in untold:
+        db.transact(lambda conn, uuid=uuid: images.settle(conn, uuid), run_again)
     for uuid in forgotten:
         db.transact(lambda conn, uuid=uuid: pulls.free_waiters(conn, uuid), run_again)
 

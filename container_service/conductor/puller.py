@@ -1,13 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One shared pull from claim to end; the same slots-and-map as for containers, a smaller pool."""
+"""One shared pull from claim to end, or what else is done with an image.
+
+The same slots-and-map as for containers, a smaller pool.
+"""
+
+import dataclasses
 
 from oslo_log import log
 
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import pulls
+from container_service import registries
+from container_service import secrets
 from container_service import states
 from container_service.conductor import attempts
+from container_service.db import images
 from container_service.db import pulls as rows
 
 LOG = log.getLogger(__name__)
@@ -19,6 +27,7 @@ class Puller:
     def __init__(self, db, conf, engines, lease, watch, wake):
         self._db = db
         self._conf = conf.conductor
+        self._keys = secrets.Keys(conf)
         self._engines = engines
         self._lease = lease
         self._watch = watch
@@ -60,9 +69,9 @@ class Puller:
 
     def _pull(self, claim, attempt):
         pull = claim.pull
-        LOG.info('Pulling %s on bay %s', pull.image, pull.bay_uuid)
+        LOG.info('Image %s on bay %s: %s', pull.image, pull.bay_uuid, pull.operation)
         try:
-            self._engines.driver(pull.bay_uuid).pull(attempt, pull.image)
+            found = self._drive(pull, attempt)
         except exceptions.Fenced:
             raise
         except exceptions.Error as exc:
@@ -71,17 +80,32 @@ class Puller:
             if attempt.aborted is not None:
                 # What a driver stumbles over when its connection is shut is not news.
                 return self._not_done(claim, attempt.aborted)
-            LOG.exception('Pulling %s', pull.image)
+            LOG.exception('Image %s: %s', pull.image, pull.operation)
             self._ended(claim, states.FAILED, exceptions.PullFailed(
-                f'Pulling {pull.image} failed in a way that was not foreseen: '
+                f'The {pull.operation} of {pull.image} failed in a way that was not foreseen: '
                 f'{type(exc).__name__}. The log of conductor {self._lease.server} has more.'))
         else:
-            self._ended(claim, states.SUCCEEDED)
+            self._ended(claim, states.SUCCEEDED, result=found and dataclasses.asdict(found))
+
+    def _drive(self, pull, attempt):
+        """Returns what the engine says of the image, if there is one then."""
+        driver = self._engines.driver(pull.bay_uuid)
+        if pull.operation == images.REMOVE:
+            return driver.remove_image(attempt, pull.image)
+        if pull.operation == images.TAG:
+            return driver.tag_image(attempt, pull.image, pull.target)
+        return driver.pull(attempt, pull.image,
+                           registries.credentials(self._db, self._keys, pull))
 
     def _not_done(self, claim, exc):
         if isinstance(exc, exceptions.Fenced):
             raise exc
-        if isinstance(exc, (exceptions.EngineUnreachable, exceptions.Unavailable)):
+        if isinstance(exc, exceptions.SecretsUnavailable):
+            # Not the engine's fault.  Whoever waits tries again, until it has failed too often.
+            failed = exceptions.PullFailed(exc.detail, hint=exc.hint)
+            failed.retriable = True
+            self._ended(claim, states.FAILED, failed)
+        elif isinstance(exc, (exceptions.EngineUnreachable, exceptions.Unavailable)):
             self._engines.failed(claim.pull.bay_uuid, exc.detail)
             pulls.requeue(self._db, claim, self._conf.parked_interval)
         elif isinstance(exc, exceptions.Cancelled):
@@ -89,8 +113,9 @@ class Puller:
         else:
             self._ended(claim, states.FAILED, exc)
 
-    def _ended(self, claim, status, exc=None):
+    def _ended(self, claim, status, exc=None, result=None):
         error = exc and lifecycle.as_error(exc, 'pulling image')
-        LOG.info('Pull of %s %s%s', claim.pull.image, status, f': {exc.detail}' if exc else '')
-        for container_uuid in pulls.end(self._db, claim, status, error):
+        LOG.info('The %s of %s %s%s', claim.pull.operation, claim.pull.image, status,
+                 f': {exc.detail}' if exc else '')
+        for container_uuid in pulls.end(self._db, claim, status, error, result):
             self._wake(container_uuid)

@@ -5,6 +5,7 @@ Called by a slot of ``inflight.py``.  The driver does the work; ``lifecycle.py``
 of it.
 """
 
+import dataclasses
 import random
 import time
 
@@ -15,6 +16,7 @@ from container_service import lifecycle
 from container_service import operations
 from container_service import states
 from container_service.conductor import attempts
+from container_service.db import images
 from container_service.db import payloads
 from container_service.db import pulls
 from container_service.drivers import base
@@ -145,12 +147,36 @@ class Runner:
             return None
         driver = self._engines.driver(claim.container.bay_uuid)
         params = dict(claim.action.params)
+        if claim.operation.makes:
+            container, params = self._with_image(claim, attempt, container, params)
         if claim.operation.payload:
             with self._db.read() as conn:
                 params.update(payloads.of(conn, claim.action.uuid))
         return driver.method(claim.operation)(attempt, container, **params)
 
+    def _with_image(self, claim, attempt, container, params):
+        """Container and parameters with the image under the name that the engine has for it."""
+        wanted = self._wanted(claim)
+        if wanted.private and not attempt.pulled:
+            # That it is there says nothing: it was pulled with somebody's credentials.
+            if (container.spec.get('image_pull_policy') or '').lower() == 'never':
+                raise exceptions.ImageNotFound(
+                    f'The image {wanted.image} is private, and the pull policy "never" forbids '
+                    f'to ask its registry whether it may be used.')
+            raise exceptions.ImageAbsent(image=wanted.image)
+        if params.get('image'):
+            return container, {**params, 'image': wanted.image}
+        return dataclasses.replace(container, image=wanted.image), params
+
+    def _wanted(self, claim):
+        row = claim.container
+        with self._db.read() as conn:
+            return images.wanted(conn, row.project_id, row.bay_uuid, claim.image)
+
     def _wait_for_pull(self, claim, attempt, container):
+        if self._wanted(claim).local:
+            return self._not_done(claim, attempt, container, exceptions.ImageNotFound(
+                f'The image {claim.image} is not on the engine any more, and no registry has it.'))
         try:
             pull = self._end(claim, lambda: lifecycle.wait_for_pull(self._db, claim))
         except exceptions.Cancelled:

@@ -237,6 +237,8 @@ images = sa.Table(
     sa.Column('image_pull_policy', sa.String(16)),
     sa.Column('status', sa.String(16), nullable=False),
     sa.Column('status_reason', sa.Text),
+    # By a request for the image itself, not only for a container of it.
+    sa.Column('asked_for', sa.Integer, nullable=False, server_default='0'),
     sa.Column('pull_uuid', Uuid),           # what is done with it, or was last
     sa.Column('image_id', sa.String(128)),
     sa.Column('digest', sa.String(128)),

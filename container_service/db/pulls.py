@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Statements on pulls: one row while any number of actions wait for an image on a bay.
 
-Lock order: a container first, then its pull.  What ends a pull therefore does so in one
-transaction and sets the waiting containers free in the next; the sweep finishes the second one
-if the conductor died between the two.
+Images that are given another name or removed have rows here too: what conductors do with images
+is claimed, tried again and taken over in one way.
+
+Lock order: a container first, then the image, then its pull.  What ends a pull therefore does so
+in one transaction and sets the waiting containers free in the next; the sweep finishes the second
+one if the conductor died between the two.
 """
 
 import functools
+import hashlib
+import json
 
 import sqlalchemy as sa
 
@@ -15,18 +20,20 @@ from container_service.db import actions
 from container_service.db import claims
 from container_service.db import containers
 from container_service.db.base import now
+from container_service.db.models import images
 from container_service.db.models import pulls as table
 
 # The reason that a waiting action shows.
 WAITING = 'shared_pull'
 
 
-def join(conn, bay_uuid, image, new_uuid):
+def join(conn, bay_uuid, image, new_uuid, registry_uuid=None):
     """Wait for the unfinished pull of this image on this bay, or begin one.  Returns its uuid.
 
-    Two that begin one at the same time: one gets oslo.db's DBDuplicateEntry, and must try again.
+    What is pulled with the credentials of a registry serves those alone who use it too.  Two
+    that begin one at the same time: one gets oslo.db's DBDuplicateEntry, and must try again.
     """
-    key = f'{bay_uuid}|{image}'
+    key = _key('pull', bay_uuid, image, registry_uuid)
     found = conn.execute(sa.select(table.c.uuid).where(
         table.c.live_key == key, table.c.cancel_requested_at.is_(None))
         .with_for_update()).first()
@@ -35,10 +42,30 @@ def join(conn, bay_uuid, image, new_uuid):
     # Only of one that is being cancelled: somebody may have begun one since we looked.
     conn.execute(table.update().where(
         table.c.live_key == key, table.c.cancel_requested_at.is_not(None)).values(live_key=None))
-    conn.execute(table.insert().values(
-        uuid=new_uuid, bay_uuid=bay_uuid, image=image, live_key=key, status=states.QUEUED,
-        runnable_at=now(), created_at=now()))
+    _insert(conn, new_uuid, 'pull', bay_uuid, image, key, registry_uuid=registry_uuid)
     return new_uuid
+
+
+def begin(conn, operation, bay_uuid, image, new_uuid, target=None):
+    """Have something else done with an image; as ``join``.  Returns its uuid."""
+    key = _key(operation, bay_uuid, image, target)
+    found = conn.execute(sa.select(table.c.uuid).where(table.c.live_key == key)
+                         .with_for_update()).first()
+    if found is not None:
+        return found.uuid
+    _insert(conn, new_uuid, operation, bay_uuid, image, key, target=target)
+    return new_uuid
+
+
+def _key(*words):
+    # As long as it may be, and no longer.
+    return hashlib.sha256(json.dumps(words).encode()).hexdigest()
+
+
+def _insert(conn, uuid, operation, bay_uuid, image, key, **values):
+    conn.execute(table.insert().values(
+        uuid=uuid, operation=operation, bay_uuid=bay_uuid, image=image, live_key=key,
+        status=states.QUEUED, runnable_at=now(), created_at=now(), **values))
 
 
 def find(conn, uuid):
@@ -115,8 +142,11 @@ def cancel_unless_waited_for(conn, uuid):
     # Locked by a statement of its own: who joins it at the same time is seen by the next one.
     conn.execute(sa.select(table.c.id).where(table.c.uuid == uuid).with_for_update())
     a = actions.table.c
-    waited_for = sa.exists().where(
-        a.pull_uuid == uuid, a.status == states.QUEUED, a.waiting_code == WAITING)
+    waited_for = sa.or_(
+        sa.exists().where(
+            a.pull_uuid == uuid, a.status == states.QUEUED, a.waiting_code == WAITING),
+        sa.exists().where(
+            images.c.pull_uuid == uuid, images.c.status == 'Pulling', images.c.asked_for == 1))
     dropped = update(conn, uuid, {
         'status': states.CANCELLED, 'cancel_requested_at': now(), 'runnable_at': None,
         'live_key': None, 'finished_at': now()}, table.c.status == states.QUEUED, ~waited_for)
@@ -143,3 +173,9 @@ def release(conn, row, delay=0):
 
 def purge(conn, seconds):
     conn.execute(table.delete().where(table.c.finished_at < now(-seconds)))
+
+
+def forget_bay(conn, bay_uuid):
+    """What was still to be done on a bay that is deleted."""
+    conn.execute(table.delete().where(
+        table.c.bay_uuid == bay_uuid, table.c.status.in_(states.UNFINISHED)))

@@ -75,6 +75,18 @@ def only(conn, project_id, domain):
     return rows[0] if len(rows) == 1 else None
 
 
+def of_image(conn, project_id, reference, named_uuid=None):
+    """The uuid of the registry with whose credentials a project pulls an image; or None.
+
+    That is the one that was named for it, or the only one that it has for that domain.
+    """
+    named = find(conn, named_uuid) if named_uuid else None
+    # What was named for one image says nothing of another one.
+    if named is None or named.domain != reference.domain.lower():
+        named = only(conn, project_id, reference.domain)
+    return named and named.uuid
+
+
 def listing(conn, *, project_id=None, filters=None, page=None):
     visible = [] if project_id is None else [table.c.project_id == project_id]
     query = sa.select(table).where(*visible)

@@ -154,6 +154,14 @@ class Observed:
     result: dict = None                    # what the operation has given besides its effect
 
 
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """What an engine says of an image."""
+    image_id: str
+    size: int                              # bytes
+    digest: str = None                     # of its manifest in the registry that it came from
+
+
 class Listed(typing.NamedTuple):
     """One line of an engine's list: what carries our deployment label."""
     engine_id: str
@@ -307,10 +315,29 @@ class Driver(abc.ABC):
         """Return if the engine answers, within a few seconds.  Raises EngineUnreachable."""
 
     @abc.abstractmethod
-    def pull(self, attempt, image):
+    def pull(self, attempt, image, credentials=None):
         """Pull an image, reporting its progress; ending the attempt ends the transfer.
 
-        Raises ImageNotFound or PullFailed with the engine's own words.
+        ``credentials`` are {username, password} for its registry.  Returns Image.  Raises
+        ImageNotFound, RegistryRefused or PullFailed with the engine's own words.
+        """
+
+    @abc.abstractmethod
+    def find_image(self, image):
+        """Return Image; None when the engine does not have it."""
+
+    @abc.abstractmethod
+    def tag_image(self, attempt, image, name):
+        """Give an image another name, taking it from what has it.  Returns Image.
+
+        Raises ImageNotFound.
+        """
+
+    @abc.abstractmethod
+    def remove_image(self, attempt, image):
+        """Take a name from an image, which goes with its last one; one that is missing is done.
+
+        Raises DriverError with the engine's own words while a container needs it.
         """
 
     @abc.abstractmethod

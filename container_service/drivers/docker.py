@@ -41,6 +41,7 @@ import requests.adapters
 import urllib3.exceptions
 
 from container_service import exceptions
+from container_service import references
 from container_service.drivers import base
 from container_service.drivers import docker_request
 from container_service.drivers import logtext
@@ -82,24 +83,6 @@ _DESTRUCTIVE = frozenset(('kill', 'remove_container'))
 _ENGINE_ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException,
                   urllib3.exceptions.HTTPError, http.client.HTTPException, OSError,
                   json.JSONDecodeError)
-
-
-# What the engine is asked for.
-
-
-def split_reference(image):
-    """Split an image reference to (name, tag or digest), with the tag ``latest`` if it has none.
-
-    A digest wins over a tag, as in Docker.  Without a tag the engine would pull every tag.
-    """
-    name, _, digest = image.partition('@')
-    head, slash, last = name.rpartition('/')
-    last, _, tag = last.partition(':')
-    return head + slash + last, digest or tag or 'latest'
-
-
-def join_reference(name, tag):
-    return f'{name}@{tag}' if ':' in tag else f'{name}:{tag}'
 
 
 # What the engine says.
@@ -225,6 +208,15 @@ def event(data):
         time=data.get('timeNano') or int(data.get('time') or 0) * 10 ** 9, kind=kind,
         engine_id=actor['ID'], uuid=attributes.get(base.LABEL_CONTAINER),
         exit_code=int(code) if code.isdecimal() else None, signal=attributes.get('signal'))
+
+
+def repo_digest(data, name):
+    """The digest under which an image came from the registry of ``name``; None when it did not."""
+    for text in data.get('RepoDigests') or ():
+        repo, _, digest = text.partition('@')
+        if repo == name:
+            return digest
+    return None
 
 
 def _addresses(data):
@@ -491,6 +483,9 @@ _NOT_FOUND_WORDS = re.compile(
     r'manifest unknown|manifest for \S+ not found|name unknown|repository name not known'
     r'|repository does not exist|: not found$|no matching manifest|invalid reference format'
     r'|invalid repository name|no such image', re.IGNORECASE)
+_REFUSED_WORDS = re.compile(
+    r'unauthorized|authentication required|no basic auth credentials|access (to the resource is )?'
+    r'denied|incorrect username or password|status( code)?:? 40[13]', re.IGNORECASE)
 _PULL_RETRIABLE_WORDS = re.compile(
     r'timeout|deadline exceeded|connection (refused|reset)|no such host|toomanyrequests'
     r'|temporary|unexpected eof|server misbehaving|unreachable|unexpected status( code)?:? 5\d\d'
@@ -504,6 +499,9 @@ def pull_error(words, status=None):
     Nothing but its words tells one from the other; both end the attempt all the same.
     """
     words = words.strip()
+    # Docker's own registry says of what is not there that it may be private.
+    if _REFUSED_WORDS.search(words) and 'repository does not exist' not in words:
+        return exceptions.RegistryRefused(words)
     if status == 404 or _NOT_FOUND_WORDS.search(words):
         return exceptions.ImageNotFound(words)
     error = exceptions.PullFailed(words)
@@ -581,10 +579,11 @@ class _Client(docker.APIClient):
         kwargs['allow_redirects'] = False      # no engine redirects; follow nobody elsewhere
         return super().send(request, **kwargs)
 
-    def open_stream(self, method, path, timeout, params=None, body=None):
+    def open_stream(self, method, path, timeout, params=None, body=None, headers=None):
         """Return the response of a request whose answer is read piece by piece."""
         response = self.request(method, f'{self.base_url}/v{self.api_version}{path}',
-                                params=params, json=body, stream=True, timeout=timeout)
+                                params=params, json=body, headers=headers, stream=True,
+                                timeout=timeout)
         try:
             self._raise_for_status(response)
         except BaseException:
@@ -623,11 +622,14 @@ class _Client(docker.APIClient):
 class _Pull:
     """One pull in progress.  Iterating gives the engine's items; closing aborts the pull."""
 
-    def __init__(self, client, name, tag):
+    def __init__(self, client, name, tag, credentials):
         self._client = client
+        headers = {}
+        if credentials:
+            headers['X-Registry-Auth'] = docker.auth.encode_header(credentials)
         self._response = client.open_stream(
             'POST', '/images/create', timeout=PULL_STALL_SECONDS,
-            params={'fromImage': name, 'tag': tag})
+            params={'fromImage': name, 'tag': tag}, headers=headers)
 
     def __iter__(self):
         for line in self._response.iter_lines():
@@ -867,8 +869,39 @@ class DockerDriver(base.Driver):
     # What changes something.
 
     @_raises_driver_errors
-    def pull(self, attempt, image):
-        self._pull(attempt, image)
+    def pull(self, attempt, image, credentials=None):
+        self._pull(attempt, image, credentials)
+        found = self.find_image(image)
+        if found is None:
+            error = exceptions.PullFailed(f'The image {image} was pulled, and is gone already.')
+            error.retriable = True
+            raise error
+        return found
+
+    @_raises_driver_errors
+    def find_image(self, image):
+        name, tag = references.split(image)
+        try:
+            found = self._client().inspect_image(references.join(name, tag))
+        except docker.errors.NotFound:
+            return None
+        return base.Image(found['Id'], found.get('Size') or 0, repo_digest(found, name))
+
+    @_raises_driver_errors
+    def tag_image(self, attempt, image, name):
+        attempt.enter('tagging image')
+        attempt.gate()
+        self._client().tag(references.join(*references.split(image)), *references.split(name))
+        return self.find_image(name)
+
+    @_raises_driver_errors
+    def remove_image(self, attempt, image):
+        attempt.enter('removing image')
+        attempt.gate_destructive()
+        try:
+            self._client().remove_image(references.join(*references.split(image)))
+        except docker.errors.NotFound:
+            pass
 
     @_raises_driver_errors
     def create(self, attempt, container):
@@ -1180,13 +1213,13 @@ class DockerDriver(base.Driver):
                 f'image or with other options.')
         return found
 
-    def _pull(self, attempt, image):
+    def _pull(self, attempt, image, credentials):
         attempt.enter('pulling image')
         attempt.gate()
         progress = PullProgress(image)
         attempt.report(progress.to_dict())
         try:
-            items = _Pull(self._client(), *split_reference(image))
+            items = _Pull(self._client(), *references.split(image), credentials)
             with contextlib.closing(items), attempt.closing(items.close):
                 for item in items:
                     attempt.gate()

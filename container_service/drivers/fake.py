@@ -28,6 +28,7 @@ import contextlib
 import dataclasses
 import datetime
 import fnmatch
+import hashlib
 import re
 import shlex
 import threading
@@ -150,6 +151,7 @@ class FakeEngine:
         self.changed = threading.Condition(self.lock)
         self.containers = {}         # engine id: FakeContainer
         self.images = set()
+        self.tags = {}               # name that was given to an image: the one that it has it from
         # name: (id, driver)
         self.networks = {name: (uuid.uuid5(uuid.NAMESPACE_URL, name).hex, driver) for name, driver
                          in ((DEFAULT_NETWORK, 'fake'), ('host', 'host'), ('none', 'null'))}
@@ -165,6 +167,7 @@ class FakeEngine:
         self.delays = {}             # operation: seconds
         self.pull_seconds = 0.0
         self.missing_images = []     # globs
+        self.credentials = {}        # domain of a registry: {username, password} that it wants
         self.unreachable = False
         self.sleep = time.sleep      # how it lets time pass
         self.clock = _utcnow         # naive UTC
@@ -347,8 +350,11 @@ class FakeEngine:
                 f'connection reset by peer.')
         self.check_reachable()
 
-    def pull(self, image, attempt):
-        """Make the image present, telling the progress; raises ImageNotFound or PullFailed."""
+    def pull(self, image, attempt, credentials=None):
+        """Make the image present, telling the progress.
+
+        Raises ImageNotFound, RegistryRefused or PullFailed.
+        """
         self.calls['pull'] += 1
         self.check_reachable()
         self._wait_held('pull', None, after_effect=False)
@@ -357,6 +363,9 @@ class FakeEngine:
         if any(fnmatch.fnmatchcase(image, glob) or
                fnmatch.fnmatchcase(_full_reference(image), glob) for glob in self.missing_images):
             raise exceptions.ImageNotFound(f'manifest for {image} not found: manifest unknown')
+        domain = _full_reference(image).partition('/')[0]
+        if self.credentials.get(domain, credentials) != credentials:
+            raise exceptions.RegistryRefused(f'pull access denied for {image}: unauthorized')
         total = PULL_LAYERS * LAYER_BYTES
         for step in range(PULL_STEPS + 1):
             if step:
@@ -370,6 +379,36 @@ class FakeEngine:
         with self.lock:
             self.images.add(_full_reference(image))
             self.pulls.append(image)
+
+    def image(self, image):
+        """What is told of an image; None when it is not there."""
+        name = _full_reference(image)
+        with self.lock:
+            if name not in self.images:
+                return None
+            source = self.tags.get(name, name)
+        digest = hashlib.sha256(source.encode()).hexdigest()
+        return base.Image(f'sha256:{digest}', PULL_LAYERS * LAYER_BYTES,
+                          f'sha256:{digest[::-1]}' if source == name else None)
+
+    def tag(self, image, name):
+        image, name = _full_reference(image), _full_reference(name)
+        if image not in self.images:
+            raise exceptions.ImageNotFound(f'No such image: {image}')
+        self.images.add(name)
+        self.tags[name] = self.tags.get(image, image)
+
+    def remove_image(self, image):
+        """Raises DriverError while a container was made of it."""
+        name = _full_reference(image)
+        user = next((known for known in self.containers.values()
+                     if _full_reference(known.image) == name), None)
+        if user is not None and name in self.images:
+            raise exceptions.DriverError(
+                f'conflict: unable to remove repository reference "{name}" (must force) - '
+                f'container {user.engine_id[:12]} is using its referenced image')
+        self.images.discard(name)
+        self.tags.pop(name, None)
 
     def has_image(self, image):
         return _full_reference(image) in self.images
@@ -606,11 +645,31 @@ class FakeDriver(base.Driver):
     def probe(self):
         self._check()
 
-    def pull(self, attempt, image):
+    def pull(self, attempt, image, credentials=None):
         attempt.enter('pulling image')
         attempt.gate()
         self._compare()
-        self.engine.pull(image, attempt)
+        self.engine.pull(image, attempt, credentials)
+        return self.engine.image(image)
+
+    def find_image(self, image):
+        self._check()
+        return self.engine.image(image)
+
+    def tag_image(self, attempt, image, name):
+        attempt.enter('tagging image')
+        attempt.gate()
+        self._compare()
+        with self.engine.call('tag_image', None, attempt):
+            self.engine.tag(image, name)
+        return self.engine.image(name)
+
+    def remove_image(self, attempt, image):
+        attempt.enter('removing image')
+        attempt.gate_destructive()
+        self._compare()
+        with self.engine.call('remove_image', None, attempt):
+            self.engine.remove_image(image)
 
     def post_mortem(self, container):
         self._check()

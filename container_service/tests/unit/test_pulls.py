@@ -91,13 +91,13 @@ class TestJoin(PullCase):
         _, pull = self.waiting()
         join, looks = rows.join, []
 
-        def blind(conn, bay_uuid, image, new_uuid):
+        def blind(conn, bay_uuid, image, new_uuid, registry_uuid):
             looks.append(new_uuid)
             if len(looks) == 1:
                 conn.execute(rows.table.insert().values(
                     uuid=new_uuid, bay_uuid=bay_uuid, image=image, status=states.QUEUED,
                     live_key=self.pull(pull).live_key, created_at=self.database_time()))
-            return join(conn, bay_uuid, image, new_uuid)
+            return join(conn, bay_uuid, image, new_uuid, registry_uuid)
 
         self.patch(rows, 'join', blind)
         self.assertEqual(pull, lifecycle.wait_for_pull(self.db, claim))
@@ -121,7 +121,7 @@ class TestClaim(PullCase):
 
     def test_when_the_answer_of_the_database_is_lost(self):
         for landed in (True, False):
-            _, pull = self.waiting(f'lost/{landed}:1')
+            _, pull = self.waiting(f'lost/{landed}:1'.lower())
             with fixtures.lost_commit(self.db, landed) as lost:
                 claim = self.claim_pull(pull)
             self.assertEqual((1, pull), (len(lost), claim.pull.uuid))
@@ -194,7 +194,7 @@ class TestEnd(PullCase):
 
     def test_when_the_answer_of_the_database_is_lost(self):
         for landed in (True, False):
-            uuid, pull = self.waiting(f'lost/{landed}:1')
+            uuid, pull = self.waiting(f'lost/{landed}:1'.lower())
             claim = self.claim_pull(pull)
             with fixtures.lost_commit(self.db, landed):
                 pulls.progress(self.db, claim, {})

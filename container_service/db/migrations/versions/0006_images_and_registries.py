@@ -44,6 +44,7 @@ def upgrade():
         sa.Column('image_pull_policy', sa.String(16)),
         sa.Column('status', sa.String(16), nullable=False),
         sa.Column('status_reason', sa.Text),
+        sa.Column('asked_for', sa.Integer, nullable=False, server_default='0'),
         sa.Column('pull_uuid', Uuid),
         sa.Column('image_id', sa.String(128)),
         sa.Column('digest', sa.String(128)),

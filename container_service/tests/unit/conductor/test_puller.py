@@ -163,7 +163,7 @@ class TestCancel(PullerCase):
         uuid = self.create(image=IMAGE)
         closed = []
 
-        def pull(driver, attempt, image):
+        def pull(driver, attempt, image, credentials):
             with attempt.closing(lambda: closed.append(image)):
                 self.cancel_all(uuid)
                 self.here.watch()

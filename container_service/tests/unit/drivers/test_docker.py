@@ -426,7 +426,9 @@ class TestErrors(testtools.TestCase):
                  exceptions.PullFailed, True),
                 ('toomanyrequests: You have reached your pull rate limit', 500,
                  exceptions.PullFailed, True),
-                ('unauthorized: authentication required', 500, exceptions.PullFailed, False),
+                ('unauthorized: authentication required', 500, exceptions.RegistryRefused, False),
+                ('Head "http://r:5000/v2/a/manifests/latest": no basic auth credentials', 500,
+                 exceptions.RegistryRefused, False),
                 ('no space left on device', None, exceptions.PullFailed, False)):
             error = driver.pull_error(words, status)
             self.assertIs(kind, type(error), words)

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whose credentials an image is pulled with, and that these serve nobody else."""
+
+import os
+
+import fixtures as pyfixtures
+
+from container_service import exceptions
+from container_service import lifecycle
+from container_service import registries
+from container_service import secrets
+from container_service import states
+from container_service.db import images
+from container_service.db import models
+from container_service.db import pulls as rows
+from container_service.tests import base as tests
+from container_service.tests.unit.conductor import base
+
+DOMAIN = 'r.example.org:5000'
+IMAGE = f'{DOMAIN}/team/app:1'
+RIGHT = {'username': 'u', 'password': 'correct horse'}
+OTHER = tests.caller('other')
+
+
+class PrivateCase(base.BenchCase):
+
+    def setUp(self):
+        path = os.path.join(self.useFixture(pyfixtures.TempDir()).path, 'keys')
+        secrets.create_key(path)
+        self._path = path
+        super().setUp()
+        self.engine.credentials[DOMAIN] = RIGHT
+
+    def make_database(self):
+        self.conf.set_override('keys_file', self._path, group='secrets')
+        return super().make_database()
+
+    def register(self, context=None, **values):
+        values = {'domain': DOMAIN, **RIGHT, **values}
+        return registries.create(context or self.context, self.db, secrets.Keys(self.conf),
+                                 **values)[0]
+
+    def made(self, image=IMAGE, context=None, **spec):
+        """A container of it that was carried out, and its creation."""
+        uuid = self.accept_create(image=image, context=context, **spec)[0].uuid
+        self.here.sweep()
+        self.here.sweep()
+        return self.container(uuid), self.actions_of(uuid)[0]
+
+    def refused(self, code, *args, **values):
+        container, action = self.made(*args, **values)
+        self.assertEqual((states.FAILED, code), (action.status, action.error['code']))
+        self.assertEqual(states.ERROR, container.status)
+        self.assertIsNone(self.engine.container(container.uuid))
+        return action.error
+
+    def images(self):
+        with self.db.read() as conn:
+            return conn.execute(models.images.select().order_by(models.images.c.id)).all()
+
+
+class TestCredentials(PrivateCase):
+
+    def test_of_the_one_registry_with_that_domain(self):
+        registry = self.register()
+        container, action = self.made()
+        self.assertEqual((states.SUCCEEDED, registry.uuid),
+                         (action.status, container.registry_uuid))
+        image, = self.images()
+        self.assertEqual(
+            ('project', f'{DOMAIN}/team/app', '1', registry.uuid, images.AVAILABLE),
+            (image.project_id, image.repo, image.tag, image.registry_uuid, image.status))
+        self.assertTrue(image.image_id and image.digest and image.size)
+
+    def test_of_the_one_that_was_named(self):
+        self.register(name='wrong', password='wrong')
+        self.register(name='right')
+        # Which of the two is not to be guessed.
+        self.refused('registry_refused')
+        self.assertEqual(states.SUCCEEDED, self.made(registry='right')[1].status)
+        self.refused('registry_refused', registry='wrong')
+
+    def test_wrong_ones(self):
+        self.register(password='wrong horse')
+        error = self.refused('registry_refused')
+        self.assertIn('unauthorized', error['detail'])
+        self.assertEqual('pulling image', error['stage'])
+        self.assertEqual([], self.images())
+
+    def test_they_are_written_nowhere(self):
+        self.register()
+        self.made()
+        with self.db.read() as conn:
+            for table in models.metadata.sorted_tables:
+                self.assertNotIn('horse', repr(conn.execute(table.select()).all()))
+        self.assertNotIn('horse', self.log.output)
+        known = next(iter(self.engine.containers.values()))
+        self.assertNotIn('horse', repr(known))
+
+    def test_without_the_keys(self):
+        registry = self.register()
+        os.unlink(self._path)
+        uuid = self.create(image=IMAGE)
+        self.here.sweep()
+        action, = self.actions_of(uuid)
+        self.assertEqual((states.QUEUED, 'retrying'), (action.status, action.waiting_code))
+        self.assertIn('keys for secrets', action.waiting_detail)
+        secrets.create_key(self._path)
+        self.register_again(registry)
+        self.retry()
+        self.retry()
+        self.assert_at_rest(uuid, states.CREATED)
+
+    def register_again(self, registry):
+        registries.update(self.context, self.db, secrets.Keys(self.conf), registry.uuid,
+                          {'password': RIGHT['password']})
+
+    def test_they_are_not_sent_elsewhere(self):
+        """A row that says so, whatever wrote it."""
+        registry = self.register()
+        row = lifecycle._as_row(rows.table, {'image': 'evil.example.org/a:1',
+                                             'registry_uuid': registry.uuid})
+        self.assertRaises(exceptions.Conflict, registries.credentials, self.db,
+                          secrets.Keys(self.conf), row)
+
+
+class TestOthers(PrivateCase):
+    """The image is on the engine, and another project knows its name."""
+
+    def setUp(self):
+        super().setUp()
+        self.register()
+        self.assertEqual(states.SUCCEEDED, self.made()[1].status)
+        self.assertTrue(self.engine.has_image(IMAGE))
+
+    def test_they_cannot_use_it(self):
+        self.refused('registry_refused', context=OTHER)
+        error = self.refused('image_not_found', context=OTHER, image_pull_policy='never')
+        self.assertIn('private', error['detail'])
+        self.assertEqual(['project'], [row.project_id for row in self.images()])
+
+    def test_with_credentials_of_their_own_they_can(self):
+        self.register(OTHER)
+        self.assertEqual(states.SUCCEEDED, self.made(context=OTHER)[1].status)
+        self.assertEqual(['project', 'other'], [row.project_id for row in self.images()])
+
+    def test_those_of_its_project_are_looked_at_each_time(self):
+        self.assertEqual(states.SUCCEEDED, self.made()[1].status)
+        self.assertEqual(2, len(self.engine.pulls))
+        self.engine.credentials[DOMAIN] = {**RIGHT, 'password': 'changed'}
+        self.refused('registry_refused')
+
+    def test_a_pull_is_not_shared_with_them(self):
+        ours, theirs = self.create(image=IMAGE), self.accept_create(
+            image=IMAGE, context=OTHER)[0].uuid
+        for uuid in (ours, theirs):
+            lifecycle.wait_for_pull(self.db, self.claim(uuid))
+        self.here.sweep()
+        self.here.sweep()
+        self.assertEqual([states.SUCCEEDED, states.FAILED],
+                         [self.actions_of(uuid)[0].status for uuid in (ours, theirs)])
+
+    def test_what_is_public_is_not_asked_for_again(self):
+        for context in (None, OTHER):
+            self.assertEqual(states.SUCCEEDED, self.made('far/away:1', context)[1].status)
+        self.assertEqual(1, self.engine.pulls.count('far/away:1'))
