@@ -507,13 +507,13 @@ def _write(db, claim, values):
         raise exceptions.Fenced(container=claim.container.uuid)
 
 
-def succeed(db, claim, observed):
+def succeed(db, claim, observed, too_late=False):
     """End an action as succeeded, with what the driver observed.
 
     ``observed`` None means that the engine was not asked.  What the operation changes in the
     record of the container is changed with it.  Returns whether another action of the container
     is next.  Raises Fenced, NameTaken, and Cancelled when it was asked to stop before and can be
-    undone: who asked was told that it will be.
+    undone: who asked was told that it will be.  ``too_late``: it cannot, as it turned out.
     """
     values, about = {}, {}
     if observed is not None:
@@ -522,7 +522,7 @@ def succeed(db, claim, observed):
             about['result'] = observed.result
     try:
         return _finish(db, claim, states.SUCCEEDED, values, changes=True,
-                       undo=claim.operation.cancel == operations.UNDO, **about)
+                       undo=claim.operation.cancel == operations.UNDO and not too_late, **about)
     except db_exc.DBDuplicateEntry:
         name = claim.operation.changes_to(claim.container, claim.action.params)['name']
         raise exceptions.NameTaken(kind='container', name=name) from None

@@ -10,6 +10,7 @@ import dataclasses
 import re
 import shlex
 
+from container_service import references
 from container_service.states import (
     CONTAINER_STATUSES,
     CREATED,
@@ -19,6 +20,7 @@ from container_service.states import (
     DELETING,
     ERROR,
     PAUSED,
+    REBUILDING,
     RESTARTING,
     RUNNING,
     STOPPED,
@@ -201,6 +203,13 @@ def name(value):
                          '_ . -')
     if re.fullmatch(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', value, re.IGNORECASE):
         raise ValueError('must not look like a uuid')
+    return value
+
+
+@takes('image reference', type='string', minLength=1, maxLength=255)
+def image(value):
+    """Take an image reference as it was written."""
+    references.parse(text(value))
     return value
 
 
@@ -417,6 +426,14 @@ def _renamed(params, row):
     return {'name': params['name']} if params.get('name') else {}
 
 
+def _rebuilt(params, row):
+    return {'generation': row.generation + 1, 'image': params.get('image') or row.image}
+
+
+def _rebuild_target(params, status):
+    return RUNNING if status == RUNNING else CREATED
+
+
 _RESTING = CONTAINER_STATUSES - TRANSITIONAL - {DELETED}
 
 _NEW_NAME = Param('name', name, help='The new name.')
@@ -488,6 +505,13 @@ _ROWS = (
         allowed=frozenset((CREATED, RUNNING, STOPPED, PAUSED)),
         params=_CHANGEABLE, on_engine=_is_about_limits, changes=_updated,
         driver_method='update', verb='resize', since=(1, 19), older_body=CONTAINER),
+    Operation(
+        'rebuild', ASYNC, 'Make a container anew, also from another image, under the same name.',
+        allowed=frozenset((CREATED, RUNNING, STOPPED, ERROR)), during=REBUILDING,
+        target=_rebuild_target, cancel=UNDO, changes=_rebuilt, deadline_seconds=3600,
+        params=(Param('image', image, help='The image to make it from; else the one it has.'),
+                Param('image_driver', one_of('docker'), 'docker',
+                      help='Accepted from older clients; always docker.'))),
     Operation(
         'rename', ASYNC, 'Give a container another name.',
         allowed=_RESTING, on_engine=False, changes=_renamed, until=(1, 13),

@@ -231,7 +231,15 @@ class Runner:
         stage = attempt.stage
         try:
             driver = self._engines.driver(claim.container.bay_uuid)
-            if claim.operation.cancel == operations.UNDO:
+            undo = driver.undo(claim.operation)
+            if undo is not None:
+                done = undo(self._plain(attempt), container, **claim.action.params)
+                if done is not None:
+                    return self._end(claim, lambda: lifecycle.succeed(
+                        self._db, claim, done, too_late=True))
+                observed = driver.observe(container)
+                detail = 'Cancelled; the container is as it was.'
+            elif claim.operation.cancel == operations.UNDO:
                 made = driver.observe(container) is not None
                 driver.delete(self._plain(attempt), container, force=True)
                 observed = None
@@ -255,7 +263,7 @@ class Runner:
     @staticmethod
     def _plain(attempt):
         """An attempt for undoing: still fenced, but no longer aborted."""
-        plain = base.Attempt()
+        plain = base.Attempt(attempt.remembered)
         plain.gate, plain.gate_destructive = attempt.gate_lease, attempt.gate_claim
         return plain
 
@@ -264,6 +272,12 @@ class Runner:
         observed, status, post_mortem = None, states.UNKNOWN, None
         try:
             driver = self._engines.driver(claim.container.bay_uuid)
+            undo = driver.undo(claim.operation)
+            if undo is not None:
+                done = undo(self._plain(attempt), container, **claim.action.params)
+                if done is not None:
+                    return self._end(claim, lambda: lifecycle.succeed(
+                        self._db, claim, done, too_late=True))
             observed = driver.observe(container)
             if observed is None:
                 status = states.ERROR           # nothing on the engine: nothing true to say

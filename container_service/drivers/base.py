@@ -113,6 +113,11 @@ class Container:
         return entry.uuid == self.uuid and (
             entry.is_well_named or entry.engine_id == self.engine_id)
 
+    def rebuilt(self, image=None):
+        """The generation that takes its place when it is made anew."""
+        return dataclasses.replace(self, generation=self.generation + 1,
+                                   image=image or self.image, engine_id=None, started_at=None)
+
     def grace_seconds(self, asked=None):
         """Seconds to let its main process end by itself when it is stopped."""
         return self.spec.get('stop_timeout', STOP_GRACE_SECONDS) if asked is None else asked
@@ -392,6 +397,14 @@ class Driver(abc.ABC):
             raise exceptions.UnsupportedByDriver(
                 f'The driver of bay {self.bay.name} has no operation {operation.name}.')
         return found
+
+    def undo(self, operation):
+        """The method that takes back an operation that has ended half way; None: there is none.
+
+        It gets what the operation got.  What it returns, if anything, is the Observed of an
+        operation that turns out to be done, so that nothing was taken back.
+        """
+        return getattr(self, f'undo_{operation.method}', None)
 
     # Asynchronous operations, by the names of the operation table.  Each returns Observed.
 

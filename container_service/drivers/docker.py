@@ -1007,6 +1007,48 @@ class DockerDriver(base.Driver):
             body=changes).close()
         return observed(self._require_id(found['Id']))
 
+    @_raises_driver_errors
+    def rebuild(self, attempt, container, image=None, image_driver='docker'):
+        # The old one stays until the new one is made and, if it is to run, has started.
+        new, old = container.rebuilt(image), self._find(container)
+        self._remove_other(attempt, new)
+        made = self._create(attempt, new)
+        if 'was_running' not in attempt.remembered:
+            attempt.remember(replaces=old and old['Id'], was_running=(
+                container_status(old['State']) in _BUSY if old
+                else container.started_at is not None))
+        found = observed(made)
+        if attempt.remembered['was_running']:
+            if old:
+                # Both may want the same port or address.
+                self._stop(attempt, old, container.grace_seconds())
+            found = self._start(attempt, self._require_id(made['Id']))
+        if old:
+            attempt.enter('removing')
+            self._remove(attempt, old['Id'], force=True, stop=False,
+                         deadline=time.monotonic() + REMOVE_SECONDS)
+        return found
+
+    def _remove_other(self, attempt, new):
+        """Remove what an earlier rebuild has left, if it was to become something else."""
+        found = self._inspect(new.engine_name)
+        if (found and self._is_ours(found, new)
+                and self._labels(found).get(base.LABEL_DIGEST) != new.digest):
+            self._remove(attempt, found['Id'], force=True, stop=False,
+                         deadline=time.monotonic() + REMOVE_SECONDS)
+
+    @_raises_driver_errors
+    def undo_rebuild(self, attempt, container, image=None, image_driver='docker'):
+        made, old = self._find(container.rebuilt(image)), self._find(container)
+        if made and not old and attempt.remembered.get('replaces'):
+            return observed(made)         # the old one is removed last
+        if made:
+            self._remove(attempt, made['Id'], force=True, stop=False,
+                         deadline=time.monotonic() + REMOVE_SECONDS)
+        if old and attempt.remembered.get('was_running'):
+            self._start(attempt, old)
+        return None
+
     # Steps.
 
     def _find(self, container):

@@ -796,6 +796,38 @@ class FakeDriver(base.Driver):
             self.engine.effects.append(('update', known.uuid))
             return self._observed(known)
 
+    def rebuild(self, attempt, container, image=None, image_driver='docker'):
+        new, old = container.rebuilt(image), self.engine.find(container)
+        left = self.engine.find(new)
+        if left is not None and left.labels.get(base.LABEL_DIGEST) != new.digest:
+            self.engine.remove(left)
+        made = self._create(attempt, new)
+        if 'was_running' not in attempt.remembered:
+            attempt.remember(replaces=old and old.engine_id, was_running=(
+                old.status in _ALIVE if old else container.started_at is not None))
+        found = self._observed(made)
+        if attempt.remembered['was_running']:
+            if old and old.status in _ALIVE:
+                with self._call(attempt, 'stop', container, 'stopping'):
+                    self.engine.end(old, 137, 'stop')
+            found = self._start(attempt, made)
+        if old:
+            with self._call(attempt, 'rebuild', container, 'removing'):
+                self.engine.remove(old)
+        return found
+
+    def undo_rebuild(self, attempt, container, image=None, image_driver='docker'):
+        self._check()
+        made, old = self.engine.find(container.rebuilt(image)), self.engine.find(container)
+        if made and not old and attempt.remembered.get('replaces'):
+            return self._observed(made)
+        attempt.gate_destructive()
+        if made:
+            self.engine.remove(made)
+        if old and attempt.remembered.get('was_running'):
+            self._start(attempt, old)
+        return None
+
     def logs(self, container, stdout=True, stderr=True, timestamps=False, tail=None, since=None,
              cursor=None):
         since = None if since is None else int(base.parse_since(since) * 10 ** 9)

@@ -9,6 +9,7 @@ returns its id and N, ``network_id(name)``, ``file_in(container, path)`` for the
 and ``limits_disk``.  The image is on the engine when a test begins.
 """
 
+import dataclasses
 import datetime
 import threading
 import time
@@ -19,6 +20,7 @@ from container_service.drivers import base
 from container_service.states import CREATED, DELETED, PAUSED, RUNNING, STOPPED
 
 FOREVER = ['sleep', '1000']
+AT_ONCE = {'stop_timeout': 0}       # such a process takes no notice of the stop signal
 
 
 def later(attempt):
@@ -891,3 +893,89 @@ class DriverConformance:
         self.assertRaises(exceptions.Fenced, self.driver.update, FencedAfter(0), container,
                           cpu=0.5)
         self.assertNotIn('cpu', self.spec_of(container))
+
+    # rebuild
+
+    def rebuilt(self, container, image=None):
+        return self.replaced(container, generation=container.generation + 1,
+                             image=image or container.image)
+
+    def test_rebuild_of_what_runs(self):
+        container = self.running(spec=AT_ONCE)
+        before = self.driver.observe(container)
+        attempt = base.Attempt()
+        observed = self.driver.rebuild(attempt, container)
+        self.assertEqual(RUNNING, observed.status)
+        self.assertNotEqual(before.engine_id, observed.engine_id)
+        self.assertEqual([(container.uuid, 2)], list(self.listed()))
+        self.assertIsNone(self.driver.observe(container))
+        self.assertEqual(observed.engine_id,
+                         self.driver.observe(self.rebuilt(container)).engine_id)
+
+    def test_rebuild_of_what_does_not_run(self):
+        created, ended = self.container(), self.ended()
+        self.driver.create(base.Attempt(), created)
+        for container in (created, ended):
+            self.assertEqual(CREATED, self.driver.rebuild(base.Attempt(), container).status)
+            self.assertEqual({2}, {generation for uuid, generation in self.listed()
+                                   if uuid == container.uuid})
+
+    def test_rebuild_again_after_each_step(self):
+        """However far it came, the next attempt ends in the same."""
+        for looks in range(6):
+            container = self.running(spec=AT_ONCE)
+            attempt = FencedAfter(looks)
+            try:
+                self.driver.rebuild(attempt, container)
+            except exceptions.Fenced:
+                pass
+            again = later(attempt)
+            self.assertEqual(RUNNING, self.driver.rebuild(again, container).status)
+            once_more = self.driver.rebuild(later(again), container)
+            self.assertEqual(RUNNING, once_more.status)
+            self.assertEqual({2}, {generation for uuid, generation in self.listed()
+                                   if uuid == container.uuid}, looks)
+
+    def test_rebuild_of_what_is_missing_makes_it_again(self):
+        never_ran = self.container()
+        self.assertEqual(CREATED, self.driver.rebuild(base.Attempt(), never_ran).status)
+        ran = self.container(started_at=datetime.datetime(2026, 1, 1), engine_id='gone')
+        attempt = base.Attempt()
+        self.assertEqual(RUNNING, self.driver.rebuild(attempt, ran).status)
+        self.assertEqual(RUNNING, self.driver.rebuild(later(attempt), ran).status)
+
+    def test_rebuild_from_an_image_that_must_be_pulled_changes_nothing(self):
+        container = self.running(spec=AT_ONCE)
+        before = self.driver.observe(container)
+        error = self.assertRaises(exceptions.ImageAbsent, self.driver.rebuild, base.Attempt(),
+                                  container, image=self.absent_image)
+        self.assertIn(self.absent_image, error.detail)
+        self.assertEqual([(container.uuid, 1)], list(self.listed()))
+        self.assertEqual(before, dataclasses.replace(
+            self.driver.observe(container), status_detail=before.status_detail))
+
+    def test_rebuild_that_does_not_start_leaves_the_old_one(self):
+        container = self.running(spec=AT_ONCE)
+        broken = self.replaced(container, spec={'command': ['/no-such-command'], **AT_ONCE})
+        attempt = base.Attempt()
+        self.assertRaises(exceptions.StartFailed, self.driver.rebuild, attempt, broken)
+        self.assertIsNone(self.driver.undo_rebuild(later(attempt), broken))
+        self.assertEqual([(container.uuid, 1)], list(self.listed()))
+        self.assertEqual(RUNNING, self.driver.observe(container).status)
+        # Now that the cause is mended.
+        self.assertEqual(RUNNING, self.driver.rebuild(base.Attempt(), container).status)
+
+    def test_undo_of_a_rebuild_that_was_through(self):
+        container = self.running(spec=AT_ONCE)
+        attempt = base.Attempt()
+        observed = self.driver.rebuild(attempt, container)
+        done = self.driver.undo_rebuild(later(attempt), container)
+        self.assertEqual((RUNNING, observed.engine_id), (done.status, done.engine_id))
+        self.assertEqual([(container.uuid, 2)], list(self.listed()))
+
+    def test_rebuild_takes_the_place_of_what_another_one_has_left(self):
+        container = self.running(spec=AT_ONCE)
+        self.driver.create(base.Attempt(), self.replaced(
+            container, generation=2, spec={'command': ['echo', 'other']}))
+        self.assertEqual(RUNNING, self.driver.rebuild(base.Attempt(), container).status)
+        self.assertEqual([(container.uuid, 2)], list(self.listed()))

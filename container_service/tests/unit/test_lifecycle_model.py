@@ -42,17 +42,27 @@ ALLOWED = {
     'update': (('Created', 'Running', 'Stopped', 'Paused'), None),
     'resize_container': (('Created', 'Running', 'Stopped', 'Paused'), None),
     'rename': (RESTING, None),
+    'rebuild': (('Created', 'Running', 'Stopped', 'Error'), 'Created'),
     'create': ((), 'Created'), 'run': ((), 'Running'),
 }
 FOLDS = ('start', 'stop', 'reboot', 'pause', 'unpause', 'delete', 'delete stop', 'delete force')
-UNDONE = ('create', 'run')                  # cancelled while they run
+CREATING = ('create', 'run')
+UNDONE = (*CREATING, 'rebuild')             # cancelled while they run
 INTERRUPTED = ('hup',)                      # by the death of their conductor
 DURING = {'create': 'Creating', 'run': 'Creating', 'reboot': 'Restarting',
+          'rebuild': 'Rebuilding',
           'delete': 'Deleting', 'delete stop': 'Deleting', 'delete force': 'Deleting'}
 PARAMS = {'hup': ('kill', {'signal': 'SIGHUP'}), 'delete stop': ('delete', {'stop': True}),
           'delete force': ('delete', {'force': True})}
 
-ASKED = [name for name in ALLOWED if name not in UNDONE]
+ASKED = [name for name in ALLOWED if name not in CREATING]
+
+
+def target(name, status):
+    """The status that an operation leads to."""
+    if name == 'rebuild' and status == 'Running':
+        return status
+    return ALLOWED[name][1] or status
 
 
 def word(action):
@@ -103,7 +113,7 @@ class Container:
     def projected(self, waiting=None):
         status = self.status
         for one in self.waiting if waiting is None else waiting:
-            status = ALLOWED[one.name][1] or status
+            status = target(one.name, status)
         return status
 
     def twin(self, name, run_anyway, user):
@@ -127,7 +137,7 @@ class Container:
 
     def drop(self, action):
         """A queued action is cancelled that has changed nothing."""
-        self.end(action, 'cancelled', 'Error' if action.name in UNDONE else None)
+        self.end(action, 'cancelled', 'Error' if action.name in CREATING else None)
 
 
 WHICH = st.integers(0, 1)
@@ -154,7 +164,7 @@ class Machine(stateful.RuleBasedStateMachine):
         self.records = Records(self.conf, self.db)
         self.containers, self.pull = [], None
 
-    @stateful.initialize(names=st.tuples(st.sampled_from(UNDONE), st.sampled_from(UNDONE)))
+    @stateful.initialize(names=st.tuples(st.sampled_from(CREATING), st.sampled_from(CREATING)))
     def begin(self, names):
         for name in names:
             accepted = self.records.ask_create(operation=name)
@@ -188,7 +198,7 @@ class Machine(stateful.RuleBasedStateMachine):
         # Most are acceptable and few are deletes, or little would ever happen.
         fits = [one for one in ASKED if container.projected() in ALLOWED[one][0]
                 and (delete or not one.startswith('delete'))]
-        if again and container.waiting and container.waiting[-1].name not in UNDONE:
+        if again and container.waiting and container.waiting[-1].name not in CREATING:
             name = container.waiting[-1].name
         elif fits:
             name = [*fits, *fits, name][ASKED.index(name) % (2 * len(fits) + 1)]
@@ -225,7 +235,7 @@ class Machine(stateful.RuleBasedStateMachine):
             if one.status == 'queued' and not one.tried:
                 one.status = 'cancelled'
                 gone.append(one.uuid)
-                if one.name in UNDONE:
+                if one.name in CREATING:
                     container.status = 'Error'
             elif one.status == 'queued':
                 one.asked, one.later = True, False
@@ -313,7 +323,7 @@ class Machine(stateful.RuleBasedStateMachine):
         getattr(self, verb)(container, container.head, detail)
 
     def succeeds(self, container, head, _):
-        status = ALLOWED[head.name][1] or container.before
+        status = target(head.name, container.before)
         try:
             more = lifecycle.succeed(self.db, head.claim, Observed(status))
         except exceptions.Cancelled:

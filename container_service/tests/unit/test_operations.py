@@ -162,7 +162,8 @@ class TestStates(base.TestCase):
         again = {op.name for op in operations.of_kind(operations.ASYNC)
                  if op.may_run_again({param.name: param.default for param in op.params})}
         self.assertEqual({'create', 'run', 'start', 'stop', 'reboot', 'pause', 'unpause',
-                          'kill', 'delete', 'update', 'resize_container', 'rename'}, again)
+                          'kill', 'delete', 'update', 'resize_container', 'rename',
+                          'rebuild'}, again)
         kill = OPERATIONS['kill']
         for signal, expected in (('SIGKILL', True), ('9', True), ('SIGTERM', False),
                                  ('15', False)):
