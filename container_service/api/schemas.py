@@ -5,6 +5,7 @@ Keys are never taken away and others may be added, so none of these forbids more
 """
 
 from container_service import states
+from container_service.db import images
 
 
 def optional(schema):
@@ -140,6 +141,13 @@ SCHEMAS = {
     'ServiceChanged': record(('services',), service=named('Service'),
                              services=listed(named('Service'))),
     'Limits': record(limits=OBJECT),
+    'Image': record(
+        uuid=UUID, links=LINKS, repo=TEXT, tag=TEXT, image_id=optional(TEXT),
+        digest=optional(TEXT), size=optional(TEXT), host=optional(TEXT), bay_uuid=UUID,
+        project_id=TEXT, user_id=optional(TEXT), image_pull_policy=optional(TEXT),
+        registry_id=optional(UUID), local=BOOLEAN, status={'enum': sorted(images.STATUSES)},
+        status_reason=optional(TEXT), progress=optional(OBJECT), created_at=TIME,
+        updated_at=TIME),
     'Registry': _REGISTRY,
     'WrappedRegistry': record(registry=named('Registry')),
     'Logs': record(output=TEXT, cursor=optional(TEXT)),

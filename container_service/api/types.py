@@ -313,6 +313,31 @@ class WrappedRegistryUpdate(wtypes.Base):
     registry = wsme.wsattr(Wrapped(RegistryUpdate), mandatory=True)
 
 
+class ImagePull(wtypes.Base):
+    """Body of POST /v1/images."""
+    repo = wsme.wsattr(Image(), mandatory=True)
+    tag = Text(128)
+    host = Text(255)
+    bay_uuid = Text(255)
+    registry = Text(255)
+    image_pull_policy = Choice('always', 'ifnotpresent')
+    # Found out by the pull; existing clients may say what they think.
+    image_id = Text(255)
+    size = Text(64)
+
+
+class ImageTag(wtypes.Base):
+    """Body of POST /v1/images/{image}/tag."""
+    repo = wsme.wsattr(Image(), mandatory=True)
+    tag = Text(128)
+
+
+class ImagePrune(wtypes.Base):
+    """Body of POST /v1/images/prune."""
+    host = Text(255)
+    bay_uuid = Text(255)
+
+
 class EngineIds(_Type):
     """Ids of containers as an engine gives them, or the word all."""
     schema = {'anyOf': [{'const': 'all'},

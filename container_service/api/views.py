@@ -8,6 +8,7 @@ from container_service import states
 from container_service.api import explain
 from container_service.api.types import MIB
 from container_service.db import conductors
+from container_service.db import images
 
 
 def time(value):
@@ -190,5 +191,19 @@ def registry(row, base):
         'uuid': row.uuid, 'name': row.name, 'links': links(base, 'registries', row.uuid),
         'domain': row.domain, 'username': row.username, 'password': '***',
         'project_id': row.project_id, 'user_id': row.user_id,
+        'created_at': time(row.created_at), 'updated_at': time(row.updated_at),
+    }
+
+
+def image(row, base):
+    """An image that a project has on a bay."""
+    return {
+        'uuid': row.uuid, 'links': links(base, 'images', row.uuid), 'repo': row.repo,
+        'tag': row.tag, 'image_id': row.image_id, 'digest': row.digest,
+        'size': None if row.size is None else str(row.size), 'host': row.bay_name,
+        'bay_uuid': row.bay_uuid, 'project_id': row.project_id, 'user_id': row.user_id,
+        'image_pull_policy': row.image_pull_policy, 'registry_id': row.registry_uuid,
+        'local': bool(row.local), 'status': row.status, 'status_reason': row.status_reason,
+        'progress': row.progress if row.status == images.PULLING else None,
         'created_at': time(row.created_at), 'updated_at': time(row.updated_at),
     }

@@ -18,6 +18,7 @@ from container_service.db import idents
 from container_service.db import paging
 from container_service.db.base import now
 from container_service.db.models import actions
+from container_service.db.models import bays
 from container_service.db.models import containers
 from container_service.db.models import images as table
 from container_service.db.models import pulls
@@ -34,8 +35,9 @@ PULL, TAG, REMOVE = 'pull', 'tag', 'remove'      # operations of pulls
 
 SORT_KEYS = ('id', 'uuid', 'repo', 'tag', 'size', 'status', 'created_at')
 
-_SHOWN = sa.select(table, pulls.c.progress, pulls.c.status.label('pull_status')).select_from(
-    table.outerjoin(pulls, pulls.c.uuid == table.c.pull_uuid))
+_SHOWN = sa.select(table, pulls.c.progress, bays.c.name.label('bay_name')).select_from(
+    table.outerjoin(pulls, pulls.c.uuid == table.c.pull_uuid)
+    .outerjoin(bays, bays.c.uuid == table.c.bay_uuid))
 
 
 def shown(conn, ident, project_id):

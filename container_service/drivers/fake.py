@@ -399,11 +399,13 @@ class FakeEngine:
         self.tags[name] = self.tags.get(image, image)
 
     def remove_image(self, image):
-        """Raises DriverError while a container was made of it."""
+        """Raises DriverError while it is the last name of what a container was made of."""
         name = _full_reference(image)
+        source = self.tags.get(name, name)
+        others = [one for one in self.images - {name} if self.tags.get(one, one) == source]
         user = next((known for known in self.containers.values()
                      if _full_reference(known.image) == name), None)
-        if user is not None and name in self.images:
+        if user is not None and name in self.images and not others:
             raise exceptions.DriverError(
                 f'conflict: unable to remove repository reference "{name}" (must force) - '
                 f'container {user.engine_id[:12]} is using its referenced image')

@@ -292,6 +292,53 @@ class DriverConformance:
     def test_a_fenced_pull_begins_nothing(self):
         self.assertRaises(exceptions.Fenced, self.driver.pull, FencedAfter(0), self.image)
 
+    # images
+
+    def tagged(self):
+        """Another name for the image, which goes with the test."""
+        name = f'cs.local/test/{uuid.uuid4().hex}:1'
+        self.addCleanup(self.driver.remove_image, base.Attempt(), name)
+        return name, self.driver.tag_image(base.Attempt(), self.image, name)
+
+    def test_find_image(self):
+        found = self.driver.find_image(self.image)
+        self.assertRegex(found.image_id, '^sha256:[0-9a-f]{64}$')
+        self.assertGreater(found.size, 0)
+        self.assertIsNone(self.driver.find_image(self.absent_image))
+
+    def test_an_image_has_another_name_until_that_is_removed(self):
+        name, found = self.tagged()
+        self.assertEqual(self.driver.find_image(self.image).image_id, found.image_id)
+        self.assertIsNone(found.digest)
+        self.assertEqual(found, self.driver.find_image(name))
+        # Again is the same.
+        self.assertEqual(found, self.driver.tag_image(base.Attempt(), self.image, name))
+        container = self.container(image=name)
+        self.assertEqual(CREATED, self.driver.create(base.Attempt(), container).status)
+        # The name may go: the image has another one, so the container has its image.
+        self.driver.remove_image(base.Attempt(), name)
+        self.assertEqual(CREATED, self.driver.observe(container).status)
+        other, _ = self.tagged()
+        for _ in range(2):
+            attempt = base.Attempt()
+            self.assertIsNone(self.driver.remove_image(attempt, other))
+            self.assertEqual('removing image', attempt.stage)
+            self.assertIsNone(self.driver.find_image(other))
+        self.assertIsNotNone(self.driver.find_image(self.image))
+
+    def test_a_name_for_an_image_that_is_not_there(self):
+        self.assertRaises(exceptions.ImageNotFound, self.driver.tag_image, base.Attempt(),
+                          self.absent_image, 'cs.local/test/never:1')
+
+    def test_fenced_attempts_leave_images_alone(self):
+        name, _ = self.tagged()
+        self.assertRaises(exceptions.Fenced, self.driver.tag_image, FencedAfter(0), self.image,
+                          'cs.local/test/fenced:1')
+        self.assertIsNone(self.driver.find_image('cs.local/test/fenced:1'))
+        for attempt in (FencedAfter(0), NotOurs()):
+            self.assertRaises(exceptions.Fenced, self.driver.remove_image, attempt, name)
+        self.assertIsNotNone(self.driver.find_image(name))
+
     # probe, post_mortem
 
     def test_probe(self):

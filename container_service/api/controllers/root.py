@@ -10,6 +10,7 @@ from container_service.api.controllers import base
 from container_service.api.controllers import bays
 from container_service.api.controllers import containers
 from container_service.api.controllers import events
+from container_service.api.controllers import images
 from container_service.api.controllers import registries
 from container_service.api.controllers import services
 
@@ -34,6 +35,7 @@ class V1Controller(base.Controller):
         'containers': containers.ContainersController,
         'actions': actions.ActionsController,
         'bays': bays.BaysController,
+        'images': images.ImagesController,
         'registries': registries.RegistriesController,
         'events': events.EventsController,
         'services': services.ServicesController,

@@ -40,6 +40,7 @@ from container_service.db import bays
 from container_service.db import conductors
 from container_service.db import containers
 from container_service.db import events
+from container_service.db import images
 from container_service.db import registries
 from container_service.db import strays
 from container_service.tests import base
@@ -252,10 +253,14 @@ class TestPages(base.TestCase):
         told = literals(page('user/concepts.rst'))
         self.assertEqual(set(), (states.CONTAINER_STATUSES | states.ACTION_STATUSES) - told)
 
+    def test_every_status_of_an_image(self):
+        self.assertEqual(set(), set(images.STATUSES) - literals(page('user/images.rst')))
+
     def test_every_field_of_a_request(self):
         told = literals(page('reference/rest.rst'))
         for kind in (types.ContainerCreate, types.BayCreate, types.Reconcile,
-                     types.RegistryCreate, types.RegistryUpdate):
+                     types.RegistryCreate, types.RegistryUpdate, types.ImagePull,
+                     types.ImageTag, types.ImagePrune):
             self.assertEqual(
                 set(), {field.name for field in wtypes.list_attributes(kind)} - told)
 
@@ -271,7 +276,8 @@ class TestPages(base.TestCase):
                      views.action(action, ''), views.container_action(action),
                      views.bay(row(bays.table), '', True), views.service(service), liveness,
                      views.event(row(events.table)), views.stray(row(strays.table)),
-                     views.registry(row(registries.table), '')):
+                     views.registry(row(registries.table), ''),
+                     views.image(row(images.table, bay_name='b', progress=None), '')):
             self.assertEqual(set(), set(view) - told)
 
     def test_every_key_of_what_explains_an_action(self):

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images of a project on bays: pull, tag, delete, prune.
+
+What is asked for is written to the image and to a row of ``pulls``, which a conductor claims and
+carries out (``conductor/puller.py``); its end is told to the image by ``db/images.py``.  Asking
+again for what is under way changes nothing.
+"""
+
+from oslo_db import exception as db_exc
+
+from container_service import exceptions
+from container_service import lifecycle
+from container_service import references
+from container_service.db import bays
+from container_service.db import images
+from container_service.db import pulls
+from container_service.db import registries
+from container_service.db.base import run_again
+
+IF_NOT_PRESENT = 'ifnotpresent'
+
+
+def pull(context, db, *, reference, bay=None, registry=None, policy=None):
+    """Have an image on a bay; returns it.
+
+    With the policy ``ifnotpresent`` one that the project has there already is left as it is.
+    Raises BayNotFound, BayRequired, RegistryNotFound, InvalidParameter, ImageBusy, NameTaken.
+    """
+    uuid, pull_uuid = lifecycle.new_uuid(), lifecycle.new_uuid()
+
+    def unit(conn):
+        place = (bays.get(conn, bay, context.project_scope, share=True) if bay
+                 else bays.only(conn, context.project_scope))
+        asked, registry_uuid = references.parse(reference), None
+        if registry is not None:
+            registry_uuid, whole = registries.named(
+                conn, context.project_id, registry, reference)
+            asked = references.parse(whole)
+        else:
+            registry_uuid = registries.of_image(conn, context.project_id, asked)
+        key = {'project_id': context.project_id, 'bay_uuid': place.uuid, 'repo': asked.name,
+               'tag': asked.version}
+        row = images.named(conn, **key)
+        if row is not None:
+            if row.local:
+                raise exceptions.NameTaken(
+                    f'The project has made an image {asked} on this bay. Delete it first.')
+            if row.status in images.BUSY and row.status != images.PULLING:
+                raise exceptions.ImageBusy(image=asked, status=row.status)
+            if row.status == images.AVAILABLE and policy == IF_NOT_PRESENT:
+                return images.find(conn, row.uuid)
+        # Others must see whose it is before it is there.
+        made = images.put(conn, row, uuid, {
+            **key, 'user_id': context.user_id, 'local': 0, 'image_pull_policy': policy,
+            'status': images.PULLING, 'status_reason': None, 'asked_for': 1,
+            **({'registry_uuid': registry_uuid} if registry_uuid else {}),
+            'pull_uuid': pulls.join(conn, place.uuid, str(asked), pull_uuid, registry_uuid)})
+        return images.find(conn, made)
+
+    return _twice(db, unit)
+
+
+def tag(context, db, ident, repo, name=None):
+    """Give an image another name, by which its project knows it on its bay; returns that one.
+
+    Raises ImageUnknown, ImageBusy, NameTaken, InvalidParameter.
+    """
+    uuid, pull_uuid = lifecycle.new_uuid(), lifecycle.new_uuid()
+
+    def unit(conn):
+        source = images.lock(conn, ident, context.project_scope)
+        if source.status != images.AVAILABLE:
+            raise exceptions.ImageBusy(image=_words(source), status=source.status)
+        try:
+            target = references.local(source.project_id, repo, name)
+        except ValueError as exc:
+            raise exceptions.InvalidParameter(name='repo', reason=str(exc)) from None
+        asked = references.parse(references.join(repo, name) if name else repo)
+        key = {'project_id': source.project_id, 'bay_uuid': source.bay_uuid,
+               'repo': asked.name, 'tag': asked.tag}
+        row = images.named(conn, **key)
+        if row is not None and not row.local:
+            raise exceptions.NameTaken(kind='pulled image', name=asked)
+        if row is not None and (row.status in images.BUSY or row.uuid == source.uuid):
+            raise exceptions.ImageBusy(image=asked, status=row.status)
+        made = images.put(conn, row, uuid, {
+            **key, 'user_id': context.user_id, 'local': 1, 'status': images.TAGGING,
+            'status_reason': None, 'asked_for': 1, 'registry_uuid': None,
+            'pull_uuid': pulls.begin(conn, images.TAG, source.bay_uuid,
+                                     images.engine_name(source), pull_uuid, str(target))})
+        return images.find(conn, made)
+
+    return _twice(db, unit)
+
+
+def delete(context, db, ident):
+    """Give an image up; its engine's image is removed with the last claim on it.
+
+    One that is being pulled is not pulled any further.  Returns the image while it is being
+    removed, None when it is gone.  Raises ImageUnknown, ImageInUse, ImageBusy.
+    """
+    return _delete(db, ident, context.project_scope)
+
+
+def _delete(db, ident, project_id):
+    pull_uuid = lifecycle.new_uuid()
+
+    def unit(conn):
+        row = images.lock(conn, ident, project_id)
+        user = images.user_of(conn, row, row.project_id)
+        if user:
+            raise exceptions.ImageInUse(image=_words(row), user=user)
+        if row.status == images.DELETING:
+            return images.find(conn, row.uuid)
+        if row.status == images.TAGGING:
+            raise exceptions.ImageBusy(image=_words(row), status=row.status)
+        if row.status == images.PULLING:
+            images.update(conn, row.uuid, {'status': images.ERROR})
+            pulls.cancel_unless_waited_for(conn, row.pull_uuid)
+        never_there = row.image_id is None and row.status != images.PULLING
+        if never_there or images.is_shared(conn, row):
+            images.delete(conn, row.uuid)
+            return None
+        images.update(conn, row.uuid, {
+            'status': images.DELETING, 'status_reason': None,
+            'pull_uuid': pulls.begin(conn, images.REMOVE, row.bay_uuid, images.engine_name(row),
+                                     pull_uuid)})
+        return images.find(conn, row.uuid)
+
+    return _twice(db, unit)
+
+
+def prune(context, db, bay=None):
+    """Delete all images on a bay that nothing uses, of all projects.
+
+    Returns them as they were.  Raises BayNotFound, BayRequired.
+    """
+    with db.read() as conn:
+        place = (bays.get(conn, bay, context.project_scope) if bay
+                 else bays.only(conn, context.project_scope))
+        found = images.of_bay(conn, place.uuid)
+    gone = []
+    for uuid in found:
+        with db.read() as conn:
+            row = images.find(conn, uuid)
+        try:
+            if row is not None:
+                _delete(db, uuid, None)
+                gone.append(row)
+        except (exceptions.ImageInUse, exceptions.ImageBusy, exceptions.ImageUnknown):
+            pass
+    return gone
+
+
+def _words(row):
+    return references.join(row.repo, row.tag)
+
+
+def _twice(db, unit):
+    """Run a transaction, once more when somebody made the same rows at the same time."""
+    try:
+        return db.transact(unit, run_again)
+    except db_exc.DBDuplicateEntry:
+        return db.transact(unit, run_again)
