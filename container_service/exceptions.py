@@ -103,6 +103,12 @@ class ContainerNotFound(NotFound):
     message = 'There is no container %(container)s.'
 
 
+class ExecNotFound(NotFound):
+    code = 'exec_not_found'
+    title = 'Command not found'
+    message = 'No command %(exec_id)s has been executed in this container.'
+
+
 class ActionNotFound(NotFound):
     code = 'action_not_found'
     title = 'Action not found'
@@ -216,6 +222,12 @@ class ImageBusy(Conflict):
     message = 'Image %(image)s is %(status)s. Try again when that has ended.'
 
 
+class NoTerminal(Conflict):
+    code = 'no_terminal'
+    title = 'There is no terminal'
+    message = '%(what)s has no terminal.'
+
+
 class BayInUse(Conflict):
     code = 'bay_in_use'
     title = 'Bay is in use'
@@ -233,6 +245,12 @@ class BodyTooLarge(Error):
     code = 'body_too_large'
     title = 'Request body too large'
     message = 'The request body is larger than %(limit)d bytes.'
+
+
+class ArchiveTooLarge(BodyTooLarge):
+    code = 'archive_too_large'
+    title = 'Archive too large'
+    message = 'The archive of %(path)s is larger than %(limit)d bytes.'
 
 
 class UnsupportedMediaType(Error):
@@ -344,8 +362,9 @@ class ActionUnfinished(GatewayTimeout):
 class ExecuteTimeout(GatewayTimeout):
     code = 'execute_timeout'
     title = 'Command timed out'
-    message = ('The command did not end within %(seconds)d seconds. It may still be running in '
-               'the container.')
+    message = ('The command did not end within %(seconds)d seconds. Nothing was done about that: '
+               'it may still be running in the container.')
+    hint = 'End it from inside, for example with pkill, or stop the container.'
 
 
 class ConductorSilent(GatewayTimeout):

@@ -236,6 +236,48 @@ def _always(wanted):
     return convert
 
 
+def _matching(pattern, words, longest=255):
+    """A conversion of text of some form; ``words`` complete "must be ..."."""
+    @takes(words, type='string', pattern=f'^({pattern})$', minLength=1, maxLength=longest)
+    def convert(value):
+        value = text(value)
+        if not 1 <= len(value) <= longest or not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError(f'must be {words}, of at most {longest} characters')
+        return value
+    return convert
+
+
+path = _matching(r'[^\0]+', 'a path', 4096)
+absolute_path = _matching(r'/[^\0]*', 'an absolute path', 4096)
+user = _matching(r'[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?',
+                 'a user or user:group', 64)
+
+
+@takes('object of texts', type='object', additionalProperties={'type': 'string'})
+def environment(value):
+    """Take environment variables: an object of texts, or a list of NAME=value."""
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, list) and all(isinstance(item, str) and '=' in item for item in value):
+        value = dict(item.split('=', 1) for item in value)
+    if not isinstance(value, dict) or len(value) > 256:
+        raise ValueError('must be an object of at most 256 texts')
+    for key, content in value.items():
+        if not re.fullmatch(r'[^=\s\0]{1,255}', key):
+            raise ValueError(f'has a name that cannot be one: {ascii(key)[:64]}')
+        if not isinstance(content, str) or '\0' in content or len(content) > 32768:
+            raise ValueError(f'has {key}, which must be text of at most 32768 characters')
+    return value
+
+
+@takes('text')
+def content(value):
+    """Take text of any lines."""
+    if not isinstance(value, str):
+        raise ValueError('must be text')
+    return value
+
+
 def one_of(*words):
     """A conversion that takes one of these words."""
     @takes(' or '.join(f'``{word}``' for word in words), enum=list(words))
@@ -452,6 +494,9 @@ _TIMEOUT = Param('timeout_seconds', integer, wire='timeout', minimum=0, maximum=
                  help='Seconds to let the main process end by itself before it is killed; '
                       'without it the stop_timeout of the container, else 10.')
 
+_SIZE = (Param('w', integer, minimum=1, maximum=65535, required=True, help='Its columns.'),
+         Param('h', integer, minimum=1, maximum=65535, required=True, help='Its lines.'))
+
 _ROWS = (
     Operation(
         'create', ASYNC, 'Create a container; its image is pulled when absent.',
@@ -539,10 +584,44 @@ _ROWS = (
                       help='The command and its arguments.'),
                 Param('timeout_seconds', integer, 60, wire='timeout', minimum=1, maximum=600,
                       help='Seconds the command may take.'),
+                Param('environment', environment, in_body=True,
+                      help='Variables for the command, besides those of the container.'),
+                Param('user', user, help='Run it as this user, or user:group.'),
+                Param('workdir', absolute_path, help='Directory the command starts in.'),
+                Param('stdin', content, in_body=True,
+                      help='What the command reads from its standard input.'),
                 Param('run', _always(True), True,
                       help='Accepted from older clients; must be true.'),
                 Param('interactive', _always(False), False,
                       help='Accepted from older clients; must be false.'))),
+    Operation(
+        'top', BLOCKING, 'List the processes of a container.',
+        allowed=frozenset((RUNNING,)), verb='list the processes of', http_method='GET',
+        deadline_seconds=30,
+        params=(Param('ps_args', _matching(r'[\w.,:=%+ -]+', 'arguments of ps'),
+                      help='What to tell of them, as arguments of ps on the engine.'),)),
+    Operation(
+        'stats', BLOCKING, 'Tell how much of processor, memory and networks a container uses.',
+        allowed=frozenset((RUNNING,)), verb='measure', http_method='GET', deadline_seconds=30),
+    Operation(
+        'inspect', BLOCKING, 'Show a container in the words of its engine.',
+        allowed=CONTAINER_STATUSES - {CREATING, DELETED}, http_method='GET', since=OWN_VERSION,
+        deadline_seconds=30),
+    Operation(
+        'get_archive', BLOCKING, 'Return a file or directory of a container as a tar archive.',
+        allowed=frozenset((CREATED, RUNNING, STOPPED, PAUSED)), verb='copy from',
+        http_method='GET', deadline_seconds=60,
+        params=(Param('path', path, required=True, help='The file or directory.'),)),
+    Operation(
+        'resize', BLOCKING, 'Tell the terminal of a container its size.',
+        allowed=frozenset((RUNNING,)), verb='resize the terminal of', older_body=NULL,
+        deadline_seconds=30, params=_SIZE),
+    Operation(
+        'execute_resize', BLOCKING, 'Tell the terminal of a command in a container its size.',
+        allowed=frozenset((RUNNING,)), verb='resize a terminal in', older_body=NULL,
+        deadline_seconds=30,
+        params=(Param('exec_id', _matching('[0-9a-f]{64}', '64 digits from 0 to f'),
+                      required=True, help='The exec_id that execute answered with.'), *_SIZE)),
     Operation(
         'wait', BLOCKING, 'Wait until the main process of a container does not run.',
         allowed=CONTAINER_STATUSES, verb='wait for', http_method='GET', since=OWN_VERSION,

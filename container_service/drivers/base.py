@@ -52,6 +52,7 @@ class Limits:
     log_max_files: int = 3
     memory_bytes: int = None               # None: no limit
     cpu: float = None                      # cores; None: no limit
+    archive_bytes: int = 8 * 1024 * 1024   # of an archive that comes out of a container
 
 
 @dataclasses.dataclass(frozen=True)
@@ -465,8 +466,21 @@ class Driver(abc.ABC):
         """
 
     @abc.abstractmethod
-    def execute(self, container, command, timeout_seconds=60, run=True, interactive=False):
+    def execute(self, container, command, timeout_seconds=60, environment=None, user=None,
+                workdir=None, stdin=None, run=True, interactive=False):
         """Run the argument array ``command`` and return Executed.  Raises ExecuteTimeout.
 
+        It reads the text ``stdin`` and then its end; without one it has no standard input.
         Output beyond 1 MiB is cut.
         """
+
+    # What an engine may lack, by the names of the table; see ``method``.  Those of Docker and
+    # what they return:
+    #
+    # top(container, ps_args)            titles and processes: a list of texts, a list of lists
+    # stats(container)                   see docker_answers.stats
+    # inspect(container)                 a dict in the engine's words, nothing of its host in it
+    # get_archive(container, path)       data: the tar in base64; stat: name, size, mode, mtime
+    #                                    and linkTarget.  Raises PathNotFound, ArchiveTooLarge
+    # resize(container, w, h), execute_resize(container, exec_id, w, h)
+    #                                    w and h.  Raise NoTerminal, ExecNotFound

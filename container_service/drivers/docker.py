@@ -11,6 +11,7 @@ It is not the place for what may follow what (``lifecycle.py``) or for retries
 (``conductor/runner.py``).  Names and labels of what it makes are in ``base.py``.
 """
 
+import base64
 import calendar
 import codecs
 import contextlib
@@ -43,6 +44,7 @@ import urllib3.exceptions
 from container_service import exceptions
 from container_service import references
 from container_service.drivers import base
+from container_service.drivers import docker_answers
 from container_service.drivers import docker_request
 from container_service.drivers import logtext
 from container_service.states import (
@@ -69,6 +71,7 @@ EVENTS_QUIET_SECONDS = 60
 COMPARE_SECONDS = 60             # between looks at the engine's id when nothing has failed
 POOL_SIZE = 64
 OUTPUT_LIMIT_BYTES = 1024 * 1024
+ANSWER_LIMIT_BYTES = 4 * 1024 * 1024      # of an answer that is kept in memory as a whole
 
 _STATUSES = {
     'created': CREATED, 'running': RUNNING, 'paused': PAUSED, 'restarting': RESTARTING,
@@ -582,8 +585,9 @@ class _Client(docker.APIClient):
     def open_stream(self, method, path, timeout, params=None, body=None, headers=None):
         """Return the response of a request whose answer is read piece by piece."""
         response = self.request(method, f'{self.base_url}/v{self.api_version}{path}',
-                                params=params, json=body, headers=headers, stream=True,
-                                timeout=timeout)
+                                params=params, json=body, stream=True, timeout=timeout,
+                                # What is read in pieces is read as it comes.
+                                headers={'Accept-Encoding': 'identity', **(headers or {})})
         try:
             self._raise_for_status(response)
         except BaseException:
@@ -599,8 +603,26 @@ class _Client(docker.APIClient):
 
     def limit_reads(self, response, seconds):
         """Let each following read of a response take at most so long."""
+        with contextlib.suppress(AttributeError):      # it was read to its end
+            connection = self._get_raw_response_socket(response)
+            getattr(connection, '_sock', connection).settimeout(max(seconds, 0.001))
+
+    @contextlib.contextmanager
+    def writing(self, response, text):
+        """While this lasts, text is written to who reads the other end; then that has its end."""
+        if text is None:
+            yield
+            return
         connection = self._get_raw_response_socket(response)
-        getattr(connection, '_sock', connection).settimeout(max(seconds, 0.001))
+        connection = getattr(connection, '_sock', connection)
+        # Beside the reading: a command that writes before it reads would else wait for us.
+        writer = threading.Thread(target=_write, args=(connection, text.encode()), daemon=True)
+        writer.start()
+        try:
+            yield
+        finally:
+            self.shut(response)
+            writer.join()
 
     def shut(self, response):
         """End a response whatever reads it; its reader, in any thread, then fails at once."""
@@ -617,6 +639,12 @@ class _Client(docker.APIClient):
         response = self.get(f'{self.base_url}/_ping', timeout=self.timeout)
         date = email.utils.parsedate(response.headers.get('Date'))
         return calendar.timegm(date) if date else int(time.time())
+
+
+def _write(connection, data):
+    with contextlib.suppress(OSError):       # the command has ended, or its time is over
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
 
 
 class _Pull:
@@ -1506,28 +1534,136 @@ class DockerDriver(base.Driver):
                   'tail': 'all' if tail is None else tail}
         if since is not None:
             params['since'] = f'{since // 10 ** 9}.{since % 10 ** 9:09d}'
-        deadline = time.monotonic() + self.read_seconds
+        deadline = _Deadline(self.read_seconds)
         with contextlib.closing(self._client().open_stream(
-                'GET', f'/containers/{found["Id"]}/logs', timeout=self.read_seconds,
+                'GET', f'/containers/{found["Id"]}/logs', timeout=deadline.left(),
                 params=params)) as answer:
-            yield from log_entries(self._in_time(answer, deadline), found['Config'].get('Tty'))
+            yield from log_entries(self._pieces(answer, deadline), found['Config'].get('Tty'))
 
-    def _in_time(self, answer, deadline):
-        """Yield the pieces of an answer that must be over by the deadline."""
-        for piece in answer.iter_content(64 * 1024):
+    def _pieces(self, answer, deadline):
+        """Yield the pieces of an answer as they come, until the deadline."""
+        client = self._client()
+        while True:
+            client.limit_reads(answer, deadline.left())
+            piece = answer.raw.read1(64 * 1024)
+            if not piece:
+                return
             yield piece
-            if time.monotonic() > deadline:
-                raise exceptions.EngineUnreachable(
-                    f'The engine did not deliver the answer within {self.read_seconds} seconds.')
 
     @_raises_driver_errors
-    def execute(self, container, command, timeout_seconds=60, run=True, interactive=False):
-        if interactive:
-            raise exceptions.InvalidParameter(
-                name='interactive', reason='is not supported; leave it out')
-        deadline = _Deadline(timeout_seconds)
+    def top(self, container, ps_args=None):
+        with self._of_running('top', container) as (found, deadline):
+            try:
+                told = self._bounded_json(
+                    deadline, 'GET', f'/containers/{found["Id"]}/top',
+                    params={'ps_args': ps_args} if ps_args else None)
+            except docker.errors.APIError as exc:
+                if ps_args and self._status_of(found['Id']) == RUNNING:
+                    raise exceptions.InvalidParameter(
+                        name='ps_args', reason=engine_words(exc).rstrip('.')) from exc
+                raise
+        return {'titles': told.get('Titles') or [], 'processes': told.get('Processes') or []}
+
+    @_raises_driver_errors
+    def stats(self, container):
+        with self._of_running('stats', container) as (found, deadline):
+            told = docker_answers.stats(self._bounded_json(
+                deadline, 'GET', f'/containers/{found["Id"]}/stats', params={'stream': 'false'}))
+        if told is None:
+            raise exceptions.WrongState(operation='stats', status=self._status_of(found['Id']))
+        return told
+
+    @_raises_driver_errors
+    def inspect(self, container):
+        return docker_answers.inspected(self._require(container))
+
+    @_raises_driver_errors
+    def get_archive(self, container, path):
+        found, deadline = self._require(container), _Deadline(self.read_seconds)
+        limit = self.bay.limits.archive_bytes
         try:
-            return self._execute(container, command, deadline)
+            answer = self._client().open_stream(
+                'GET', f'/containers/{found["Id"]}/archive', params={'path': path},
+                timeout=deadline.left())
+        except docker.errors.APIError as exc:
+            # 404 is about the path too; and 400 is a part of it that is no directory.
+            if exc.status_code in (400, 404) and self._inspect(found['Id']):
+                raise exceptions.PathNotFound(path=path) from exc
+            raise
+        with contextlib.closing(answer):
+            stat = docker_answers.stat(json.loads(base64.b64decode(
+                answer.headers.get('X-Docker-Container-Path-Stat') or b'e30=')))
+            data = bytearray()
+            for piece in self._pieces(answer, deadline):
+                data += piece
+                if len(data) > limit:
+                    self._client().shut(answer)        # the engine would go on with the rest
+                    raise exceptions.ArchiveTooLarge(path=path, limit=limit)
+        return {'data': base64.b64encode(data).decode(), 'stat': stat}
+
+    @_raises_driver_errors
+    def resize(self, container, w, h):
+        with self._of_running('resize', container) as (found, deadline):
+            if not found['Config'].get('Tty'):
+                raise exceptions.NoTerminal(what='The container')
+            self._bounded(deadline, 'POST', f'/containers/{found["Id"]}/resize',
+                          params={'w': w, 'h': h})
+        return {'w': w, 'h': h}
+
+    @_raises_driver_errors
+    def execute_resize(self, container, exec_id, w, h):
+        with self._of_running('execute_resize', container) as (found, deadline):
+            told = self._bounded_json(deadline, 'GET', f'/exec/{exec_id}/json', missing_ok=True)
+            if told is None or told.get('ContainerID') != found['Id']:
+                raise exceptions.ExecNotFound(exec_id=exec_id)
+            if not (told.get('ProcessConfig') or {}).get('tty'):
+                raise exceptions.NoTerminal(what=f'Command {exec_id}')
+            if not told.get('Running'):
+                raise exceptions.NoTerminal(what=f'Command {exec_id} has ended, so it')
+            self._bounded(deadline, 'POST', f'/exec/{exec_id}/resize', params={'w': w, 'h': h})
+        return {'w': w, 'h': h}
+
+    @contextlib.contextmanager
+    def _of_running(self, operation, container):
+        """For a call on a container that must run: what inspect says, and the call's deadline.
+
+        What the engine says against it becomes WrongState when it has ended meanwhile.
+        """
+        found = self._require(container)
+        self._check_running(operation, container_status(found['State']))
+        try:
+            yield found, _Deadline(self.read_seconds)
+        except docker.errors.APIError:
+            self._check_running(operation, self._status_of(found['Id']))
+            raise
+        except TimeoutError as exc:
+            raise self.lost(f'The container engine of bay {self.bay.name} did not answer within '
+                            f'{self.read_seconds} seconds.') from exc
+
+    @staticmethod
+    def _check_running(operation, status):
+        if status != RUNNING:
+            raise exceptions.WrongState(operation=operation, status=status)
+
+    def _status_of(self, engine_id):
+        return container_status(self._require_id(engine_id)['State'])
+
+    @_raises_driver_errors
+    def execute(self, container, command, timeout_seconds=60, environment=None, user=None,
+                workdir=None, stdin=None, run=True, interactive=False):
+        if stdin is not None and self.bay.ca_cert:
+            # One side of TLS cannot be ended alone, so the command would never see the end.
+            raise exceptions.InvalidParameter(
+                name='stdin', reason='is not possible in a bay that is reached over TLS')
+        deadline = _Deadline(timeout_seconds)
+        request = {'Cmd': command, 'AttachStdout': True, 'AttachStderr': True,
+                   'AttachStdin': stdin is not None}
+        for name, value in (('User', user), ('WorkingDir', workdir), ('Env', environment and [
+                f'{name}={value}' for name, value in environment.items()])):
+            if value:
+                request[name] = value
+        try:
+            return self._execute(container, request, stdin, deadline)
         except (requests.exceptions.Timeout, requests.exceptions.ConnectionError,
                 urllib3.exceptions.TimeoutError, TimeoutError) as exc:
             # A time limit of a single call, shorter than the command's, is the engine's fault.
@@ -1535,23 +1671,19 @@ class DockerDriver(base.Driver):
                 raise exceptions.ExecuteTimeout(seconds=timeout_seconds) from exc
             raise
 
-    def _execute(self, container, command, deadline):
+    def _execute(self, container, request, stdin, deadline):
         client = self._client(deadline.left())
         found = self._bounded_json(deadline, 'GET', f'/containers/{container.engine_name}/json',
                                    missing_ok=True)
         if not found or not self._is_ours(found, container):
             found = self._require(container)
-        status = container_status(found['State'])
-        if status != RUNNING:
-            raise exceptions.WrongState(operation='execute', status=status)
+        self._check_running('execute', container_status(found['State']))
         try:
             exec_id = self._bounded_json(
-                deadline, 'POST', f'/containers/{found["Id"]}/exec',
-                {'Cmd': command, 'AttachStdout': True, 'AttachStderr': True})['Id']
+                deadline, 'POST', f'/containers/{found["Id"]}/exec', request)['Id']
         except docker.errors.APIError:
-            status = container_status(self._require_id(found['Id'])['State'])
-            if status != RUNNING:     # it has ended, or was paused, since the look above
-                raise exceptions.WrongState(operation='execute', status=status) from None
+            # It may have ended, or was paused, since the look above.
+            self._check_running('execute', self._status_of(found['Id']))
             raise
         output, truncated = bytearray(), False
         frames = Demultiplexer()
@@ -1559,17 +1691,13 @@ class DockerDriver(base.Driver):
         # together with the headers is lost.
         try:
             answer = client.open_stream('POST', f'/exec/{exec_id}/start', timeout=deadline.left(),
-                                   body={'Detach': False, 'Tty': False})
+                                        body={'Detach': False, 'Tty': False})
         except docker.errors.APIError as exc:
             # Some engines tell here that the command does not exist, others in the output.
             output += engine_words(exc).encode()
         else:
-            with contextlib.closing(answer):
-                while True:
-                    client.limit_reads(answer, deadline.left())
-                    piece = answer.raw.read1(64 * 1024)
-                    if not piece:
-                        break
+            with contextlib.closing(answer), client.writing(answer, stdin):
+                for piece in self._pieces(answer, deadline):
                     payload = frames.feed(piece)
                     room = OUTPUT_LIMIT_BYTES - len(output)
                     truncated = truncated or len(payload) > room
@@ -1586,17 +1714,27 @@ class DockerDriver(base.Driver):
                 return data['ExitCode']
             time.sleep(min(0.02, deadline.left()))
 
-    def _bounded_json(self, deadline, method, path, body=None, missing_ok=False):
+    def _bounded_json(self, deadline, method, path, body=None, params=None, missing_ok=False):
         """Ask for a JSON answer within the deadline and the limit of any call."""
         try:
-            with contextlib.closing(self._client().open_stream(
-                    method, path, timeout=min(deadline.left(), self.read_seconds),
-                    body=body)) as answer:
-                return answer.json()
+            return json.loads(self._bounded(deadline, method, path, body, params))
         except docker.errors.NotFound:
             if missing_ok:
                 return None
             raise
+
+    def _bounded(self, deadline, method, path, body=None, params=None):
+        """The bytes of an answer that comes within the deadline and is not too much."""
+        data = bytearray()
+        with contextlib.closing(self._client().open_stream(
+                method, path, timeout=min(deadline.left(), self.read_seconds), params=params,
+                body=body)) as answer:
+            for piece in self._pieces(answer, deadline):
+                data += piece
+                if len(data) > ANSWER_LIMIT_BYTES:
+                    raise exceptions.DriverError(
+                        f'The engine answered with more than {ANSWER_LIMIT_BYTES} bytes.')
+        return data
 
 
 class _Deadline:

@@ -20,17 +20,22 @@ is done once, start and stop of what has started or stopped change nothing.  ``F
 gives tests the engine itself: what had an effect and in which order, and hands to fail, hold
 or change things with.  Commands run by name only (echo, true, false, exit, sleep and what
 ``sh -c`` joins of them with ``;``); any other main process runs until it is stopped, and a
-name with ``no-such`` in it does not exist.
+name with ``no-such`` in it does not exist.  Executed in a container, env, cat, pwd and id -u are
+known too.
 """
 
+import base64
 import collections
 import contextlib
 import dataclasses
 import datetime
 import fnmatch
 import hashlib
+import io
+import posixpath
 import re
 import shlex
+import tarfile
 import threading
 import time
 import urllib.parse
@@ -52,6 +57,7 @@ EVENTS_KEPT = 256                # for those who ask what was before; as many as
 HOLD_SECONDS = 60                # a call that a test forgot to release gives up after this
 
 _ALIVE = frozenset((RUNNING, PAUSED))
+_DIRECTORIES = frozenset(('/', '/etc', '/tmp'))
 _DESTRUCTIVE = frozenset(('stop', 'reboot', 'kill', 'delete'))
 _OPERATIONS = frozenset(OPERATIONS) - {'run'} | {'pull'}     # run is create, then start
 _NUMBERS = frozenset(('delay', 'pull_seconds')) | {f'{name}_delay' for name in _OPERATIONS}
@@ -85,6 +91,7 @@ class FakeContainer:
     networks: tuple = ()         # names
     ports: tuple = ()            # numbers
     files: dict = dataclasses.field(default_factory=dict)
+    execs: dict = dataclasses.field(default_factory=dict)      # exec id: whether it has a terminal
     spec: dict = dataclasses.field(default_factory=dict)
     written: list = dataclasses.field(default_factory=list)    # (time, stream, text)
 
@@ -847,29 +854,116 @@ class FakeDriver(base.Driver):
             read, known.engine_id, stdout=stdout, stderr=stderr, timestamps=timestamps,
             tail=tail, since=since, cursor=cursor)
 
-    def execute(self, container, command, timeout_seconds=60, run=True, interactive=False):
-        if interactive:
-            raise exceptions.InvalidParameter(
-                name='interactive', reason='is not supported; leave it out')
+    def top(self, container, ps_args=None):
+        known = self._running('top', container)
+        titles = ['UID', 'PID', 'PPID', 'C', 'STIME', 'TTY', 'TIME', 'CMD']
+        if ps_args and '-bogus' in ps_args:
+            raise exceptions.InvalidParameter(name='ps_args', reason='ps: error: unknown option')
+        return {'titles': titles, 'processes': [
+            ['root', '1', '0', '0', '00:00', '?', '00:00:00', ' '.join(known.command)]]}
+
+    def stats(self, container):
+        known = self._running('stats', container)
+        limit, used = known.spec.get('memory_bytes') or 2 ** 30, 2 ** 20
+        return {
+            'read_at': known.started_at.isoformat() + 'Z', 'cpu_percent': 0.5, 'cpus': 1,
+            'memory_bytes': used, 'memory_limit_bytes': limit,
+            'memory_percent': round(100 * used / limit, 2), 'block_read_bytes': 0,
+            'block_written_bytes': 0, 'network_received_bytes': 0, 'network_sent_bytes': 0,
+            'processes': 1}
+
+    def inspect(self, container):
         known = self._require(container)
-        with self.engine.call('execute', container.uuid):
-            if known.status != RUNNING:
-                raise exceptions.WrongState(operation='execute', status=known.status)
-            self.engine.effects.append(('execute', known.uuid))
+        with self.engine.call('inspect', container.uuid):
+            return {
+                'Id': known.engine_id, 'Name': f'/{known.name}', 'Image': known.image,
+                'State': {'Status': known.status.lower(), 'Running': known.status in _ALIVE,
+                          'Paused': known.status == PAUSED, 'ExitCode': known.exit_code or 0,
+                          'Error': known.error or '', 'OOMKilled': known.oom_killed},
+                'Config': {
+                    'Image': known.image, 'Cmd': known.command, 'Tty': known.tty,
+                    'Env': [f'{name}={value}' for name, value in
+                            (known.spec.get('environment') or {}).items()],
+                    'Labels': {name: value for name, value in known.labels.items()
+                               if name not in base.LABELS}},
+                'HostConfig': {'Memory': known.spec.get('memory_bytes') or 0},
+                'NetworkSettings': {'Networks': {name: {} for name in known.networks}}}
+
+    def get_archive(self, container, path):
+        known = self._require(container)
+        with self.engine.call('get_archive', container.uuid):
+            files = dict(known.files)
+        # What leads out of the container leads to its root.
+        path = posixpath.normpath(posixpath.join('/', path))
+        below = path.rstrip('/') + '/'
+        if path not in files and path not in _DIRECTORIES and not any(
+                name.startswith(below) for name in files):
+            raise exceptions.PathNotFound(path=path)
+        packed, parent = io.BytesIO(), posixpath.dirname(path)
+        with tarfile.open(fileobj=packed, mode='w') as archive:
+            for name, data in sorted(files.items()):
+                if name == path or name.startswith(below):
+                    entry = tarfile.TarInfo(posixpath.relpath(name, parent))
+                    entry.size = len(data)
+                    archive.addfile(entry, io.BytesIO(data))
+        limit = self.bay.limits.archive_bytes
+        if len(packed.getvalue()) > limit:
+            raise exceptions.ArchiveTooLarge(path=path, limit=limit)
+        data = files.get(path, b'')
+        return {'data': base64.b64encode(packed.getvalue()).decode(), 'stat': {
+            'name': posixpath.basename(path) or '/', 'size': len(data), 'mode': 0o644,
+            'mtime': _utcnow().isoformat() + 'Z', 'linkTarget': ''}}
+
+    def resize(self, container, w, h):
+        known = self._running('resize', container)
+        if not known.tty:
+            raise exceptions.NoTerminal(what='The container')
+        self.engine.effects.append(('resize', known.uuid))
+        return {'w': w, 'h': h}
+
+    def execute_resize(self, container, exec_id, w, h):
+        known = self._running('execute_resize', container)
+        if exec_id not in known.execs:
+            raise exceptions.ExecNotFound(exec_id=exec_id)
+        if not known.execs[exec_id]:
+            raise exceptions.NoTerminal(what=f'Command {exec_id}')
+        self.engine.effects.append(('execute_resize', known.uuid))
+        return {'w': w, 'h': h}
+
+    def execute(self, container, command, timeout_seconds=60, environment=None, user=None,
+                workdir=None, stdin=None, run=True, interactive=False):
+        known = self._running('execute', container)
+        self.engine.effects.append(('execute', known.uuid))
+        exec_id = uuid.uuid4().hex * 2
+        known.execs[exec_id] = False
         if _missing(command):
             return base.Executed(output=f'exec: "{command[0]}": executable file not found\n',
-                                 exit_code=127, exec_id=uuid.uuid4().hex)
-        result = _interpret(command)
+                                 exit_code=127, exec_id=exec_id)
+        told = {'env': lambda: ''.join(f'{name}={value}\n' for name, value in
+                                       {**(known.spec.get('environment') or {}),
+                                        **(environment or {})}.items()),
+                'cat': lambda: stdin or '', 'id': lambda: f'{(user or "0").partition(":")[0]}\n',
+                'pwd': lambda: f'{workdir or known.spec.get("workdir") or "/"}\n'}
+        result = (_Result([('stdout', told[command[0]]())]) if command[0] in told
+                  else _interpret(command))
         seconds = 0 if result.seconds is None else result.seconds
         self.engine.sleep(min(seconds, timeout_seconds))
         if seconds > timeout_seconds:
             raise exceptions.ExecuteTimeout(seconds=timeout_seconds)
         data = ''.join(text for _, text in result.written).encode()
         return base.Executed(output=data[:OUTPUT_LIMIT_BYTES].decode(errors='replace'),
-                             exit_code=result.exit_code, exec_id=uuid.uuid4().hex,
+                             exit_code=result.exit_code, exec_id=exec_id,
                              truncated=len(data) > OUTPUT_LIMIT_BYTES)
 
     # Steps.
+
+    def _running(self, operation, container):
+        """What a call on a container that must run finds."""
+        known = self._require(container)
+        with self.engine.call(operation, container.uuid):
+            if known.status != RUNNING:
+                raise exceptions.WrongState(operation=operation, status=known.status)
+        return known
 
     def _require(self, container):
         self._check()

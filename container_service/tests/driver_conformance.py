@@ -6,11 +6,16 @@ A test class mixes this in and gives ``driver``, ``deployment``, ``image`` (with
 starts a container that is not ours and returns its engine id,
 ``foreign_is_running(engine id)``, ``add_network(name)`` that makes a network of 10.213.N.0/24 and
 returns its id and N, ``network_id(name)``, ``file_in(container, path)`` for the bytes of a file,
-and ``limits_disk``.  The image is on the engine when a test begins.
+``limits_disk``, and ``executed_with_a_terminal(container)`` that returns the exec id of a command
+that runs.  The image is on the engine when a test begins.
 """
 
+import base64
 import dataclasses
 import datetime
+import io
+import json
+import tarfile
 import threading
 import time
 import uuid
@@ -896,9 +901,134 @@ class DriverConformance:
                                       ['true'])
             self.assertIn('execute', error.detail)
 
-    def test_execute_interactively_is_refused(self):
-        self.assertRaises(exceptions.InvalidParameter, self.driver.execute, self.running(),
-                          ['sh'], interactive=True)
+    def test_execute_with_environment_user_and_directory(self):
+        container = self.running()
+        executed = self.driver.execute(container, ['env'], environment={'A': 'b=c', 'B': 'x y'})
+        self.assertLessEqual({'A=b=c', 'B=x y'}, set(executed.output.splitlines()))
+        executed = self.driver.execute(container, ['pwd'], workdir='/tmp')
+        self.assertEqual('/tmp\n', executed.output)
+        executed = self.driver.execute(container, ['id', '-u'], user='1234:5')
+        self.assertEqual('1234\n', executed.output)
+
+    def test_execute_with_standard_input(self):
+        container = self.running()
+        for text in ('one\ntwo', '', '\u00e4\n' * 100_000):
+            executed = self.driver.execute(container, ['cat'], stdin=text, timeout_seconds=20)
+            self.assertEqual((text, 0), (executed.output, executed.exit_code))
+        executed = self.driver.execute(container, ['true'], stdin='x' * 100_000)
+        self.assertEqual(('', 0), (executed.output, executed.exit_code))
+
+    # top, stats, inspect, resize
+
+    def test_top(self):
+        container = self.running()
+        told = self.driver.top(container)
+        self.assertIn('PID', told['titles'])
+        [process] = told['processes']
+        self.assertEqual(len(told['titles']), len(process))
+        self.assertEqual(' '.join(FOREVER), process[-1])
+        error = self.assertRaises(exceptions.InvalidParameter, self.driver.top, container,
+                                  ps_args='--bogus')
+        self.assertIn('ps_args: ps: error', error.detail)
+
+    def test_stats(self):
+        told = self.driver.stats(self.running(spec={'memory_bytes': 64 * 2 ** 20}))
+        self.assertEqual((64 * 2 ** 20, 1),
+                         (told['memory_limit_bytes'], told['processes']))
+        self.assertTrue(0 < told['memory_bytes'] < 64 * 2 ** 20)
+        self.assertTrue(0 < told['memory_percent'] < 100)
+        for name in ('cpu_percent', 'cpus', 'block_read_bytes', 'block_written_bytes',
+                     'network_received_bytes', 'network_sent_bytes'):
+            self.assertGreaterEqual(told[name], 0, name)
+
+    def test_what_needs_a_container_that_runs(self):
+        for container in (self.ended(), self.paused()):
+            for ask in (self.driver.top, self.driver.stats,
+                        lambda container: self.driver.resize(container, 80, 24),
+                        lambda container: self.driver.execute_resize(container, 'a' * 64, 1, 1)):
+                self.assertRaises(exceptions.WrongState, ask, container)
+
+    def test_inspect_shows_nothing_of_the_host_or_ours(self):
+        container = self.running(spec={'environment': {'A': 'b'}, 'labels': {'mine': 'yes'},
+                                       'memory_bytes': 64 * 2 ** 20})
+        told = self.driver.inspect(container)
+        self.assertEqual((True, 'running', 64 * 2 ** 20),
+                         (told['State']['Running'], told['State']['Status'],
+                          told['HostConfig']['Memory']))
+        self.assertIn('A=b', told['Config']['Env'])
+        self.assertEqual({'mine': 'yes'}, told['Config']['Labels'])
+        self.assertEqual(self.driver.observe(container).engine_id, told['Id'])
+        text = json.dumps(told)
+        for secret in ('/var/lib', '/run/', 'Pid"', 'GraphDriver', 'Source', self.deployment):
+            self.assertNotIn(secret, text)
+
+    def test_resize(self):
+        container = self.running(spec={'tty': True})
+        self.assertEqual({'w': 100, 'h': 7}, self.driver.resize(container, 100, 7))
+        self.assertRaises(exceptions.NoTerminal, self.driver.resize, self.running(), 80, 24)
+
+    def test_resize_of_a_command(self):
+        container, other = self.running(), self.running()
+        exec_id = self.executed_with_a_terminal(container)
+        self.assertEqual({'w': 100, 'h': 7},
+                         self.driver.execute_resize(container, exec_id, 100, 7))
+        for wrong in (other, container):
+            self.assertRaises(exceptions.ExecNotFound, self.driver.execute_resize, wrong,
+                              exec_id if wrong is other else 'a' * 64, 100, 7)
+        plain = self.driver.execute(container, ['true']).exec_id
+        self.assertRegex(plain, '^[0-9a-f]{64}$')
+        self.assertRaises(exceptions.NoTerminal, self.driver.execute_resize, container, plain,
+                          80, 24)
+
+    # get_archive
+
+    def archive(self, container, path):
+        """What is in an archive, by the names there."""
+        told = self.driver.get_archive(container, path)
+        data = io.BytesIO(base64.b64decode(told['data']))
+        with tarfile.open(fileobj=data, mode='r:') as archive:
+            found = {entry.name: archive.extractfile(entry).read() if entry.isfile() else None
+                     for entry in archive}
+        return told['stat'], found
+
+    def holding_files(self):
+        files = {'/tmp/one': b'1\n', '/tmp/below/two': b'\0\xff' * 100}
+        container = self.container(
+            spec={'files': [{'destination': name, 'size': len(data), 'sha256': ''}
+                            for name, data in files.items()]}, files=lambda: files)
+        self.driver.run(base.Attempt(), container)
+        return container
+
+    def test_archives_of_a_file_and_a_directory(self):
+        container = self.holding_files()
+        for path in ('/tmp/one', 'tmp/one', '/tmp/../tmp/one', '../../../../tmp/one'):
+            stat, found = self.archive(container, path)
+            self.assertEqual({'one': b'1\n'}, found)
+            self.assertEqual(('one', 2, ''), (stat['name'], stat['size'], stat['linkTarget']))
+            self.assertEqual(0o644, stat['mode'] & 0o777)
+            self.assertRegex(stat['mtime'], r'^\d{4}-\d\d-\d\dT\d\d:')
+        stat, found = self.archive(container, '/tmp/below')
+        self.assertEqual(('below', b'\0\xff' * 100), (stat['name'], found['below/two']))
+
+    def test_archives_of_what_does_not_run(self):
+        container = self.holding_files()
+        self.driver.stop(base.Attempt(), container, timeout_seconds=0)
+        self.assertEqual({'one': b'1\n'}, self.archive(container, '/tmp/one')[1])
+
+    def test_archives_of_what_is_not_there(self):
+        container = self.running()
+        for path in ('/tmp/none', '/etc/no-such-directory/x', '/../no-such'):
+            self.assertRaises(exceptions.PathNotFound, self.driver.get_archive, container, path)
+
+    def test_archives_that_are_too_large(self):
+        container = self.holding_files()
+        self.driver.bay = dataclasses.replace(
+            self.driver.bay, limits=dataclasses.replace(self.driver.bay.limits,
+                                                        archive_bytes=1024))
+        error = self.assertRaises(exceptions.ArchiveTooLarge, self.driver.get_archive, container,
+                                  '/tmp')
+        self.assertIn('1024 bytes', error.detail)
+        self.assertTrue(self.driver.ping())
 
     # update
 

@@ -155,6 +155,11 @@ class DockerCase(testtools.TestCase):
     def foreign_is_running(self, engine_id):
         return self.engine.inspect_container(engine_id)['State']['Running']
 
+    def executed_with_a_terminal(self, container):
+        made = self.engine.exec_create(container.engine_name, ['sleep', '1000'], tty=True)
+        self.engine.exec_start(made['Id'], detach=True)
+        return made['Id']
+
     def add_network(self, name):
         """Make one of a subnet that is free: others run tests on the engine too."""
         for n in random.sample(range(256), 20):

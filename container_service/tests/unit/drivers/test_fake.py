@@ -57,6 +57,10 @@ class TestFakeConformance(driver_conformance.DriverConformance, FakeCase):
     def foreign_is_running(self, engine_id):
         return self.engine.containers[engine_id].status == RUNNING
 
+    def executed_with_a_terminal(self, container):
+        self.engine.find(container).execs['b' * 64] = True
+        return 'b' * 64
+
 
 class TestFakeThatCannotLimitDisk(FakeCase):
 
