@@ -16,6 +16,7 @@ from container_service.client import creation
 from container_service.client import derived
 from container_service.client import execution
 from container_service.client import http
+from container_service.client import images
 from container_service.client import logs
 from container_service.client import outside
 from container_service.client import registries
@@ -120,6 +121,7 @@ COMMANDS = {
     'Bays': {'bay list': ListBays, 'bay show': ShowBay, 'bay create': CreateBay,
              'bay delete': DeleteBay, 'bay strays': outside.ListStrays,
              'reconcile': outside.Reconcile},
+    'Images': images.COMMANDS,
     'Registries': registries.COMMANDS,
     'Events': {'event list': outside.ListEvents},
     'Service': {**services.COMMANDS, 'limits': Limits},

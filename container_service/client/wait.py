@@ -100,6 +100,14 @@ def at_rest(client, container, **how):
         ask, lambda state: state['status'] in AT_REST and not state.get('task_state'), **how)
 
 
+def polled(client, path, enough, **how):
+    """Yield what is at ``path`` until that is ``enough``; for what the service does not wait for.
+
+    ``how`` is as for ``_answers``.
+    """
+    yield from _answers(lambda seconds: client.get(path), enough, longest=0, **how)
+
+
 def _answers(ask, enough, *, first=None, deadline=None, longest=LONGEST_WAIT_SECONDS,
              clock=time.monotonic, sleep=time.sleep, on_trouble=None):
     """Yield what ``ask(seconds to wait)`` returns until it is ``enough``.
