@@ -98,7 +98,7 @@ class Formatted(Command):
     def print_one(self, parsed_args, item):
         names = self._columns(parsed_args, [item])
         if self.hides_empty and parsed_args.formatter == 'table' and not parsed_args.columns:
-            names = [name for name in names if item.get(name) not in (None, '', {}, [], False)]
+            names = [name for name in names if not words.is_empty(item.get(name))]
         row = self._row(parsed_args, names, item)
         self.formatter.emit_one(names, row, self.app.stdout, parsed_args)
 

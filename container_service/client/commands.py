@@ -117,7 +117,8 @@ COMMANDS = {
     # What an operation has no command of its own for, its row is command enough.
     'Containers': {**_CONTAINERS, **derived.commands(besides=_CONTAINERS)},
     'Actions': {'action list': actions.ListActions, 'action show': actions.ShowAction,
-                'action wait': actions.WaitForActions, 'action cancel': actions.CancelActions},
+                'action wait': actions.WaitForActions, 'action cancel': actions.CancelActions,
+                'action result': execution.ActionResult},
     'Bays': {'bay list': ListBays, 'bay show': ShowBay, 'bay create': CreateBay,
              'bay delete': DeleteBay, 'bay strays': outside.ListStrays,
              'reconcile': outside.Reconcile},

@@ -38,6 +38,7 @@ def rows(action, now):
         ('now', where(action, now)),
         ('why', _why(action, now)),
         ('progress', words.cell('progress', action.get('progress'))),
+        ('result', words.cell('result', action.get('result'))),
         ('signs of life', signs_of_life(action)),
         ('if one before it fails', _before(action)),
         ('deadline', _deadline(action, now)),

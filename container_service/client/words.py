@@ -13,6 +13,8 @@ from container_service import operations
 # Where a command is called otherwise than its operation, as users of Docker expect.
 CLI_NAMES = {'reboot': 'restart', 'execute': 'exec', 'network_list': 'network list'}
 
+_RESULT_LENGTH = 200
+
 _TIME_UNITS = (('d', 86400), ('h', 3600), ('m', 60), ('s', 1))
 
 
@@ -50,6 +52,11 @@ def plain(value):
     if isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)
+
+
+def is_empty(value):
+    """Whether a value says nothing: null, false, or without content; not zero."""
+    return value is None or value is False or (not isinstance(value, (int, float)) and not value)
 
 
 def moment(text):
@@ -180,6 +187,18 @@ def _brief(value):
     return ', '.join(plain(entry) for entry in value)
 
 
+def _result(value):
+    """What an action resulted in; the output of a command in part, and harmless."""
+    if not isinstance(value, dict):
+        return plain(value)
+    return ', '.join(f'{key}={_cut(printable(plain(entry).strip()))}'
+                     for key, entry in value.items() if not is_empty(entry))
+
+
+def _cut(text):
+    return text if len(text) <= _RESULT_LENGTH else f'{text[:_RESULT_LENGTH]}...'
+
+
 def _ports(value):
     return ', '.join(f'{port.get("host_port")}:{port.get("container_port")}'
                      f'/{port.get("protocol", "tcp")}' for port in value)
@@ -204,5 +223,5 @@ _SPECIAL = {
     'operation': cli_name, 'progress': _progress, 'restart_policy': _restart_policy,
     'files': _files, 'nets': _nets, 'published_ports': _ports, 'tmpfs': _sizes,
     'unfinished_actions': _allowance, 'unfinished_actions_per_container': _allowance,
-    'waiting': _detail,
+    'result': _result, 'waiting': _detail,
 }

@@ -6,7 +6,8 @@ class ShowTest(stub.CommandTest):
 
     def test_a_table_reads_well(self):
         self.service.answer('GET', '/v1/containers/web', stub.container(
-            memory='64', memory_bytes=64 << 20, auto_heal=False, read_only=True, disk=0,
+            memory='64', memory_bytes=64 << 20, auto_heal=False, disk=0, exit_code=0,
+            read_only=True,
             tmpfs={'/run': 64 << 20}, files=[{'destination': '/etc/a', 'size': 1500}],
             nets=[{'network': 'n', 'v4-fixed-ip': '10.0.0.5'}],
             published_ports=[{'host_port': 8080, 'container_port': 80, 'protocol': 'tcp'}],
@@ -14,7 +15,7 @@ class ShowTest(stub.CommandTest):
         text = self.stdout('show', 'web')
         for line in (r'tmpfs +\| /run=64\.0 MiB ', r'files +\| /etc/a \(1\.5 kB\) ',
                      r'nets +\| n 10\.0\.0\.5 ', r'published_ports +\| 8080:80/tcp ',
-                     r'read_only +\| true ', r'addresses +\| n=10\.0\.0\.5 '):
+                     r'read_only +\| true ', r'exit_code +\| 0 ', r'addresses +\| n=10\.0\.0\.5 '):
             self.assertRegex(text, line)
         for name in ('memory_bytes', 'auto_heal', 'status_reason', 'healthcheck'):
             self.assertNotIn(name, text)

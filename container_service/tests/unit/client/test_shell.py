@@ -892,28 +892,6 @@ class ServiceTest(ShellTest):
         self.assertEqual(limits, json.loads(self.stdout('limits', '-f', 'json')))
 
 
-class ContentTest(ShellTest):
-
-    def test_exec_ends_as_the_command_does(self):
-        self.service.answer('POST', '/v1/containers/web/execute',
-                            {'output': 'no such file\n', 'exit_code': 42, 'truncated': True})
-        result = self.run_cli('exec', '--timeout', '5', 'web', 'ls', '-h', '--timeout', '7')
-        self.assertEqual((42, 'no such file\n'), (result.code, result.out))
-        self.assertIn('its end is missing', result.err)
-        self.assertEqual({'command': ['ls', '-h', '--timeout', '7'], 'timeout': 5},
-                         self.the_request().body)
-
-    def test_exec_after_dashes(self):
-        self.service.answer('POST', '/v1/containers/web/execute', {'output': '', 'exit_code': 0})
-        self.stdout('exec', 'web', '--', 'true')
-        self.assertEqual({'command': ['true']}, self.the_request().body)
-
-    def test_exec_without_exit_code_is_not_success(self):
-        self.service.answer('POST', '/v1/containers/web/execute',
-                            {'output': '', 'exit_code': None})
-        self.assertEqual(1, self.run_cli('exec', 'web', 'true').code)
-
-
 class BayTest(ShellTest):
 
     def test_create(self):
