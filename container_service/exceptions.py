@@ -139,6 +139,13 @@ class RegistryNotFound(NotFound):
     message = 'There is no registry %(registry)s.'
 
 
+class QuotaExceeded(Forbidden):
+    code = 'quota_exceeded'
+    title = 'Quota exceeded'
+    message = ('The quota of the project is %(limit)s %(resource)s; %(used)s are used, '
+               '%(wanted)s more were asked for.')
+
+
 class MethodNotAllowed(Error):
     status = 405
     code = 'method_not_allowed'

@@ -81,12 +81,14 @@ class _DryRun(Exception):
         self.accepted = accepted
 
 
-def create(context, db, op, *, name, image, spec, bay=None, terms=Terms()):  # noqa: B008
+def create(context, db, op, *, name, image, spec, bay=None, terms=Terms(),  # noqa: B008
+           guard=None):
     """Accept the creation of a container.
 
     Container and action are written in one transaction.  ``name`` None makes one up.  With
-    ``registry`` in the spec its image is pulled with the credentials of that.  Raises NameTaken,
-    BayNotFound, BayRequired, RegistryNotFound, InvalidParameter, IdempotencyMismatch.
+    ``registry`` in the spec its image is pulled with the credentials of that; ``guard`` is what
+    ``Quotas.guard`` gives.  Raises NameTaken, BayNotFound, BayRequired, RegistryNotFound,
+    QuotaExceeded, InvalidParameter, IdempotencyMismatch.
     """
     uuid, action_uuid = new_uuid(), new_uuid()
     name = name or f'container-{uuid[:8]}'
@@ -96,6 +98,8 @@ def create(context, db, op, *, name, image, spec, bay=None, terms=Terms()):  # n
 
     def unit(conn):
         idempotency.insert(conn, context, terms, action_uuid)
+        if guard is not None:
+            guard(conn, spec)
         registry_uuid, reference = None, image
         if registry is not None:
             registry_uuid, reference = registries.named(

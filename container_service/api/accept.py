@@ -130,7 +130,8 @@ def creation(controller, op, *, name, image, spec, bay, options):
     terms, wait = read_terms(controller, options), _seconds_to_wait()
     context, parts = controller.context, controller.parts
     accepted = _within_limits(controller, op, terms, lambda: lifecycle.create(
-        context, parts.db, op, name=name, image=image, spec=spec, bay=bay, terms=terms))
+        context, parts.db, op, name=name, image=image, spec=spec, bay=bay, terms=terms,
+        guard=parts.quotas.guard(context.project_id)))
     if terms.dry_run:
         return _verdict(controller, op, {}, accepted)
     ended = _tell(controller, accepted, wait)

@@ -8,6 +8,7 @@ import pecan
 
 from container_service import calls
 from container_service import policy
+from container_service import quotas
 from container_service import ring
 from container_service import rpc
 from container_service import secrets
@@ -42,6 +43,7 @@ def build(conf, db, bus):
         doorbell=rpc.Doorbell(bus, members.choose),
         calls=calls.Calls(bus, members.choose, conf.api.call_slots),
         waiting=waiting.Waiting(db, conf.api.wait_slots), limits=limits.Limits(conf, db),
+        quotas=quotas.Quotas(db),
         keys=secrets.Keys(conf),
         pool=members.state)
     app = pecan.make_app(

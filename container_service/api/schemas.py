@@ -91,6 +91,8 @@ _BAY = dict(
     client_cert=optional(TEXT), client_key=optional(TEXT), engine_id=optional(TEXT),
     reconciled_at=optional(TIME), strays=optional(WHOLE), watcher=optional(UUID))
 
+_USAGE = record(limit=WHOLE, in_use=NUMBER)
+
 _REGISTRY = record(
     uuid=UUID, name=optional(TEXT), links=LINKS, domain=TEXT, username=optional(TEXT),
     password={'const': '***'}, project_id=TEXT, user_id=optional(TEXT), created_at=TIME,
@@ -149,6 +151,23 @@ SCHEMAS = {
         status_reason=optional(TEXT), progress=optional(OBJECT), created_at=TIME,
         updated_at=TIME),
     'Registry': _REGISTRY,
+    'Image': record(
+        uuid=UUID, links=LINKS, repo=TEXT, tag=optional(TEXT), image_id=optional(TEXT),
+        digest=optional(TEXT), size=optional(TEXT), host=optional(TEXT), bay_uuid=UUID,
+        project_id=TEXT, user_id=optional(TEXT), image_pull_policy=optional(TEXT),
+        registry_id=optional(UUID), local=BOOLEAN, status=TEXT, status_reason=optional(TEXT),
+        progress=optional(OBJECT), created_at=TIME, updated_at=optional(TIME)),
+    'Host': record(
+        uuid=UUID, hostname=TEXT, mem_total=WHOLE, mem_used=WHOLE, cpus=WHOLE, cpu_used=NUMBER,
+        disk_total=WHOLE, disk_used=WHOLE, disk_quota_supported=BOOLEAN, total_containers=WHOLE,
+        architecture=optional(TEXT), os_type=optional(TEXT), os=optional(TEXT),
+        kernel_version=optional(TEXT), labels=TEXT_MAP, runtimes=TEXTS,
+        enable_cpu_pinning=BOOLEAN, availability_zone=TEXT, engine_version=optional(TEXT),
+        health_status=TEXT, links=LINKS),
+    'AvailabilityZone': record(availability_zone=TEXT),
+    'Quota': record(containers=WHOLE, cpu=WHOLE, memory=WHOLE, disk=WHOLE),
+    'QuotaOrUsages': {'anyOf': [named('Quota'), record(
+        containers=_USAGE, cpu=_USAGE, memory=_USAGE, disk=_USAGE)]},
     'WrappedRegistry': record(registry=named('Registry')),
     'Logs': record(output=TEXT, cursor=optional(TEXT)),
     'Execute': record(output=TEXT, exit_code=WHOLE),

@@ -351,6 +351,26 @@ class EngineIds(_Type):
         return [operations.text(item) for item in value]
 
 
+class QuotaLimit(_Type):
+    """How much there may be at most; -1: without limit."""
+    schema = {'type': ['integer', 'string'], 'minimum': -1, 'maximum': 2 ** 31 - 1,
+              'pattern': '^(-1|[0-9]{1,9})$'}
+
+    def frombasetype(self, value):
+        limit = operations.integer(value)
+        if not -1 <= limit < 2 ** 31:
+            raise ValueError(f'must be from -1 to {2 ** 31 - 1}')
+        return limit
+
+
+class Quota(wtypes.Base):
+    """Body of PUT /v1/quotas/{project} and /v1/quota_classes/{class}."""
+    containers = QuotaLimit()
+    cpu = QuotaLimit()
+    memory = QuotaLimit()
+    disk = QuotaLimit()
+
+
 class Reconcile(wtypes.Base):
     """Body of POST /v1/bays/{bay}/reconcile."""
     adopt = EngineIds()
@@ -476,6 +496,11 @@ def page(*sort_keys):
 
 
 PAGE = page('id', 'uuid', 'created_at')
+
+# Of lists that are always given in whole: taken, and without effect.
+ANY_PAGE = tuple(Param(name, convert, help='Without effect.') for name, convert in (
+    ('limit', operations.integer), ('marker', operations.text), ('sort_key', operations.text),
+    ('sort_dir', operations.text)))
 LABELS = Param('label', _words, [])
 
 

@@ -7,6 +7,7 @@ from container_service import services
 from container_service import states
 from container_service.api import explain
 from container_service.api.types import MIB
+from container_service.db import bays
 from container_service.db import conductors
 from container_service.db import images
 
@@ -164,6 +165,28 @@ def bay(row, base, admin):
                     engine_id=row.engine_id, reconciled_at=time(row.reconciled_at),
                     strays=row.strays, watcher=row.watcher_uuid)
     return view
+
+
+def host(row, base, used):
+    """A bay's engine as a host, in the shape that clients of the field know.
+
+    ``used`` is sums over its containers; what nobody has been told of yet is 0 or null.
+    """
+    info = row.engine_info or {}
+    return {
+        'uuid': row.uuid, 'hostname': row.name,
+        'mem_total': info.get('memory_bytes', 0) // MIB,
+        'mem_used': sum(int(each.memory_bytes) for each in used) // MIB,
+        'cpus': info.get('cpus', 0), 'cpu_used': float(sum(each.cpu for each in used)),
+        'disk_total': info.get('disk_gib', 0), 'disk_used': sum(int(each.disk) for each in used),
+        'disk_quota_supported': False, 'total_containers': sum(each.containers for each in used),
+        'architecture': info.get('architecture'), 'os_type': info.get('os_type'),
+        'os': info.get('os'), 'kernel_version': info.get('kernel_version'),
+        'labels': row.labels or {}, 'runtimes': info.get('runtimes') or [],
+        'enable_cpu_pinning': False, 'availability_zone': bays.zone_of(row),
+        'engine_version': info.get('engine_version'), 'health_status': row.health_status,
+        'links': links(base, 'hosts', row.uuid),
+    }
 
 
 def stray(row):

@@ -83,6 +83,7 @@ class Observer:
         self._asked_at = bay.reconcile_at
         self._busy = {}               # uuid: None, of what an action was under way on
         self._busy_at = None
+        self._info = None             # what the engine told of its host and is not noted yet
         self._listed = None           # engine id: Listed, of the last pass
         self._compared_at = None      # database time of the last pass
         self._completed_at = None
@@ -355,6 +356,7 @@ class Observer:
             time = conn.execute(sa.select(now())).scalar_one()
         if complete or not self._steady:
             self._unowned.engine_id = driver.ping()
+            self._info = driver.info()
         listed, news, gone = self._read_list(driver)
         doubtful, unowned = self._compare(listed, news, gone, time, complete)
         for entry in unowned:
@@ -367,7 +369,10 @@ class Observer:
             self._completed_at, self._settle = began, True
         with self._wakened:
             self._pass_at = began + self._interval
-        self._passed(time, {'engine_id': self._unowned.engine_id} if unknown else {})
+        values = {'engine_id': self._unowned.engine_id} if unknown else {}
+        if self._info is not None:
+            values['engine_info'], self._info = self._info, None
+        self._passed(time, values)
 
     def _read_list(self, driver):
         """The engine's list by engine id, what is new in it, and uuids of what is not any more.

@@ -11,6 +11,9 @@ from container_service.db import paging
 from container_service.db.base import now
 from container_service.db.models import bays as table
 
+# The label of a bay that says in which zone it is, and the zone of those without one.
+ZONE_LABEL, DEFAULT_ZONE = 'availability_zone', 'nova'
+
 
 def _visible(project_id):
     if project_id is None:
@@ -74,6 +77,15 @@ _ALL_ROWS = sa.select(table).order_by(table.c.id)
 
 def all_rows(conn):
     return conn.execute(_ALL_ROWS).all()
+
+
+def visible(conn, project_id):
+    """All bays that a project may use."""
+    return conn.execute(sa.select(table).where(_visible(project_id)).order_by(table.c.id)).all()
+
+
+def zone_of(row):
+    return (row.labels or {}).get(ZONE_LABEL) or DEFAULT_ZONE
 
 
 def listing(conn, *, project_id=None, page=None):

@@ -19,6 +19,8 @@ from container_service.db.models import Time
 SORT_KEYS = ('id', 'uuid', 'name', 'image', 'status', 'created_at')
 
 
+AMOUNTS = ('cpu', 'memory_bytes', 'disk')
+
 _INSERT = table.insert()
 _INSERT_LABELS = container_labels.insert()
 
@@ -84,7 +86,7 @@ def by_uuid(conn, uuid):
 
 
 def insert(conn, values):
-    conn.execute(_INSERT, values)
+    conn.execute(_INSERT, {**values, **_amounts(values)})
     labels = values['spec'].get('labels')
     if labels:
         conn.execute(_INSERT_LABELS, [
@@ -94,7 +96,24 @@ def insert(conn, values):
 
 def update(conn, uuid, values, *where):
     """Change a container; returns whether it matched."""
-    return statements.update(conn, table, uuid, {'updated_at': now(), **values}, where)
+    return statements.update(
+        conn, table, uuid, {'updated_at': now(), **values, **_amounts(values)}, where)
+
+
+def _amounts(values):
+    """What a spec among the values says of amounts, for the columns that are summed up."""
+    return {name: values['spec'].get(name) for name in AMOUNTS} if 'spec' in values else {}
+
+
+def used(conn, project_id=None):
+    """What live containers have, by project and bay: their number, and sums of AMOUNTS."""
+    query = sa.select(
+        table.c.project_id, table.c.bay_uuid, sa.func.count().label('containers'),
+        *(sa.func.coalesce(sa.func.sum(table.c[name]), 0).label(name) for name in AMOUNTS)
+    ).where(table.c.deleted_at.is_(None)).group_by(table.c.project_id, table.c.bay_uuid)
+    if project_id is not None:
+        query = query.where(table.c.project_id == project_id)
+    return conn.execute(query).all()
 
 
 def listing(conn, *, project_id=None, filters=None, labels=(), page=None):

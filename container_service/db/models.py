@@ -67,6 +67,10 @@ containers = sa.Table(
     # With whose credentials its image is pulled; null until that is known, or with none.
     sa.Column('registry_uuid', Uuid),
     sa.Column('spec', Json, nullable=False),
+    # Of the spec, what is summed up: cores, bytes, GiB.
+    sa.Column('cpu', sa.Float),
+    sa.Column('memory_bytes', sa.BigInteger),
+    sa.Column('disk', sa.Integer),
     sa.Column('status', sa.String(16), nullable=False),
     sa.Column('status_reason', sa.Text),
     sa.Column('status_detail', sa.String(255)),
@@ -285,6 +289,7 @@ bays = sa.Table(
     sa.Column('health_status', sa.String(16), nullable=False),
     sa.Column('health_status_reason', sa.Text),
     sa.Column('engine_id', sa.String(128)),
+    sa.Column('engine_info', Json),         # what the engine tells of its host
     # The incarnation that watches the engine; another takes its place when that is dead.
     sa.Column('watcher_uuid', Uuid),
     # Of the last event of the engine that was dealt with, in nanoseconds by the engine's clock.
@@ -369,4 +374,23 @@ settings = sa.Table(
     'settings', metadata,
     sa.Column('name', sa.String(64), primary_key=True),
     sa.Column('value', sa.String(255), nullable=False),
+    **TABLE_OPTIONS)
+
+# How much a project may have at most; null: as the class ``default`` says.
+quotas = sa.Table(
+    'quotas', metadata,
+    sa.Column('id', Id, primary_key=True, autoincrement=True),
+    sa.Column('project_id', sa.String(64), nullable=False),
+    sa.Column('resource', sa.String(32), nullable=False),
+    sa.Column('hard_limit', sa.BigInteger),
+    sa.UniqueConstraint('project_id', 'resource'),
+    **TABLE_OPTIONS)
+
+quota_classes = sa.Table(
+    'quota_classes', metadata,
+    sa.Column('id', Id, primary_key=True, autoincrement=True),
+    sa.Column('class_name', sa.String(64), nullable=False),
+    sa.Column('resource', sa.String(32), nullable=False),
+    sa.Column('hard_limit', sa.BigInteger),
+    sa.UniqueConstraint('class_name', 'resource'),
     **TABLE_OPTIONS)

@@ -292,6 +292,11 @@ class Attempt:
         yield
 
 
+# Keys of ``Driver.info``; where an engine does not tell one, it is absent.
+INFO = {'cpus': int, 'memory_bytes': int, 'architecture': str, 'os_type': str, 'os': str,
+        'kernel_version': str, 'runtimes': list, 'engine_version': str}
+
+
 class Driver(abc.ABC):
     """One engine.  Instances are shared by threads and connect lazily.
 
@@ -315,6 +320,10 @@ class Driver(abc.ABC):
     @abc.abstractmethod
     def ping(self):
         """Return the engine's own id.  Raises EngineUnreachable."""
+
+    @abc.abstractmethod
+    def info(self):
+        """What the engine tells of its host, plain and for people: see ``INFO``."""
 
     @abc.abstractmethod
     def probe(self):

@@ -597,9 +597,12 @@ class _Client(docker.APIClient):
 
     def engine_id(self, seconds=None):
         """The engine's own id, which it keeps over restarts."""
+        return self.engine_info(seconds).get('ID')
+
+    def engine_info(self, seconds=None):
         response = self.get(f'{self.base_url}/v{self.api_version}/info',
                             timeout=seconds or self.timeout)
-        return self._result(response, json=True).get('ID')
+        return self._result(response, json=True)
 
     def limit_reads(self, response, seconds):
         """Let each following read of a response take at most so long."""
@@ -829,6 +832,17 @@ class DockerDriver(base.Driver):
     @_raises_driver_errors
     def ping(self):
         return self._client().engine_id()
+
+    @_raises_driver_errors
+    def info(self):
+        found = self._client().engine_info()
+        told = {
+            'cpus': found.get('NCPU'), 'memory_bytes': found.get('MemTotal'),
+            'architecture': found.get('Architecture'), 'os_type': found.get('OSType'),
+            'os': found.get('OperatingSystem'), 'kernel_version': found.get('KernelVersion'),
+            'runtimes': sorted(found.get('Runtimes') or ()) or None,
+            'engine_version': found.get('ServerVersion')}
+        return {name: value for name, value in told.items() if value}
 
     @_raises_driver_errors
     def probe(self):

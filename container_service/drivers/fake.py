@@ -163,6 +163,9 @@ class FakeEngine:
         self.networks = {name: (uuid.uuid5(uuid.NAMESPACE_URL, name).hex, driver) for name, driver
                          in ((DEFAULT_NETWORK, 'fake'), ('host', 'host'), ('none', 'null'))}
         self.limits_disk = True      # to be set
+        self.info = {'cpus': 4, 'memory_bytes': 8 * 2 ** 30, 'architecture': 'x86_64',
+                     'os_type': 'linux', 'os': 'None at all', 'kernel_version': '6.1.0',
+                     'runtimes': ['fake'], 'engine_version': '1.0'}
         self.effects = []            # (operation, container uuid), in order; a run is its parts
         self.pulls = []              # images that were pulled through, in order
         self.calls = collections.Counter()   # every call by operation, effect or not
@@ -650,6 +653,10 @@ class FakeDriver(base.Driver):
     def ping(self):
         self._check()
         return self.engine.engine_id
+
+    def info(self):
+        self._check()
+        return dict(self.engine.info)
 
     def probe(self):
         self._check()

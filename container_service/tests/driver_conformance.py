@@ -106,6 +106,14 @@ class DriverConformance:
         self.assertTrue(self.driver.ping())
         self.assertEqual(self.driver.ping(), self.driver.ping())
 
+    def test_info(self):
+        told = self.driver.info()
+        self.assertEqual(set(base.INFO), set(told))
+        for name, value in told.items():
+            self.assertIsInstance(value, base.INFO[name], name)
+        self.assertGreater(told['cpus'], 0)
+        self.assertGreater(told['memory_bytes'], 2 ** 20)
+
     def test_what_was_never_created_is_not_observed(self):
         self.assertIsNone(self.driver.observe(self.container()))
         self.assertEqual({}, self.listed())

@@ -27,6 +27,7 @@ class Parts:
     calls: object
     waiting: object
     limits: object
+    quotas: object
     keys: object          # secrets.Keys
     pool: object          # how the conductors of a bay are: ring.Ring.state
 

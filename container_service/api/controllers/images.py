@@ -38,7 +38,7 @@ class TagController(base.Controller):
     """/v1/images/{image}/tag"""
 
     @base.endpoint('image:tag', query=_ALL_PROJECTS, body=types.ImageTag, returns='Image',
-                   status=202)
+                   status=202, example={'repo': 'ours/nginx', 'tag': 'tested'})
     def post(self, arguments, asked):
         row = rules.tag(self.context, self.parts.db, self.at['image'], asked['repo'],
                         asked.get('tag'))
@@ -66,7 +66,7 @@ class ImageController(base.Controller):
 class PruneController(base.Controller):
     """/v1/images/prune"""
 
-    @base.endpoint('image:prune', body=types.ImagePrune, status=202,
+    @base.endpoint('image:prune', body=types.ImagePrune, status=202, example={'host': 'node2'},
                    returns=base.Listing('images', 'Image', paged=False))
     def post(self, arguments, asked):
         rows = rules.prune(self.context, self.parts.db, _bay(asked))
@@ -94,7 +94,8 @@ class ImagesController(base.Controller):
         return {'images': [views.image(row, where) for row in rows],
                 'next': self.next_link(rows, more)}
 
-    @base.endpoint('image:pull', body=types.ImagePull, returns='Image', status=202)
+    @base.endpoint('image:pull', body=types.ImagePull, returns='Image', status=202,
+                   example={'repo': 'nginx', 'tag': '1.27', 'host': 'node2'})
     def post(self, arguments, asked):
         row = rules.pull(
             self.context, self.parts.db, bay=_bay(asked), registry=asked.get('registry'),

@@ -10,7 +10,9 @@ from container_service.api.controllers import base
 from container_service.api.controllers import bays
 from container_service.api.controllers import containers
 from container_service.api.controllers import events
+from container_service.api.controllers import hosts
 from container_service.api.controllers import images
+from container_service.api.controllers import quotas
 from container_service.api.controllers import registries
 from container_service.api.controllers import services
 
@@ -39,7 +41,11 @@ class V1Controller(base.Controller):
         'registries': registries.RegistriesController,
         'events': events.EventsController,
         'services': services.ServicesController,
+        'hosts': hosts.HostsController,
+        'availability_zones': hosts.AvailabilityZonesController,
         'limits': services.LimitsController,
+        'quotas': quotas.QuotasController,
+        'quota_classes': quotas.QuotaClassesController,
         'openapi.json': OpenApiController,
     }
 

@@ -62,7 +62,7 @@ class ServicesController(base.Controller):
     children = {name: _change_controller(name) for name in _CHANGES}
 
     # Pages are asked for by existing clients, without effect.
-    @base.endpoint('service:list', query=types.PAGE,
+    @base.endpoint('service:list', query=types.ANY_PAGE,
                    returns=base.Listing('services', 'Service'))
     def get(self, arguments):
         with self.parts.db.read() as conn:

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/v1/hosts: the engines of bays as hosts, and /v1/availability_zones: where these are."""
+
+from container_service.api import types
+from container_service.api import views
+from container_service.api.controllers import base
+from container_service.db import bays
+from container_service.db import containers
+
+
+def _used(conn):
+    """What containers use, by the bay that they are on."""
+    used = {}
+    for row in containers.used(conn):
+        used.setdefault(row.bay_uuid, []).append(row)
+    return used
+
+
+class HostController(base.Controller):
+    """/v1/hosts/{host}: a uuid or a name"""
+
+    @base.endpoint('host:show', returns='Host', since=(1, 4))
+    def get(self, arguments):
+        with self.parts.db.read() as conn:
+            row = bays.get(conn, self.at['host'], None)
+            used = _used(conn)
+        return views.host(row, self.base, used.get(row.uuid, ()))
+
+
+class HostsController(base.Controller):
+    """/v1/hosts"""
+    member = ('host', HostController)
+
+    @base.endpoint('host:list', query=types.page('id', 'uuid', 'hostname', 'created_at'),
+                   returns=base.Listing('hosts', 'Host'), since=(1, 4))
+    def get(self, arguments):
+        if arguments['sort_key'] == 'hostname':
+            arguments['sort_key'] = 'name'
+        page = self.page(arguments)
+        with self.parts.db.read() as conn:
+            rows, more = bays.listing(conn, page=page)
+            used = _used(conn)
+        return {'hosts': [views.host(row, self.base, used.get(row.uuid, ())) for row in rows],
+                'next': self.next_link(rows, more)}
+
+
+class AvailabilityZonesController(base.Controller):
+    """/v1/availability_zones"""
+
+    # Pages are asked for by existing clients, without effect.
+    @base.endpoint('availability_zone:list', query=types.ANY_PAGE,
+                   returns=base.Listing('availability_zones', 'AvailabilityZone'))
+    def get(self, arguments):
+        with self.parts.db.read() as conn:
+            rows = bays.visible(conn, self.context.project_scope)
+        zones = sorted({bays.zone_of(row) for row in rows})
+        return {'availability_zones': [{'availability_zone': zone} for zone in zones],
+                'next': None}

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much a project may have: its own limits, and those of the class ``default`` for the rest.
+
+Whether there is a limit at all is known from a view at most a second old, so that nothing is
+asked where there is none.  Where there is one, creations of the project are counted one after
+the other, inside the transaction that accepts them: two at once cannot both take the last place.
+"""
+
+import threading
+import time
+
+from oslo_db import exception as db_exc
+
+from container_service import exceptions
+from container_service.db import containers
+from container_service.db import quotas
+from container_service.db.base import run_again
+
+NONE = -1                     # as a limit: there is none
+MIB = 1024 * 1024
+_FRESH = 1.0                  # seconds
+
+# What is limited: the words for it, and how much of it a container with a spec takes.
+RESOURCES = {
+    'containers': ('containers', lambda spec: 1),
+    'cpu': ('cores', lambda spec: spec.get('cpu') or 0),
+    'memory': ('MiB of memory', lambda spec: (spec.get('memory_bytes') or 0) / MIB),
+    'disk': ('GiB of disk', lambda spec: spec.get('disk') or 0),
+}
+
+
+class Quotas:
+    """The quotas as one process knows them."""
+
+    def __init__(self, db, clock=time.monotonic):
+        self._db, self._clock = db, clock
+        self._lock = threading.Lock()
+        self._read_at = None
+        self._default, self._projects = {}, {}
+
+    def guard(self, project_id):
+        """What a creation of a project has to pass; None where there is no limit.
+
+        It is called with the connection of the transaction and the spec, and raises
+        QuotaExceeded.
+        """
+        with self._lock:
+            if self._read_at is None or self._clock() - self._read_at >= _FRESH:
+                with self._db.read() as conn:
+                    self._default = quotas.of_class(conn, quotas.DEFAULT)
+                    self._projects = quotas.limited_projects(conn)
+                self._read_at = self._clock()
+            default, own = dict(self._default), self._projects.get(project_id)
+        if not own and not any(limit != NONE for limit in default.values()):
+            return None
+        if own is None:
+            self._make_row(project_id)
+        return lambda conn, spec: _check(conn, project_id, default, spec)
+
+    def _make_row(self, project_id):
+        """What is locked while its containers are counted."""
+        try:
+            self._db.transact(lambda conn: quotas.put(conn, project_id, {'containers': None}))
+        except db_exc.DBDuplicateEntry:
+            pass                                    # somebody else did
+        with self._lock:
+            self._projects.setdefault(project_id, False)
+
+    def forget(self):
+        """Read them anew: they have been changed here."""
+        with self._lock:
+            self._read_at = None
+
+
+def _check(conn, project_id, default, spec):
+    # The lock comes first: what is read before it could be older than what others did meanwhile.
+    limits = {**default, **quotas.of_project(conn, project_id, lock=True)}
+    limits = {name: limit for name, limit in limits.items() if limit != NONE}
+    if not limits:
+        return
+    used = in_use(conn, project_id)
+    for name, limit in limits.items():
+        words, amount = RESOURCES[name]
+        wanted = amount(spec)
+        if wanted and used[name] + wanted > limit:
+            raise exceptions.QuotaExceeded(resource=words, limit=limit, used=_plain(used[name]),
+                                           wanted=_plain(wanted))
+
+
+def in_use(conn, project_id):
+    """What the live containers of a project have, as {resource: amount}."""
+    rows = containers.used(conn, project_id)
+    found = {'containers': sum(row.containers for row in rows),
+             'cpu': sum(row.cpu for row in rows),
+             'memory': sum(int(row.memory_bytes) for row in rows) / MIB,
+             'disk': sum(int(row.disk) for row in rows)}
+    return {name: _plain(amount) for name, amount in found.items()}
+
+
+def _plain(amount):
+    return int(amount) if amount == int(amount) else round(amount, 3)
+
+
+def limits(conn, project_id=None):
+    """The limits of a project; without one those of the class default."""
+    own = {} if project_id is None else quotas.of_project(conn, project_id)
+    return {**dict.fromkeys(RESOURCES, NONE), **quotas.of_class(conn, quotas.DEFAULT), **own}
+
+
+def change(db, project_id, asked):
+    """Give a project limits of its own; returns all of its limits."""
+    def unit(conn):
+        quotas.put(conn, project_id, asked)
+        return limits(conn, project_id)
+
+    return db.transact(unit, run_again)
+
+
+def reset(db, project_id):
+    """Take a project's own limits from it; returns those that it has then."""
+    def unit(conn):
+        quotas.delete(conn, project_id)
+        return limits(conn, project_id)
+
+    return db.transact(unit, run_again)
+
+
+def change_class(db, name, asked):
+    """Change the limits of a class; returns all of them."""
+    def unit(conn):
+        quotas.put_class(conn, name, asked)
+        return {**dict.fromkeys(RESOURCES, NONE), **quotas.of_class(conn, name)}
+
+    return db.transact(unit, run_again)

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/v1/quotas and /v1/quota_classes, and what they refuse."""
+
+from container_service import lifecycle
+from container_service import operations
+from container_service import quotas
+from container_service.tests import base as tests
+from container_service.tests.unit.api import base
+
+ALL = {'containers': -1, 'cpu': -1, 'memory': -1, 'disk': -1}
+
+
+class QuotaCase(base.ApiTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.make_bay()
+
+    def quota(self, method='GET', body=None, project='project', more='', **values):
+        return self.call(method, f'/v1/quotas/{project}{more}', body, version='1.40', **values)
+
+    def put_class(self, **limits):
+        return self.call('PUT', '/v1/quota_classes/default', limits, version='1.26')
+
+    def create(self, name, **values):
+        project = values.pop('project', None)
+        return self.post('/v1/containers', {'name': name, 'image': tests.IMAGE, **values},
+                         project=project)
+
+    def refused(self, answer):
+        return self.assert_refused(403, 'quota_exceeded', answer)
+
+
+class TestQuotas(QuotaCase):
+
+    def test_there_is_no_limit_at_first(self):
+        self.assertEqual(ALL, self.quota().json)
+        self.assertEqual(ALL, self.quota(more='/defaults').json)
+
+    def test_a_project_has_its_own_and_those_of_the_default_class(self):
+        self.assertEqual({**ALL, 'cpu': 4}, self.put_class(cpu=4).json)
+        self.assertEqual({**ALL, 'containers': 2, 'cpu': 4},
+                         self.quota('PUT', {'containers': '2'}).json)
+        self.assertEqual({**ALL, 'containers': 2, 'cpu': 4}, self.quota().json)
+        self.assertEqual({**ALL, 'cpu': 4}, self.quota(more='/defaults').json)
+        self.assertEqual({**ALL, 'cpu': 4}, self.quota(project='other').json)
+        self.assertEqual({**ALL, 'cpu': 4}, self.quota('DELETE').json)
+        self.assertEqual({**ALL, 'cpu': 4}, self.quota().json)
+
+    def test_a_limit_is_put_twice(self):
+        for _ in range(2):
+            self.assertEqual(200, self.quota('PUT', {'containers': 2}).status_int)
+            self.assertEqual(200, self.put_class(containers=2).status_int)
+
+    def test_usages(self):
+        self.create('c1', cpu=0.5, memory='64')
+        self.create('c2', cpu='1', memory='64m')
+        self.create('c3', project='other')
+        self.assertEqual({'containers': {'limit': -1, 'in_use': 2},
+                          'cpu': {'limit': -1, 'in_use': 1.5},
+                          'memory': {'limit': -1, 'in_use': 128},
+                          'disk': {'limit': -1, 'in_use': 0}},
+                         self.quota(more='?usages=True').json)
+        # The text False is not true.
+        self.assertEqual(ALL, self.quota(more='?usages=False').json)
+
+    def test_other_classes_are_kept(self):
+        self.call('PUT', '/v1/quota_classes/gold', {'disk': 7}, version='1.26')
+        self.assertEqual({**ALL, 'disk': 7},
+                         self.get('/v1/quota_classes/gold', version='1.26').json)
+        self.assertEqual(ALL, self.quota().json)
+
+    def test_members_read_their_own_and_change_nothing(self):
+        member = {'persona': base.MEMBER}
+        self.assertEqual(200, self.quota(**member).status_int)
+        for answer in (self.quota(project='other', **member),
+                       self.quota(project='other', more='/defaults', **member),
+                       self.quota('PUT', {'containers': 1}, **member),
+                       self.quota('DELETE', **member),
+                       self.get('/v1/quota_classes/default', version='1.26', **member)):
+            self.assert_refused(403, 'forbidden', answer)
+
+    def test_bad_limits_are_named(self):
+        for name, value in (('containers', -2), ('cpu', 1.5), ('memory', 'much'), ('disk', True),
+                            ('containers', 2 ** 31)):
+            self.assertIn(name, self.assert_refused(
+                400, 'invalid_parameter', self.quota('PUT', {name: value})))
+        self.assertIn('pods', self.assert_refused(
+            400, 'unknown_parameter', self.quota('PUT', {'pods': 1})))
+        self.assertEqual(ALL, self.quota().json)
+
+    def test_they_are_there_since_1_26(self):
+        for path in ('/v1/quotas/project', '/v1/quotas/project/defaults',
+                     '/v1/quota_classes/default'):
+            self.assert_refused(404, 'not_found', self.get(path, version='1.25'))
+
+
+class TestEnforcement(QuotaCase):
+
+    def test_containers(self):
+        self.quota('PUT', {'containers': 1})
+        self.assertEqual(202, self.create('c1').status_int)
+        self.assertIn('1 containers', self.refused(self.create('c2')))
+        self.assert_refused(404, 'container_not_found', self.get('/v1/containers/c2'))
+        self.assertEqual(202, self.create('c3', project='other').status_int)
+
+    def test_amounts(self):
+        for limits, values in (({'cpu': 1}, {'cpu': 0.6}), ({'memory': 100}, {'memory': '60'})):
+            self.quota('DELETE')
+            self.quota('PUT', limits)
+            name = list(limits)[0]
+            self.assertEqual(202, self.create(f'{name}-1', **values).status_int)
+            self.refused(self.create(f'{name}-2', **values))
+            # Who wants nothing of it is not stopped by it.
+            self.assertEqual(202, self.create(f'{name}-3').status_int)
+
+    def test_a_limit_of_the_default_class(self):
+        self.put_class(containers=1)
+        self.assertEqual(202, self.create('c1').status_int)
+        self.refused(self.create('c2'))
+        self.assertEqual(202, self.create('c1', project='other').status_int)
+        self.quota('PUT', {'containers': -1})
+        self.assertEqual(202, self.create('c2').status_int)
+
+    def test_what_is_gone_does_not_count(self):
+        self.quota('PUT', {'containers': 1})
+        uuid = self.create('c1').json['uuid']
+        self.carry_out(uuid, 'Created')
+        self.delete('/v1/containers/c1')
+        self.carry_out(uuid, 'Deleted')
+        self.assertEqual(202, self.create('c2').status_int)
+
+    def test_the_same_request_again_is_not_refused(self):
+        self.quota('PUT', {'containers': 1})
+        for _ in range(2):
+            answer = self.post('/v1/containers', {'name': 'c1', 'image': tests.IMAGE},
+                               headers={'Idempotency-Key': 'k'})
+            self.assertEqual(202, answer.status_int)
+
+    def test_two_at_once_do_not_both_take_the_last_place(self):
+        self.quota('PUT', {'containers': 1})
+        guard, gate = self.parts.quotas.guard('project'), base.Gate()
+
+        def held(conn, spec):
+            guard(conn, spec)
+            gate()
+
+        first = self.in_background(lambda: lifecycle.create(
+            self.context, self.db, operations.OPERATIONS['create'], name='c1',
+            image=tests.IMAGE, spec={}, guard=held))
+        gate.entered.acquire()
+        second = self.in_background(lambda: self.create('c2'))
+        gate.open()
+        first()
+        self.refused(second())
+
+    def test_what_others_changed_is_known_after_a_second(self):
+        time = [0.0]
+        known = quotas.Quotas(self.db, lambda: time[0])
+        self.assertIsNone(known.guard('project'))
+        quotas.change(self.db, 'project', {'containers': 1})
+        self.assertIsNone(known.guard('project'))
+        time[0] = 1.0
+        self.assertIsNotNone(known.guard('project'))
