@@ -19,6 +19,7 @@ from container_service.client import http
 from container_service.client import images
 from container_service.client import logs
 from container_service.client import outside
+from container_service.client import places
 from container_service.client import registries
 from container_service.client import services
 
@@ -124,6 +125,7 @@ COMMANDS = {
              'reconcile': outside.Reconcile},
     'Images': images.COMMANDS,
     'Registries': registries.COMMANDS,
+    'Places': places.COMMANDS,
     'Events': {'event list': outside.ListEvents},
     'Service': {**services.COMMANDS, 'limits': Limits},
 }
