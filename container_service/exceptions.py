@@ -438,6 +438,15 @@ class OtherEngine(EngineUnreachable):
             'purpose, an administrator says so: container-service reconcile BAY --new-engine')
 
 
+class EngineUnsupported(EngineUnreachable):
+    """What answers speaks no version of the API that we speak; so nothing is done there."""
+    code = 'engine_unsupported'
+    title = 'Engine is not supported'
+    message = ('The container engine of bay %(bay)s speaks API versions %(theirs)s; this release '
+               'speaks %(ours)s.')
+    hint = 'Use Docker Engine 20.10 or later, and a release of this service that knows it.'
+
+
 class EngineContainerMissing(DriverError):
     status = 409
     code = 'container_missing'

@@ -45,6 +45,7 @@ from container_service import exceptions
 from container_service import references
 from container_service.drivers import base
 from container_service.drivers import docker_answers
+from container_service.drivers import docker_api
 from container_service.drivers import docker_request
 from container_service.drivers import logtext
 from container_service.states import (
@@ -553,10 +554,12 @@ class _Client(docker.APIClient):
     registry credentials, headers and proxies would then work for every tenant.
     """
 
-    def __init__(self, base_url, tls, read_seconds, first_read_seconds):
+    def __init__(self, bay, tls, read_seconds, first_read_seconds):
+        base_url = bay.endpoint
         super().__init__(base_url, version=docker.constants.MINIMUM_DOCKER_API_VERSION,
                          timeout=read_seconds, tls=tls, max_pool_size=POOL_SIZE)
         self.trust_env = False
+        self._info = None
         self._general_configs = {}
         self._auth_configs = docker.auth.AuthConfig({})
         self._proxy_configs = docker.utils.proxy.ProxyConfig()
@@ -565,9 +568,7 @@ class _Client(docker.APIClient):
                 self.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=POOL_SIZE))
         try:
             self.timeout = first_read_seconds
-            self._version = self.version(api_version=False).get('ApiVersion')
-            if not self._version:
-                raise docker.errors.DockerException('what answers is not a container engine')
+            self._version = docker_api.negotiate(self.version(api_version=False), bay.name)
             self.timeout = read_seconds
         except BaseException:
             self.close()
@@ -603,6 +604,13 @@ class _Client(docker.APIClient):
         response = self.get(f'{self.base_url}/v{self.api_version}/info',
                             timeout=seconds or self.timeout)
         return self._result(response, json=True)
+
+    def info_once(self):
+        """What the engine says of itself, as it was when it was first asked here."""
+        if self._info is None:
+            self._info = self._result(self.get(
+                f'{self.base_url}/v{self.api_version}/info', timeout=self.timeout), json=True)
+        return self._info
 
     def limit_reads(self, response, seconds):
         """Let each following read of a response take at most so long."""
@@ -823,7 +831,7 @@ class DockerDriver(base.Driver):
         if bay.ca_cert:
             pair = (bay.client_cert, bay.client_key) if bay.client_cert else None
             tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=bay.ca_cert, verify=True)
-        return _Client(bay.endpoint, tls=tls, read_seconds=self.read_seconds,
+        return _Client(bay, tls=tls, read_seconds=self.read_seconds,
                        first_read_seconds=first_read_seconds)
 
     def _forget_client(self):
@@ -1042,6 +1050,7 @@ class DockerDriver(base.Driver):
                name=None, auto_heal=None):
         found = self._require(container)
         changes = docker_request.update_request(cpu, memory_bytes, restart_policy)
+        docker_api.fit(changes, self._client().info_once)
         attempt.enter('updating')
         attempt.gate()
         self._client().open_stream(
@@ -1192,14 +1201,15 @@ class DockerDriver(base.Driver):
         if policy == 'always' and not attempt.pulled:
             raise exceptions.ImageAbsent(image=container.image)
         attempt.enter('creating')
+        request = docker_request.create_request(
+            container, self.bay.limits, [network['Name'] for network in networks])
+        docker_api.fit(request['HostConfig'], self._client().info_once)
         deadline = time.monotonic() + NAME_SECONDS
         while True:
             attempt.gate()
             try:
                 engine_id = self._client().create_container_from_config(
-                    docker_request.create_request(
-                        container, self.bay.limits, [network['Name'] for network in networks]),
-                    name=container.engine_name)['Id']
+                    request, name=container.engine_name)['Id']
             except docker.errors.ImageNotFound:
                 if policy == 'never':
                     raise exceptions.ImageNotFound(

@@ -17,6 +17,7 @@ from container_service.api import explain
 from container_service.api import versions
 from container_service.client import outcomes
 from container_service.client import words
+from container_service.drivers import docker_api
 
 _TAKEOVER = {True: 'runs again', False: 'ends ``interrupted``'}
 _CANCEL = {operations.UNDO: 'stops, and is undone', operations.TOO_LATE: 'too late'}
@@ -258,7 +259,21 @@ def _table(headings, rows, widths=()):
 
 
 # What the directive may be asked for.
+def engine_versions():
+    """The versions of an engine's API that the Docker driver speaks."""
+    return _table(['', 'API version'], [
+        ['oldest', docker_api.text(docker_api.OLDEST)],
+        ['newest', docker_api.text(docker_api.NEWEST)]])
+
+
+def engine_capabilities():
+    """What an engine may not be able to limit."""
+    return _table(['It can limit', 'It says so in', 'If it cannot'], [
+        [each.what, f'``{each.flag}``', each.without] for each in docker_api.CAPABILITIES])
+
+
 TABLES = {
+    'engine-versions': engine_versions, 'engine-capabilities': engine_capabilities,
     'operations': operation_table, 'rules': rule_table, 'state-diagram': state_diagram,
     'statuses': status_matrix, 'parameters': parameter_table, 'options': option_table,
     'versions': version_table, 'endpoints': endpoint_table, 'request-errors': request_errors,
