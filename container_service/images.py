@@ -117,7 +117,8 @@ def _delete(db, ident, project_id):
         if row.status == images.PULLING:
             images.update(conn, row.uuid, {'status': images.ERROR})
             pulls.cancel_unless_waited_for(conn, row.pull_uuid)
-        never_there = row.image_id is None and row.status != images.PULLING
+        never_there = (row.image_id is None and row.status != images.PULLING
+                       and row.registry_uuid is None)
         if never_there or images.is_shared(conn, row):
             images.delete(conn, row.uuid)
             return None

@@ -227,12 +227,21 @@ def settle(conn, pull_uuid):
                 update(conn, row.uuid, {
                     'status': AVAILABLE, 'status_reason': None,
                     'registry_uuid': done.registry_uuid, **(done.result or {})})
-        elif not row.asked_for and row.image_id is None:
+        elif not row.asked_for and row.image_id is None and not _may_be_there(row, done):
             delete(conn, row.uuid)       # of a container, which tells why it has no image
         else:
             reason = done.error['detail'] if done.error else 'Cancelled.'
             update(conn, row.uuid, {
                 'status': ERROR if row.image_id is None else AVAILABLE, 'status_reason': reason})
+
+
+def _may_be_there(row, done):
+    """Whether a private image may have come although nobody saw the end of its pull.
+
+    Then it must still be known to be private.
+    """
+    said_no = done.error and done.error['code'] in ('registry_refused', 'image_not_found')
+    return row.registry_uuid is not None and not said_no
 
 
 def forgotten(conn):

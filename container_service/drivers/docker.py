@@ -504,7 +504,8 @@ def pull_error(words, status=None):
     """
     words = words.strip()
     # Docker's own registry says of what is not there that it may be private.
-    if _REFUSED_WORDS.search(words) and 'repository does not exist' not in words:
+    refused = status in (401, 403) or _REFUSED_WORDS.search(words)
+    if refused and 'repository does not exist' not in words:
         return exceptions.RegistryRefused(words)
     if status == 404 or _NOT_FOUND_WORDS.search(words):
         return exceptions.ImageNotFound(words)
@@ -666,6 +667,10 @@ class _Pull:
         headers = {}
         if credentials:
             headers['X-Registry-Auth'] = docker.auth.encode_header(credentials)
+        if ':' in tag:
+            # The engine asks no registry for a digest that it has, whoever has pulled that.
+            client.open_stream('GET', f'/distribution/{name}@{tag}/json', timeout=READ_SECONDS,
+                               headers=headers).close()
         self._response = client.open_stream(
             'POST', '/images/create', timeout=PULL_STALL_SECONDS,
             params={'fromImage': name, 'tag': tag}, headers=headers)

@@ -339,6 +339,9 @@ connection = {connection}
 [api]
 port = {self.url.rpartition(':')[2]}
 
+[secrets]
+keys_file = {self.directory}/secrets.keys
+
 [conductor]
 heartbeat_interval = 0.5
 lease = 3

@@ -6,12 +6,14 @@ import io
 import json
 import os
 import re
+import shutil
 import socket
 import tarfile
 import threading
 import time
 import uuid
 
+import bcrypt
 import fixtures as pyfixtures
 import requests
 
@@ -21,22 +23,42 @@ _MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json'
 _CONFIG = 'application/vnd.docker.container.image.v1+json'
 _LAYER = 'application/vnd.docker.image.rootfs.diff.tar.gzip'
 
+_CONFIGURATION = '''\
+version: 0.1
+storage:
+  filesystem:
+    rootdirectory: {directory}/data
+  delete:
+    enabled: true
+http:
+  addr: {address}
+auth:
+  htpasswd:
+    realm: test
+    path: {directory}/htpasswd
+'''
+
 _REQUEST = re.compile(rb'(GET|HEAD) (/v2/\S*) HTTP/1')
 
 
 class Image(pyfixtures.Fixture):
     """An image that no engine has: its layers are random bytes.
 
-    ``name`` is its repository, to be asked for under the address of a registry.
+    ``name`` is its repository, to be asked for under the address of a registry.  It is pushed to
+    that of the test run, or to ``registry``, a PrivateRegistry.
     """
 
-    def __init__(self, layers=3, layer_bytes=4_000_000):
-        self._count, self._size = layers, layer_bytes
+    def __init__(self, layers=3, layer_bytes=4_000_000, registry=None):
+        self._count, self._size, self._registry = layers, layer_bytes, registry
 
     def _setUp(self):
         self.name = f'cs-test/{uuid.uuid4().hex}'
-        self._url = f'http://{fixtures.needed("CS_TEST_REGISTRY")}/v2/{self.name}'
+        address = (self._registry.address if self._registry
+                   else fixtures.needed('CS_TEST_REGISTRY'))
+        self._url = f'http://{address}/v2/{self.name}'
         self._session = requests.Session()
+        if self._registry:
+            self._session.auth = (self._registry.username, self._registry.password)
         self._session.trust_env = False
         self.addCleanup(self._session.close)
         layers, digests = [], []
@@ -84,6 +106,43 @@ def _tar(name, data):
         member.size = len(data)
         tar.addfile(member, io.BytesIO(data))
     return out.getvalue()
+
+
+class PrivateRegistry(pyfixtures.Fixture):
+    """A registry of a test's own that wants a password.
+
+    ``address`` is where it is, ``username`` and ``password`` what it wants.
+    """
+
+    username = 'ci'
+
+    def _setUp(self):
+        directory = self.useFixture(pyfixtures.TempDir()).path
+        self.password = f'hidden-{uuid.uuid4().hex}'
+        self.address = f'127.0.0.1:{fixtures.free_port()}'
+        self._write(directory, 'htpasswd', f'{self.username}:' + bcrypt.hashpw(
+            self.password.encode(), bcrypt.gensalt(4)).decode())
+        config = self._write(directory, 'config.yml', _CONFIGURATION.format(
+            directory=directory, address=self.address))
+        process = fixtures.Process(shutil.which('docker-registry'), ['serve', config],
+                                   os.path.join(directory, 'log'))
+        self.addCleanup(process.kill)
+        fixtures.eventually(self._is_up, 30, 0.1)
+
+    @staticmethod
+    def _write(directory, name, text):
+        path = os.path.join(directory, name)
+        with open(path, 'w') as file:
+            file.write(text)
+        return path
+
+    def _is_up(self):
+        host, _, port = self.address.rpartition(':')
+        try:
+            socket.create_connection((host, int(port)), 1).close()
+        except OSError:
+            return False
+        return True
 
 
 class SlowRegistry(pyfixtures.Fixture):

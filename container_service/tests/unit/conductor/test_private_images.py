@@ -160,6 +160,17 @@ class TestOthers(PrivateCase):
         self.assertEqual([states.SUCCEEDED, states.FAILED],
                          [self.actions_of(uuid)[0].status for uuid in (ours, theirs)])
 
+    def test_one_whose_pull_was_not_seen_to_its_end(self):
+        """It may have come all the same."""
+        image = IMAGE.replace('app', 'other')
+        self.engine.fail('pull', exceptions.PullFailed('broken pipe'), times=1)
+        self.engine.images.add(image)
+        self.create(image=image, image_pull_policy='always')
+        self.here.sweep()
+        self.here.sweep()
+        self.assertEqual([images.AVAILABLE, images.ERROR], [row.status for row in self.images()])
+        self.refused('registry_refused', image, context=OTHER)
+
     def test_what_is_public_is_not_asked_for_again(self):
         for context in (None, OTHER):
             self.assertEqual(states.SUCCEEDED, self.made('far/away:1', context)[1].status)
