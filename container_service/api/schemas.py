@@ -151,12 +151,6 @@ SCHEMAS = {
         status_reason=optional(TEXT), progress=optional(OBJECT), created_at=TIME,
         updated_at=TIME),
     'Registry': _REGISTRY,
-    'Image': record(
-        uuid=UUID, links=LINKS, repo=TEXT, tag=optional(TEXT), image_id=optional(TEXT),
-        digest=optional(TEXT), size=optional(TEXT), host=optional(TEXT), bay_uuid=UUID,
-        project_id=TEXT, user_id=optional(TEXT), image_pull_policy=optional(TEXT),
-        registry_id=optional(UUID), local=BOOLEAN, status=TEXT, status_reason=optional(TEXT),
-        progress=optional(OBJECT), created_at=TIME, updated_at=optional(TIME)),
     'Host': record(
         uuid=UUID, hostname=TEXT, mem_total=WHOLE, mem_used=WHOLE, cpus=WHOLE, cpu_used=NUMBER,
         disk_total=WHOLE, disk_used=WHOLE, disk_quota_supported=BOOLEAN, total_containers=WHOLE,
