@@ -15,11 +15,55 @@ HEADER = 'OpenStack-API-Version'
 # One row each; the documentation prints it.
 CHANGES = (
     ((1, 1), 'The base version, and what a request without a version header gets.'),
-    ((1, 40), 'The newest version that answers in the shapes of existing clients.'),
+    ((1, 2), 'Create takes nets.'),
+    ((1, 3), 'Create takes auto_remove.'),
+    ((1, 4), 'Hosts, at /v1/hosts.'),
+    ((1, 5), 'Create takes runtime.'),
+    ((1, 6), 'A container can be detached from a network, with network_detach.'),
+    ((1, 7), 'Delete takes force.'),
+    ((1, 8), 'A container can be attached to a network, with network_attach.'),
+    ((1, 9), 'Create takes hostname.'),
+    ((1, 10), 'Delete is answered before it is done; so it is here at every version.'),
+    ((1, 11), 'Create takes mounts.'),
+    ((1, 12), 'Delete takes stop.'),
+    ((1, 13), 'The networks of a container, at network_list. The last version with rename, until '
+              '1.41.'),
+    ((1, 14), 'A container is renamed with PATCH.'),
+    ((1, 15), 'Nothing that is here: security groups went.'),
+    ((1, 16), 'Nothing that is here.'),
+    ((1, 17), 'Nothing that is here: network_detach by port.'),
+    ((1, 18), 'network_list answers one entry for each network with fixed_ips; before, one for '
+              'each address.'),
+    ((1, 19), 'resize_container changes cpu and memory and is answered before it is done.'),
+    ((1, 20), 'Clients send command as a list, before as one text; both are taken at every '
+              'version.'),
+    ((1, 21), 'Create knows privileged.'),
+    ((1, 22), 'Create takes healthcheck.'),
+    ((1, 23), 'A mount has a type; files are put into a container with type bind.'),
+    ((1, 24), 'Create takes exposed_ports.'),
+    ((1, 25), 'data of get_archive and put_archive is base64; before, text.'),
+    ((1, 26), 'Quotas, at /v1/quotas and /v1/quota_classes.'),
+    ((1, 27), 'Nothing that is here: networks as a resource.'),
+    ((1, 28), 'Create knows cpu_policy.'),
+    ((1, 29), 'Hosts have enable_cpu_pinning; so they have here at every version.'),
+    ((1, 30), 'Registries, at /v1/registries.'),
+    ((1, 31), 'Create takes registry.'),
+    ((1, 32), 'Nothing that is here.'),
+    ((1, 33), 'Entries of container_actions have finish_time; so they have here at every '
+              'version.'),
+    ((1, 34), 'Nothing that is here.'),
+    ((1, 35), 'Nothing that is here.'),
+    ((1, 36), 'Create takes tty; before, interactive stands for both.'),
+    ((1, 37), 'Nothing that is here.'),
+    ((1, 38), 'Nothing that is here.'),
+    ((1, 39), 'Create takes host.'),
+    ((1, 40), 'Create takes entrypoint. The newest version that answers in the shapes of existing '
+              'clients.'),
     ((1, 41), 'Operations answer 202 with the action as body and Location naming it, DELETE '
               'too; create and run answer with the container and its action; logs is an object '
-              'with the keys output and cursor; parameters of operations may come in a JSON '
-              'body.'),
+              'with the keys output and cursor; top, stats and network_list have plain keys; '
+              'parameters of operations may come in a JSON body; rename is there again; wait, '
+              'inspect and what else is told in the table of addresses is new.'),
 )
 
 MINIMUM = CHANGES[0][0]

@@ -13,8 +13,10 @@ import diagram
 from container_service import exceptions
 from container_service import operations
 from container_service import policy
+from container_service.api import endpoints
 from container_service.api import explain
 from container_service.api import versions
+from container_service.api.controllers import root
 from container_service.client import outcomes
 from container_service.client import words
 from container_service.drivers import docker_api
@@ -126,17 +128,85 @@ def version_table():
                   [[versions.text(version), change] for version, change in versions.CHANGES])
 
 
+# Which addresses the clients of the field ask: what their commands send.
+_OPERATIONS_OF_BOTH = ('start', 'stop', 'reboot', 'pause', 'unpause', 'execute')
+CLIENTS = {
+    'zunclient': [
+        'GET /', 'GET /v1/containers', 'POST /v1/containers', 'GET /v1/containers/{container}',
+        'PATCH /v1/containers/{container}', 'DELETE /v1/containers/{container}',
+        'GET /v1/containers/{container}/container_actions',
+        'GET /v1/containers/{container}/container_actions/{request_id}',
+        *(f'POST /v1/containers/{{container}}/{name}' for name in (
+            *_OPERATIONS_OF_BOTH, 'kill', 'rebuild', 'put_archive', 'commit', 'resize',
+            'resize_container', 'execute_resize', 'network_attach', 'network_detach', 'rename')),
+        *(f'GET /v1/containers/{{container}}/{name}' for name in (
+            'logs', 'top', 'stats', 'get_archive', 'network_list')),
+        'GET /v1/hosts', 'GET /v1/hosts/{host}', 'GET /v1/services', 'DELETE /v1/services',
+        'PUT /v1/services/enable', 'PUT /v1/services/disable', 'PUT /v1/services/force_down',
+        'GET /v1/availability_zones', 'GET /v1/images', 'POST /v1/images',
+        'GET /v1/images/{image}', 'DELETE /v1/images/{image}', 'GET /v1/registries',
+        'POST /v1/registries', 'GET /v1/registries/{registry}',
+        'PATCH /v1/registries/{registry}', 'DELETE /v1/registries/{registry}',
+        *(f'{method} /v1/quotas/{{project}}' for method in ('GET', 'PUT', 'DELETE')),
+        'GET /v1/quotas/{project}/defaults', 'GET /v1/quota_classes/{class}',
+        'PUT /v1/quota_classes/{class}'],
+    'magnumclient': [
+        'GET /v1/bays', 'GET /v1/bays/{bay}', 'GET /v1/containers', 'POST /v1/containers',
+        'GET /v1/containers/{container}', 'DELETE /v1/containers/{container}',
+        'GET /v1/containers/{container}/logs',
+        *(f'PUT /v1/containers/{{container}}/{name}' for name in _OPERATIONS_OF_BOTH)],
+}
+
+
+def routes():
+    """Every route, in the order of their paths."""
+    return sorted(endpoints.routes(root.RootController), key=lambda route: (
+        route.path, endpoints.METHODS.index(route.method)))
+
+
 def endpoint_table():
-    """Every address that policy knows, with the rule that guards it."""
-    seen = {}
-    for rule in policy.list_rules():
-        if rule.name == 'container:all_projects':       # an argument, not an address
-            continue
-        for http in rule.operations:
-            seen.setdefault((http['path'], http['method']), rule)
-    return _table(['Request', 'What it does', 'Policy rule'], [
-        [f'``{method} {path}``', rule.description, f'``{rule.name}``']
-        for (path, method), rule in sorted(seen.items())])
+    """Every address, from when till when it is there, who may use it and who does."""
+    words = {rule.name: rule.description for rule in policy.list_rules()}
+    rows = []
+    for route in routes():
+        declared = route.endpoint
+        if declared.operation and route.method == 'PUT':
+            continue                                  # the same as POST
+        rules = [rule for rule in route.rules if rule in words]
+        methods = ' or '.join([route.method, 'PUT'][:1 + _also_put(route)])
+        rows.append([
+            f'``{methods} {route.path}``', _since(declared), _until(declared),
+            ' or '.join(f'``{rule}``' for rule in rules) or 'everybody', _success(declared),
+            ', '.join(name for name, used in CLIENTS.items() if {
+                route.name, f'PUT {route.path}' if _also_put(route) else ''} & set(used)),
+            declared.summary or words[declared.policy]])
+    return _table(['Request', 'Since', 'Until', 'Policy rule', 'Success', 'Used by',
+                   'What it does'], rows, (30, 6, 6, 16, 12, 10, 20))
+
+
+def _also_put(route):
+    return route.endpoint.operation is not None and route.method == 'POST' and (
+        route.endpoint.operation.own_path)
+
+
+def _since(declared):
+    since = (declared.operation or declared).since
+    return versions.text(since or versions.MINIMUM)
+
+
+def _until(declared):
+    until = (declared.operation or declared).until
+    if until is None:
+        return ''
+    more = f', from {versions.text(versions.OWN_SHAPES)}' if declared.operation else ''
+    return f'{versions.text(until)}{more}'
+
+
+def _success(declared):
+    op = declared.operation
+    if op is None or not op.is_async or op.creates or op.older_status == declared.status:
+        return str(declared.status)
+    return f'{op.older_status}, {declared.status} from {versions.text(versions.OWN_SHAPES)}'
 
 
 def request_errors():

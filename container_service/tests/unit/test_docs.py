@@ -83,6 +83,10 @@ def console_scripts():
             for line in setup['entry_points']['console_scripts'].split('\n') if line.strip()]
 
 
+_SOON = {f'POST /v1/containers/{{container}}/{name}' for name in (
+    'commit', 'put_archive', 'network_attach', 'network_detach')}
+
+
 class TestTables(base.TestCase):
     """Tables that are printed from the code."""
 
@@ -143,9 +147,35 @@ class TestTables(base.TestCase):
             self.assertIn(change, self.text('versions'))
 
     def test_every_address(self):
-        for rule in policy.list_rules():
-            for http in rule.operations:
-                self.assertIn(f'``{http["method"]} {http["path"]}``', self.text('endpoints'))
+        text = self.text('endpoints')
+        for route in self.tables.routes():
+            if not (route.endpoint.operation and route.method == 'PUT'):
+                self.assertRegex(text, rf'``{route.method}( or PUT)? {re.escape(route.path)}``')
+
+    def test_the_table_of_addresses_tells_what_is_declared(self):
+        rows = {row[0]: row[1:] for row in self.rows('endpoints')}
+        self.assertEqual(
+            ['1.1', '', '``container:delete``', '204, 202 from 1.41', 'zunclient, magnumclient',
+             'Remove a container.'], rows['``DELETE /v1/containers/{container}``'])
+        self.assertEqual(
+            ['1.1', '1.13, from 1.41', '``container:rename``', '200, 202 from 1.41',
+             'zunclient'], rows['``POST or PUT /v1/containers/{container}/rename``'][:5])
+        self.assertEqual(['1.4', '', '``host:list``', '200', 'zunclient', 'List hosts.'],
+                         rows['``GET /v1/hosts``'])
+
+    def rows(self, name):
+        """The cells of a table, row by row."""
+        lines = '\n'.join(self.tables.TABLES[name]()).split('   * - ')[1:]
+        return [[cell.strip() for cell in re.split(r'\n     -', row)] for row in lines]
+
+    def test_addresses_that_clients_use_are_there(self):
+        known = {route.name for route in self.tables.routes()}
+        for client, used in self.tables.CLIENTS.items():
+            self.assertEqual(set(), set(used) - known - _SOON, client)
+
+    def test_versions_follow_each_other(self):
+        self.assertEqual([(1, minor) for minor in range(1, 42)],
+                         [version for version, _ in versions.CHANGES])
 
     def test_every_exit_code(self):
         for _, meaning in outcomes.EXIT_CODES:
