@@ -1554,16 +1554,16 @@ class DockerDriver(base.Driver):
         since = None if since is None else int(base.parse_since(since) * 10 ** 9)
         found = self._require(container)
         return logtext.answer(
-            functools.partial(self._log_entries, found), found['Id'], stdout=stdout,
-            stderr=stderr, timestamps=timestamps, tail=tail, since=since, cursor=cursor)
+            functools.partial(self._log_entries, found, _Deadline(self.read_seconds)), found['Id'],
+            stdout=stdout, stderr=stderr, timestamps=timestamps, tail=tail, since=since,
+            cursor=cursor)
 
-    def _log_entries(self, found, since, tail):
+    def _log_entries(self, found, deadline, since, tail):
         """Yield the entries of a log, from a time on (nanoseconds), of the last so many."""
         params = {'stdout': 1, 'stderr': 1, 'timestamps': 1, 'follow': 0,
                   'tail': 'all' if tail is None else tail}
         if since is not None:
             params['since'] = f'{since // 10 ** 9}.{since % 10 ** 9:09d}'
-        deadline = _Deadline(self.read_seconds)
         with contextlib.closing(self._client().open_stream(
                 'GET', f'/containers/{found["Id"]}/logs', timeout=deadline.left(),
                 params=params)) as answer:
@@ -1665,9 +1665,6 @@ class DockerDriver(base.Driver):
         except docker.errors.APIError:
             self._check_running(operation, self._status_of(found['Id']))
             raise
-        except TimeoutError as exc:
-            raise self.lost(f'The container engine of bay {self.bay.name} did not answer within '
-                            f'{self.read_seconds} seconds.') from exc
 
     @staticmethod
     def _check_running(operation, status):
