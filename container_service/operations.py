@@ -213,6 +213,14 @@ def image(value):
     return value
 
 
+@takes('tar archive in base64')
+def archive(value):
+    """Take the text of an archive; what is in it is looked at in ``archives.py``."""
+    if not isinstance(value, str):
+        raise ValueError('must be text')
+    return value
+
+
 @takes('number, or ``all``', anyOf=[{'type': 'integer', 'minimum': 0}, {'const': 'all'}])
 def tail(value):
     """Convert a number of lines to int, or the word ``all`` to None."""
@@ -562,6 +570,13 @@ _ROWS = (
         allowed=_RESTING, on_engine=False, changes=_renamed, until=(1, 13),
         params=(dataclasses.replace(_NEW_NAME, required=True),),
         waited=True, older_status=200, older_body=CONTAINER),
+    Operation(
+        'put_archive', ASYNC, 'Unpack a tar archive in a directory of a container.',
+        allowed=frozenset((CREATED, RUNNING, STOPPED, PAUSED)), verb='copy to',
+        payload='data', waited=True, older_status=200, older_body=NULL,
+        params=(Param('path', path, required=True, help='The directory to unpack it in.'),
+                Param('data', archive, required=True, in_body=True,
+                      help='The archive, not compressed; plain text before version 1.25.'))),
     Operation(
         'logs', BLOCKING, 'Return what a container wrote to its standard output and error.',
         allowed=frozenset((CREATED, RUNNING, STOPPED, PAUSED, RESTARTING, DEAD, ERROR, UNKNOWN)),

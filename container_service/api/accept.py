@@ -14,6 +14,7 @@ import time
 
 import pecan
 
+from container_service import archives
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import operations
@@ -26,6 +27,7 @@ from container_service.db import containers
 
 _LONGEST_WAIT = 300
 _LONGEST_TIMEOUT = 7 * 24 * 3600
+_ENCODED = (1, 25)                  # archives are text as they are before, base64 from then on
 _KEY = re.compile(r'[\x21-\x7e]{1,255}')
 
 
@@ -91,6 +93,10 @@ def operation(controller, op, ident, arguments):
     older = controller.version < versions.OWN_SHAPES
     if older and op.waited:
         wait = controller.parts.conf.api.sync_timeout
+    if op.payload:
+        params[op.payload] = archives.received(
+            params[op.payload], controller.parts.conf.api.max_archive_bytes,
+            encoded=controller.version >= _ENCODED)
     request = (controller.context, controller.parts.db, op, ident, params, terms)
     accepted = _within_limits(
         controller, op, terms, lambda: lifecycle.submit(*request),

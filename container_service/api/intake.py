@@ -22,8 +22,9 @@ _PIECE = 16384
 class Middleware:
     """Refuses what cannot be understood, before anything is done about it."""
 
-    def __init__(self, app, limit):
+    def __init__(self, app, limit, limit_with_payload=None):
         self._app, self._limit = app, limit
+        self._limit_with_payload = max(limit, limit_with_payload or 0)
 
     def __call__(self, environ, start_response):
         path, query = environ.get('PATH_INFO', ''), environ.get('QUERY_STRING', '')
@@ -33,31 +34,33 @@ class Middleware:
         except ValueError:                        # a UnicodeDecodeError too
             raise exceptions.Invalid('Path and query must be UTF-8 text, the path without '
                                      'control characters.') from None
-        environ[_ENVIRON] = environ.pop('CONTENT_TYPE', ''), self._read(environ)
+        limit = self._limit_with_payload if _has_payload(path) else self._limit
+        environ[_ENVIRON] = environ.pop('CONTENT_TYPE', ''), self._read(environ, limit)
         environ.update({'wsgi.input': io.BytesIO(), 'CONTENT_LENGTH': '0'})
         return self._app(environ, start_response)
 
-    def _read(self, environ):
+    def _read(self, environ, limit):
         """The body, counting what comes and not trusting what was announced."""
         length = environ.get('CONTENT_LENGTH') or None
         if length is not None:
             if not (length.isascii() and length.isdigit() and len(length) < 20):
                 raise exceptions.Invalid('Content-Length must be a number.')
             length = int(length)
-            if length > self._limit:
-                raise exceptions.BodyTooLarge(limit=self._limit)
+            if length > limit:
+                raise exceptions.BodyTooLarge(limit=limit)
         elif not environ.get('wsgi.input_terminated'):
             if environ.get('HTTP_TRANSFER_ENCODING'):
                 raise exceptions.InvalidBody(reason='its length must be told in Content-Length')
             return b''
         try:
-            return self._pieces(environ['wsgi.input'], length)
+            return self._pieces(environ['wsgi.input'], length, limit)
         except (OSError, ValueError) as exc:
             if 'Too Large' in str(exc):           # so says cheroot of one huge chunk
-                raise exceptions.BodyTooLarge(limit=self._limit) from exc
+                raise exceptions.BodyTooLarge(limit=limit) from exc
             raise exceptions.InvalidBody(reason='it could not be read to its end') from exc
 
-    def _pieces(self, stream, length):
+    @staticmethod
+    def _pieces(stream, length, limit):
         pieces, size = [], 0
         while length is None or size < length:
             piece = stream.read(_PIECE if length is None else min(_PIECE, length - size))
@@ -65,11 +68,17 @@ class Middleware:
                 break
             pieces.append(piece)
             size += len(piece)
-            if size > self._limit:
-                raise exceptions.BodyTooLarge(limit=self._limit)
+            if size > limit:
+                raise exceptions.BodyTooLarge(limit=limit)
         if length is not None and size < length:
             raise OSError('the connection ended')
         return b''.join(pieces)
+
+
+def _has_payload(path):
+    """Whether what is asked for at a path may bring more than others."""
+    op = operations.OPERATIONS.get(path.rstrip('/').rpartition('/')[2])
+    return op is not None and op.payload is not None
 
 
 def body(request, limit=None):

@@ -148,6 +148,8 @@ class RestartPolicy(_Type):
     schema = operations.restart_policy.schema
 
     def frombasetype(self, value):
+        if isinstance(value, str):
+            raise ValueError('must be an object with Name and MaximumRetryCount')
         return operations.restart_policy(value)
 
 

@@ -1105,6 +1105,21 @@ class DockerDriver(base.Driver):
             self._start(attempt, old)
         return None
 
+    @_raises_driver_errors
+    def put_archive(self, attempt, container, path, data):
+        found = self._require(container)
+        attempt.enter('copying')
+        try:
+            self._put(attempt, found['Id'], path, data)
+        except docker.errors.APIError as exc:
+            # 404 is about the path too; and of a file the engine says that it is no directory.
+            missing = exc.status_code == 404 or 'not a directory' in engine_words(exc)
+            if missing and self._inspect(found['Id']):
+                raise exceptions.PathNotFound(
+                    f'There is no directory {path} in the container.') from exc
+            raise
+        return observed(self._require_id(found['Id']))
+
     # Steps.
 
     def _find(self, container):
@@ -1294,11 +1309,14 @@ class DockerDriver(base.Driver):
 
     def _put_files(self, attempt, engine_id, files):
         attempt.enter('copying files')
+        self._put(attempt, engine_id, '/', _archive(files))
+
+    def _put(self, attempt, engine_id, path, archive):
         attempt.gate()
         client = self._client()
         answer = client.put(
             f'{client.base_url}/v{client.api_version}/containers/{engine_id}/archive',
-            params={'path': '/', 'noOverwriteDirNonDir': 'true'}, data=_archive(files),
+            params={'path': path, 'noOverwriteDirNonDir': 'true'}, data=archive,
             headers={'Content-Type': 'application/x-tar'}, timeout=self.read_seconds)
         client._raise_for_status(answer)
 

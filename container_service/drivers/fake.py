@@ -844,6 +844,21 @@ class FakeDriver(base.Driver):
             self._start(attempt, old)
         return None
 
+    def put_archive(self, attempt, container, path, data):
+        known = self._require(container)
+        path = posixpath.normpath(posixpath.join('/', path))
+        with self._call(attempt, 'put_archive', container, 'copying'):
+            if path not in _DIRECTORIES and not any(
+                    name.startswith(path.rstrip('/') + '/') for name in known.files):
+                raise exceptions.PathNotFound(f'There is no directory {path} in the container.')
+            with tarfile.open(fileobj=io.BytesIO(data), mode='r:') as archive:
+                known.files.update({
+                    posixpath.normpath(posixpath.join(path, entry.name)):
+                        archive.extractfile(entry).read()
+                    for entry in archive if entry.isfile()})
+            self.engine.effects.append(('put_archive', known.uuid))
+            return self._observed(known)
+
     def logs(self, container, stdout=True, stderr=True, timestamps=False, tail=None, since=None,
              cursor=None):
         since = None if since is None else int(base.parse_since(since) * 10 ** 9)

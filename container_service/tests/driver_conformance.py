@@ -1178,3 +1178,56 @@ class DriverConformance:
             container, generation=2, spec={'command': ['echo', 'other']}))
         self.assertEqual(RUNNING, self.driver.rebuild(base.Attempt(), container).status)
         self.assertEqual([(container.uuid, 2)], list(self.listed()))
+
+    # put_archive
+
+    def packed(self, **files):
+        """A tar archive of small files."""
+        made = io.BytesIO()
+        with tarfile.open(fileobj=made, mode='w') as archive:
+            for name, data in files.items():
+                entry = tarfile.TarInfo(f'{name}.txt')
+                entry.size = len(data)
+                archive.addfile(entry, io.BytesIO(data))
+        return made.getvalue()
+
+    def content(self, container, path):
+        told = self.driver.get_archive(container, path)['data']
+        with tarfile.open(fileobj=io.BytesIO(base64.b64decode(told))) as archive:
+            [entry] = archive
+            return archive.extractfile(entry).read()
+
+    def test_put_archive_whatever_it_does(self):
+        created = self.container()
+        self.driver.create(base.Attempt(), created)
+        for container in (created, self.running(), self.paused(), self.ended()):
+            before = self.driver.observe(container)
+            first = base.Attempt()
+            for attempt in (first, later(first)):
+                observed = self.driver.put_archive(
+                    attempt, container, path='/tmp', data=self.packed(one=b'1', two=b'\xff'))
+                self.assertEqual((before.status, before.started_at),
+                                 (observed.status, observed.started_at))
+            self.assertEqual('copying', attempt.stage)
+            self.assertEqual(b'1', self.content(container, '/tmp/one.txt'))
+            self.assertEqual(b'\xff', self.content(container, '/tmp/two.txt'))
+
+    def test_put_archive_where_there_is_no_directory(self):
+        container = self.running()
+        self.driver.put_archive(base.Attempt(), container, path='/tmp', data=self.packed(a=b'1'))
+        for path in ('/no-such-directory', '/tmp/a.txt', '/tmp/a.txt/b'):
+            error = self.assertRaises(
+                exceptions.PathNotFound, self.driver.put_archive, base.Attempt(), container,
+                path=path, data=self.packed(one=b'1'))
+            self.assertIn(path, error.detail)
+
+    def test_put_archive_to_what_is_missing(self):
+        self.assertRaises(exceptions.EngineContainerMissing, self.driver.put_archive,
+                          base.Attempt(), self.container(), path='/tmp', data=self.packed(a=b''))
+
+    def test_put_archive_after_it_was_taken_over(self):
+        container = self.running()
+        self.assertRaises(exceptions.Fenced, self.driver.put_archive, FencedAfter(0), container,
+                          path='/tmp', data=self.packed(one=b'1'))
+        self.assertRaises(exceptions.PathNotFound, self.driver.get_archive, container,
+                          '/tmp/one.txt')

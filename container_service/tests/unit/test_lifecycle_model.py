@@ -42,6 +42,7 @@ ALLOWED = {
     'update': (('Created', 'Running', 'Stopped', 'Paused'), None),
     'resize_container': (('Created', 'Running', 'Stopped', 'Paused'), None),
     'rename': (RESTING, None),
+    'put_archive': (('Created', 'Running', 'Stopped', 'Paused'), None),
     'rebuild': (('Created', 'Running', 'Stopped', 'Error'), 'Created'),
     'create': ((), 'Created'), 'run': ((), 'Running'),
 }

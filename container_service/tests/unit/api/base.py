@@ -4,6 +4,7 @@
 No conductor runs: what is accepted stays queued until the test itself carries it out.
 """
 
+import base64
 from concurrent import futures
 import json
 import threading
@@ -28,7 +29,8 @@ READER = {'roles': ['reader'], 'is_admin': False}
 
 
 # A value for a parameter that must be given, by what converts it.
-SAMPLES = {operations.name: 'other-name', operations.text: '/tmp', operations.command: ['ls']}
+SAMPLES = {operations.name: 'other-name', operations.text: '/tmp', operations.command: ['ls'],
+           operations.path: '/tmp', operations.archive: base64.b64encode(bytes(10240)).decode()}
 
 
 def required_of(op):

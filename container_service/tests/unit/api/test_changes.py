@@ -1,16 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations that change the record of a container, and answers that older clients wait for."""
 
+import base64
+import io
+import tarfile
 import threading
 import time
+
+import sqlalchemy as sa
 
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import states
+from container_service.db import payloads
 from container_service.drivers import base as drivers
 from container_service.tests.unit.api import base
 
 MIB = 1024 * 1024
+
+
+def _archive():
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode='w') as archive:
+        entry = tarfile.TarInfo('a')
+        entry.size = 1
+        archive.addfile(entry, io.BytesIO(b'1'))
+    return made.getvalue()
+
+
+ARCHIVE = _archive()
 
 
 class ChangeCase(base.ApiTestCase):
@@ -197,3 +215,88 @@ class TestRename(ChangeCase):
         self.carry_out(self.uuid)
         self.make('web', 'Running')
         self.assertEqual(self.uuid, self.get('/v1/containers/shop').json['uuid'])
+
+
+class TestPutArchive(ChangeCase):
+
+    conf_values = {'sync_timeout': 10, 'max_archive_bytes': 1024 * 1024}
+    PATH = '/v1/containers/web/put_archive'
+
+    def put(self, data, path='/tmp', **how):
+        body = {'data': base64.b64encode(data).decode() if isinstance(data, bytes) else data}
+        return self.post(f'{self.PATH}?path={path}', body, **how)
+
+    def payloads(self):
+        with self.db.read() as conn:
+            return conn.execute(sa.select(payloads.table)).all()
+
+    def test_older_clients_wait(self):
+        self.succeed()
+        answer = self.put(ARCHIVE, version='1.40')
+        self.assertEqual((200, None), (answer.status_int, answer.json))
+        [action] = self.actions_of(self.uuid)[1:]
+        self.assertEqual({'path': '/tmp'}, action.params)
+        self.assertEqual([], self.payloads())
+
+    def test_others_get_the_action(self):
+        answer = self.post(self.PATH, {
+            'path': '/tmp', 'data': base64.b64encode(ARCHIVE).decode()}, version='1.41')
+        self.assertEqual((202, {'path': '/tmp'}),
+                         (answer.status_int, answer.json['parameters']))
+        [kept] = self.payloads()
+        self.assertEqual((answer.json['uuid'], 'data'), (kept.owner_uuid, kept.name))
+        with tarfile.open(fileobj=io.BytesIO(kept.data)) as archive:
+            self.assertEqual(['a'], archive.getnames())
+
+    def test_what_ends_without_running_leaves_nothing(self):
+        for end in ('cancel', 'skip', 'delete'):
+            uuid = self.make(end, 'Running')
+            self.post(f'/v1/containers/{end}/kill?signal=HUP')
+            self.PATH = f'/v1/containers/{end}/put_archive'
+            answer = self.put(ARCHIVE, version='1.41')
+            self.assertEqual(1, len(self.payloads()))
+            if end == 'cancel':
+                self.cancel(answer.json['uuid'])
+            elif end == 'skip':
+                lifecycle.fail(self.db, self.claim(uuid), {'code': 'x', 'detail': 'x'},
+                               drivers.Observed('Running'))
+            else:
+                self.delete(f'/v1/containers/{end}?force=true')
+            self.assertEqual([], self.payloads(), end)
+
+    def test_before_1_25_it_is_plain_text(self):
+        self.succeed()
+        answer = self.put(ARCHIVE.decode(), version='1.24')
+        self.assertEqual(200, answer.status_int)
+        self.assert_refused(400, 'invalid_parameter', self.put(ARCHIVE.decode(), version='1.25'))
+
+    def test_bad_input_changes_nothing(self):
+        hostile = io.BytesIO()
+        with tarfile.open(fileobj=hostile, mode='w') as archive:
+            archive.addfile(tarfile.TarInfo('../../etc/passwd'))
+        for answer, status, code, field in (
+                (self.put(hostile.getvalue(), version='1.40'), 400, 'hostile_archive', 'data'),
+                (self.put('%%%', version='1.40'), 400, 'invalid_parameter', 'data'),
+                (self.put(b'x', version='1.40'), 400, 'invalid_parameter', 'data'),
+                (self.put(7, version='1.40'), 400, 'invalid_parameter', 'data'),
+                (self.put('', version='1.40'), 400, 'invalid_parameter', 'data'),
+                (self.post(f'{self.PATH}?path=/tmp', version='1.40'), 400, 'invalid_parameter',
+                 'data'),
+                (self.post(self.PATH, {'data': 'x'}, version='1.40'), 400, 'invalid_parameter',
+                 'path'),
+                (self.put(ARCHIVE, '%00', version='1.40'), 400, 'invalid_parameter', 'path'),
+                (self.post(f'{self.PATH}?path=/tmp&data=x', version='1.40'), 400,
+                 'unknown_parameter', 'data'),
+                (self.put(b'x' * (1024 * 1024 + 1), version='1.40'), 413, 'archive_too_large',
+                 'data'),
+                (self.put(b'x' * (2 * 1024 * 1024), version='1.40'), 413, 'body_too_large',
+                 'body')):
+            self.assertIn(field, self.assert_refused(status, code, answer))
+        self.set_status(self.uuid, states.ERROR)
+        self.assert_refused(409, 'invalid_state', self.put(ARCHIVE, version='1.40'))
+        self.assertEqual([], self.payloads())
+        self.assertEqual(1, len(self.actions_of(self.uuid)))
+
+    def test_others_may_not_be_as_large(self):
+        answer = self.update({'name': 'x' * 2 * MIB})
+        self.assert_refused(413, 'body_too_large', answer)

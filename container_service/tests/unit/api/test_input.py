@@ -343,7 +343,8 @@ class TestAddresses(base.ApiTestCase):
     def test_methods(self):
         for path, allowed in (
                 ('/', 'GET, HEAD'), ('/v1', 'GET, HEAD'), ('/v1/containers', 'GET, HEAD, POST'),
-                ('/v1/containers/', 'GET, HEAD, POST'), ('/v1/containers/c1', 'GET, HEAD, DELETE'),
+                ('/v1/containers/', 'GET, HEAD, POST'),
+                ('/v1/containers/c1', 'GET, HEAD, PATCH, DELETE'),
                 ('/v1/containers/c1/start', 'POST, PUT'), ('/v1/containers/c1/logs', 'GET, HEAD'),
                 ('/v1/containers/c1/execute', 'POST, PUT'),
                 ('/v1/containers/c1/container_actions', 'GET, HEAD'),
