@@ -80,6 +80,21 @@ class TestCredentials(PrivateCase):
         self.assertEqual(states.SUCCEEDED, self.made(registry='right')[1].status)
         self.refused('registry_refused', registry='wrong')
 
+    def test_of_another_image_that_a_container_is_made_anew_from(self):
+        registry = self.register()
+        uuid = self.running('web')
+        self.submit('rebuild', uuid, image=IMAGE)
+        self.here.sweep()
+        self.here.sweep()
+        row = self.container(uuid)
+        self.assertEqual((IMAGE, registry.uuid, 2), (row.image, row.registry_uuid, row.generation))
+        self.engine.credentials[DOMAIN] = None
+        self.submit('rebuild', uuid, image=IMAGE)
+        self.here.sweep()
+        self.here.sweep()
+        self.assertEqual('registry_refused', self.actions_of(uuid)[-1].error['code'])
+        self.assert_at_rest(uuid, states.RUNNING)
+
     def test_wrong_ones(self):
         self.register(password='wrong horse')
         error = self.refused('registry_refused')
