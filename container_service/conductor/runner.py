@@ -164,6 +164,8 @@ class Runner:
                     f'The image {wanted.image} is private, and the pull policy "never" forbids '
                     f'to ask its registry whether it may be used.')
             raise exceptions.ImageAbsent(image=wanted.image)
+        # There is no newer one than that which is there.
+        attempt.pulled = attempt.pulled or wanted.local
         if params.get('image'):
             return container, {**params, 'image': wanted.image}
         return dataclasses.replace(container, image=wanted.image), params

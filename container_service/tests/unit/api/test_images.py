@@ -317,7 +317,7 @@ class TestTag(ImageCase):
         self.assertEqual(('Available', image['image_id']), (made['status'], made['image_id']))
         self.assertFalse(self.engine.has_image('busybox:mine'))
 
-        container = self.create(image='busybox:mine')
+        container = self.create(image='busybox:mine', image_pull_policy='always')
         self.here.sweep()
         self.assert_at_rest(container, 'Created')
         self.assertRegex(self.engine.container(container).image, '^cs.local/.*/busybox:mine$')
