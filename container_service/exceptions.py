@@ -133,6 +133,12 @@ class ImageUnknown(NotFound):
     message = 'There is no image %(image)s here.'
 
 
+class NoBayFits(Invalid):
+    code = 'no_bay_fits'
+    title = 'No bay fits'
+    message = 'No bay that this project may use has %(wanted)s.'
+
+
 class RegistryNotFound(NotFound):
     code = 'registry_not_found'
     title = 'Registry not found'

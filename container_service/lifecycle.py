@@ -81,14 +81,15 @@ class _DryRun(Exception):
         self.accepted = accepted
 
 
-def create(context, db, op, *, name, image, spec, bay=None, terms=Terms(),  # noqa: B008
-           guard=None):
+def create(context, db, op, *, name, image, spec, files=None, terms=Terms(),  # noqa: B008
+           guard=None, **place):
     """Accept the creation of a container.
 
     Container and action are written in one transaction.  ``name`` None makes one up.  With
-    ``registry`` in the spec its image is pulled with the credentials of that; ``guard`` is what
-    ``Quotas.guard`` gives.  Raises NameTaken, BayNotFound, BayRequired, RegistryNotFound,
-    QuotaExceeded, InvalidParameter, IdempotencyMismatch.
+    ``registry`` in the spec its image is pulled with the credentials of that.  ``files``,
+    {destination: bytes}, are kept until it is deleted; ``guard`` is what ``Quotas.guard`` gives;
+    ``place`` is what ``bays.place`` takes.  Raises NameTaken, BayNotFound, BayRequired,
+    NoBayFits, RegistryNotFound, QuotaExceeded, InvalidParameter, IdempotencyMismatch.
     """
     uuid, action_uuid = new_uuid(), new_uuid()
     name = name or f'container-{uuid[:8]}'
@@ -104,12 +105,11 @@ def create(context, db, op, *, name, image, spec, bay=None, terms=Terms(),  # no
         if registry is not None:
             registry_uuid, reference = registries.named(
                 conn, context.project_id, registry, image)
-        place = (bays.get(conn, bay, context.project_scope, share=True) if bay
-                 else bays.only(conn, context.project_scope))
-        time = place.db_now
+        bay = bays.place(conn, context.project_scope, **place)
+        time = bay.db_now
         values = {
             'uuid': uuid, 'project_id': context.project_id, 'user_id': context.user_id,
-            'name': name, 'live_name': name, 'bay_uuid': place.uuid,
+            'name': name, 'live_name': name, 'bay_uuid': bay.uuid,
             'image': reference, 'registry_uuid': registry_uuid,
             'spec': spec, 'status': states.CREATING, 'next_sequence': 2,
             'projected_status': op.target_for({}, states.CREATING),
@@ -117,7 +117,8 @@ def create(context, db, op, *, name, image, spec, bay=None, terms=Terms(),  # no
             'head_urgent': int(op.urgent), 'created_at': time, 'updated_at': time,
             'generation': 1, 'fence': 0, 'oom_killed': False}
         containers.insert(conn, values)
-        row = _as_row(containers.table, values)
+        payloads.insert(conn, uuid, files)
+        row = _as_row(containers.table, {**values, 'bay_name': bay.name})
         action = _enqueue(conn, context, op, action_uuid, {}, row, 1, time, terms)
         return _unless_dry(terms, Accepted(row, action))
 
@@ -130,19 +131,22 @@ def create(context, db, op, *, name, image, spec, bay=None, terms=Terms(),  # no
         return earlier
 
 
-def submit(context, db, op, ident, params, terms=Terms()):  # noqa: B008
+def submit(context, db, op, ident, params, terms=Terms(), fence=None):  # noqa: B008
     """Accept an operation on a container.
 
     It is checked against the status that the container will have when all that is queued has
     succeeded.  An equal request whose action is the last in line and still queued is folded
-    into it, where the table allows that.  Raises ContainerNotFound, InvalidState, Busy,
-    QueueFull, IdempotencyMismatch.
+    into it, where the table allows that.  ``fence``: only if nobody has claimed the container
+    since it was that.  Raises ContainerNotFound, InvalidState, Busy, QueueFull, Fenced,
+    IdempotencyMismatch.
     """
     action_uuid = new_uuid()
     params, payload = op.without_payload(params)
 
     def unit(conn):
         row = containers.lock(conn, ident, context.project_scope)
+        if fence not in (None, row.fence):
+            raise exceptions.Fenced(container=row.uuid)
         waiting = actions.unfinished(conn, CONTAINER, row.uuid) if row.task_state else []
         if waiting and terms.if_busy == operations.REJECT:
             raise exceptions.Busy(uuid=row.uuid, action=waiting[0].uuid,
@@ -621,6 +625,8 @@ def _settle(conn, row, values, status, ended):
                       runnable_at=now(), head_urgent=int(op.urgent))
     if real == states.DELETED:
         values.update(live_name=None, deleted_at=now())
+        if row.spec.get('files'):
+            payloads.delete(conn, [row.uuid])
     containers.update(conn, row.uuid, values)
     return head is not None
 

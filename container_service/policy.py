@@ -98,6 +98,12 @@ def list_rules():
         _rule('event:list', READER, 'List what happened that nobody had asked for.',
               ('GET', '/v1/events')),
     ]
+    rules += [
+        _rule(f'container:create_{name}', ADMIN, f'Create a container with {words}.',
+              ('POST', '/v1/containers'))
+        for name, words in (('runtime', 'a runtime of its own'),
+                            ('host', 'the host named that it is placed on'),
+                            ('published_ports', 'ports of the host that lead to it'))]
     for op in operations.OPERATIONS.values():
         check = READER if op.http_method == 'GET' else MEMBER
         rules.append(_rule(op.policy, check, op.summary, (op.http_method, op.path)))

@@ -131,13 +131,13 @@ def _older_answer(controller, op, accepted, ended):
     return ended.result if op.older_body == operations.RESULT else None
 
 
-def creation(controller, op, *, name, image, spec, bay, options):
+def creation(controller, op, *, name, image, spec, files, place, options):
     """Accept the creation of a container and answer it."""
     terms, wait = read_terms(controller, options), _seconds_to_wait()
     context, parts = controller.context, controller.parts
     accepted = _within_limits(controller, op, terms, lambda: lifecycle.create(
-        context, parts.db, op, name=name, image=image, spec=spec, bay=bay, terms=terms,
-        guard=parts.quotas.guard(context.project_id)))
+        context, parts.db, op, name=name, image=image, spec=spec, files=files, terms=terms,
+        guard=parts.quotas.guard(context.project_id), **place))
     if terms.dry_run:
         return _verdict(controller, op, {}, accepted)
     ended = _tell(controller, accepted, wait)

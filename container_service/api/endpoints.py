@@ -45,6 +45,7 @@ class Endpoint:
     summary: str = None           # where the rule's own words do not fit
     operation: object = None      # the row of the table that it is made from
     instead: dict = dataclasses.field(default_factory=dict)  # rules by arguments that are true
+    fields: dict = dataclasses.field(default_factory=dict)   # more rules, by fields of the body
 
     def called(self, controller, method):
         """Answer a request, by ``method``, if its caller may make it.
@@ -67,7 +68,11 @@ class Endpoint:
         if self.body is None:
             return method(arguments)
         data = intake.body(pecan.request, self.body_bytes)
-        return method(arguments, types.given(types.parse(self.body, data)))
+        asked = types.given(types.parse(self.body, data))
+        for name, rule in self.fields.items():
+            if asked.get(name):
+                _authorize_field(controller, name, rule)
+        return method(arguments, asked)
 
     def is_at(self, version):
         """Whether a microversion has it."""
@@ -80,6 +85,13 @@ class Endpoint:
             return types.query(pecan.request, self.query)
         return types.arguments(
             pecan.request, self.query, allow_body=controller.version >= self.params_in_body)
+
+
+def _authorize_field(controller, name, rule):
+    try:
+        controller.authorize(rule)
+    except exceptions.Forbidden as exc:
+        raise exceptions.Forbidden(f'{name}: {exc.detail}') from None
 
 
 def endpoint(policy, **declared):
@@ -106,8 +118,9 @@ class Route:
 
     @property
     def rules(self):
-        """The rules of policy of which it asks one."""
-        return (self.endpoint.policy, *self.endpoint.instead.values())
+        """The rules of policy that it may ask."""
+        return (self.endpoint.policy, *self.endpoint.instead.values(),
+                *self.endpoint.fields.values())
 
 
 def routes(controller, path=''):

@@ -44,6 +44,8 @@ _CONTAINER = dict(
     user=optional(TEXT), ports=listed(WHOLE), addresses=OBJECT, image_driver=TEXT,
     security_groups=TEXTS, restart_policy=record(Name=TEXT, MaximumRetryCount=TEXT),
     interactive=BOOLEAN, tty=BOOLEAN, auto_remove=BOOLEAN, auto_heal=BOOLEAN, healthcheck=OBJECT,
+    stop_signal=optional(TEXT), stop_timeout=optional(WHOLE), read_only=BOOLEAN, tmpfs=OBJECT,
+    published_ports=listed(OBJECT), nets=listed(OBJECT), files=listed(OBJECT),
     registry_id=optional(UUID), bay_uuid=optional(UUID), exit_code=optional(WHOLE),
     oom_killed=optional(BOOLEAN), health=optional(TEXT), engine_id=optional(TEXT),
     user_id=optional(TEXT), project_id=TEXT, created_at=TIME, updated_at=optional(TIME),

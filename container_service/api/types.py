@@ -22,6 +22,8 @@ MIB = operations.MIB
 
 RESERVED_LABEL_PREFIX = 'cs.'
 
+CLOSED = 'is closed here: it would give the container power over its host'
+
 
 class _Type(wtypes.UserType):
     """Base: takes any JSON value; ``frombasetype`` converts it or raises ValueError.
@@ -206,45 +208,6 @@ class Image(_Type):
         return value
 
 
-class ContainerCreate(wtypes.Base):
-    """Body of POST /v1/containers."""
-    image = wsme.wsattr(Image(), mandatory=True)
-    name = Name()
-    command = Command()
-    entrypoint = Command()
-    environment = TextMap(key_pattern=r'[^=\s]+', control=True)
-    # Some databases take no notice of blanks at the end.
-    labels = TextMap(maximum=255, reserved=RESERVED_LABEL_PREFIX, key_pattern=r'\S(.*\S)?')
-    workdir = Text(255, 1, r'/.*', 'must be an absolute path')
-    hostname = Text(64, 1, r'[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?', 'is not a host name')
-    user = Text(64, 1, r'[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?',
-                'must be a user or user:group')
-    cpu = Cpu()
-    memory = Memory()
-    restart_policy = RestartPolicy()
-    tty = Boolean()
-    interactive = Boolean()
-    image_pull_policy = Choice('never', 'always', 'ifnotpresent')
-    bay_uuid = Text(255)
-    # Sent by existing clients with nothing in them.
-    auto_remove = Neutral()
-    auto_heal = Neutral()
-    privileged = Neutral()
-    runtime = Neutral()
-    healthcheck = Neutral()
-    host = Neutral()
-    availability_zone = Neutral()
-    hints = Neutral()
-    nets = Neutral()
-    mounts = Neutral()
-    exposed_ports = Neutral()
-    registry = Text(255)
-    disk = Neutral()
-    cpu_policy = Neutral()
-    image_driver = Neutral('docker')
-    security_groups = Neutral(['default'])
-
-
 class BayCreate(wtypes.Base):
     """Body of POST /v1/bays."""
     name = wsme.wsattr(Name(), mandatory=True)
@@ -387,6 +350,9 @@ def parse(cls, data):
     Raises UnknownParameter and InvalidParameter, which name the field.
     """
     attributes = {attribute.name: attribute for attribute in wtypes.list_attributes(cls)}
+    for name in data:
+        if name not in attributes and _squeezed(name) in getattr(cls, '_closed', ()):
+            raise exceptions.InvalidParameter(name=name, reason=CLOSED)
     refuse_unknown(data, attributes)
     made = cls()
     for name, attribute in attributes.items():
@@ -398,7 +364,9 @@ def parse(cls, data):
         try:
             converted = wsme_json.fromjson(attribute.datatype, value)
         except ValueError as exc:
-            raise exceptions.InvalidParameter(name=name, reason=str(exc)) from None
+            # What is wrong may be a part of it, as in nets[0].network.
+            raise exceptions.InvalidParameter(
+                name=name + getattr(exc, 'where', ''), reason=str(exc)) from None
         if converted is not None:
             setattr(made, attribute.key, converted)
     return made
@@ -413,6 +381,11 @@ def schema(cls):
                        else {'anyOf': [attribute.datatype.schema, {'type': 'null'}]}
                        for attribute in attributes},
         'required': [attribute.name for attribute in attributes if attribute.mandatory]}
+
+
+def _squeezed(name):
+    """A name as its like are written by others: capAdd, CapAdd and cap_add are one."""
+    return name.lower().replace('_', '')
 
 
 def given(made):
@@ -504,5 +477,10 @@ ANY_PAGE = tuple(Param(name, convert, help='Without effect.') for name, convert 
     ('limit', operations.integer), ('marker', operations.text), ('sort_key', operations.text),
     ('sort_dir', operations.text)))
 LABELS = Param('label', _words, [])
+
+
+def label_pairs(words):
+    """What LABELS gives as pairs of name and value; the value is None for any."""
+    return [tuple(word.split('=', 1)) if '=' in word else (word, None) for word in words]
 
 

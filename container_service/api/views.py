@@ -33,8 +33,9 @@ def container(row, base, admin):
         'entrypoint': spec.get('entrypoint') or [],
         'status': row.status, 'status_reason': row.status_reason,
         'status_detail': row.status_detail, 'task_state': row.task_state,
-        'cpu': spec.get('cpu'), 'cpu_policy': None,
-        'memory': memory and str(memory // MIB), 'memory_bytes': memory, 'disk': 0,
+        'cpu': spec.get('cpu'), 'cpu_policy': 'shared',
+        'memory': memory and str(memory // MIB), 'memory_bytes': memory,
+        'disk': spec.get('disk', 0),
         'environment': spec.get('environment') or {}, 'labels': spec.get('labels') or {},
         'workdir': spec.get('workdir'), 'hostname': spec.get('hostname'),
         'user': spec.get('user'), 'ports': row.ports or [], 'addresses': row.addresses or {},
@@ -42,7 +43,12 @@ def container(row, base, admin):
         'restart_policy': {'Name': restart['Name'],
                            'MaximumRetryCount': str(restart['MaximumRetryCount'])},
         'interactive': spec.get('interactive', False), 'tty': spec.get('tty', False),
-        'auto_remove': False, 'auto_heal': False, 'healthcheck': {},
+        'auto_remove': spec.get('auto_remove', False), 'auto_heal': spec.get('auto_heal', False),
+        'healthcheck': spec.get('healthcheck') or {},
+        'stop_signal': spec.get('stop_signal'), 'stop_timeout': spec.get('stop_timeout'),
+        'read_only': spec.get('read_only', False), 'tmpfs': spec.get('tmpfs') or {},
+        'published_ports': spec.get('published_ports') or [],
+        'nets': spec.get('nets') or [], 'files': spec.get('files') or [],
         'registry_id': row.registry_uuid,
         'bay_uuid': row.bay_uuid, 'exit_code': row.exit_code, 'oom_killed': row.oom_killed,
         'health': row.health, 'engine_id': row.engine_id,
@@ -51,8 +57,9 @@ def container(row, base, admin):
         'started_at': time(row.started_at), 'finished_at': time(row.finished_at),
     }
     if admin:
-        view.update(image_pull_policy=spec.get('image_pull_policy', 'ifnotpresent'), host=None,
-                    runtime=None, privileged=False)
+        view.update(image_pull_policy=spec.get('image_pull_policy', 'ifnotpresent'),
+                    host=getattr(row, 'bay_name', None), runtime=spec.get('runtime'),
+                    privileged=False)
     return view
 
 

@@ -29,12 +29,22 @@ _FRESH = 1.0
 _FAILURES = 3
 
 
+def limits_of(conf):
+    """What [bays] says of every container."""
+    group = conf.bays
+    return base.Limits(
+        pids=group.pids_limit, log_max_size=group.log_max_size,
+        log_max_files=group.log_max_files,
+        memory_bytes=group.default_memory * 1024 * 1024 or None, cpu=group.default_cpu or None)
+
+
 class Engines:
     """Bays as SQL has them, and the drivers of those that this host reaches."""
 
-    def __init__(self, db, host, clock=time.monotonic):
+    def __init__(self, db, host, clock=time.monotonic, limits=base.Limits()):  # noqa: B008
         self._db = db
         self._host = host
+        self._limits = limits
         self._clock = clock
         self._lock = threading.Lock()
         self._read_at = None
@@ -100,7 +110,7 @@ class Engines:
                 driver = bay_rules.driver_class(row.driver)(base.Bay(
                     uuid=row.uuid, name=row.name, endpoint=row.endpoint, ca_cert=row.ca_cert,
                     client_cert=row.client_cert, client_key=row.client_key,
-                    engine_id=row.engine_id))
+                    engine_id=row.engine_id, limits=self._limits))
                 self._drivers[bay_uuid] = (wanted_for, driver)
             return driver
 

@@ -26,6 +26,7 @@ import sqlalchemy as sa
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import states
+from container_service.conductor import automatic
 from container_service.conductor import orphans
 from container_service.conductor import outside
 from container_service.conductor import runner
@@ -60,7 +61,8 @@ _EVIDENCE = 64                # events of one container that are kept until it i
 class Observer:
     """Watches a bay for one incarnation of this conductor, until ``stop``."""
 
-    def __init__(self, db, conf, engines, lease, deployment, bay, clock):
+    def __init__(self, db, conf, engines, lease, deployment, bay, clock,
+                 wake=lambda container_uuid: None):
         self._db = db
         self._interval = conf.conductor.reconcile_interval
         self._engines = engines
@@ -91,6 +93,7 @@ class Observer:
         self._steady, self._broken = False, None    # the latter: why, as was last told
         self._stored_event, self._stored_at = bay.events_seen, clock() - _STORE_SECONDS
         self._settle = True
+        self._automatic = automatic.Automatic(db, wake)
         self._unowned = orphans.Unowned(db, conf, deployment, self.fence, clock)
 
     # Threads
@@ -306,6 +309,8 @@ class Observer:
                 return
             if not evidence or not outside.is_settled(row, evidence):
                 self._observe(driver, row, evidence)
+            if row.spec.get('auto_remove'):
+                self._automatic.remove_ended(uuid)
 
     def _consider(self, driver, uuid):
         """Look whose it is; returns whether there are orphans."""
@@ -339,10 +344,20 @@ class Observer:
         reason, happened = REMOVED_OUTSIDE, (events.MISSING, {'before': row.status})
         if row.engine_id is None and row.status_reason:
             reason, happened = row.status_reason, None      # it never came to be, and why
+        if row.engine_id is not None and self._automatic.heal(row):
+            self._tell(row, *happened)
+            return True
         written = lifecycle.lose(self._db, row, reason, happened)
         if written:
             LOG.warning('Container %s is not on its engine: %s', row.uuid, reason)
+            self._automatic.heal_lost(row.uuid)
         return written
+
+    def _tell(self, row, kind, detail):
+        uuid = lifecycle.new_uuid()
+        self._db.transact(lambda conn: events.insert(
+            conn, kind, uuid=uuid, bay_uuid=row.bay_uuid, project_id=row.project_id,
+            container_uuid=row.uuid, **detail), lambda conn: events.find(conn, uuid) and True)
 
     # Full passes
 
@@ -358,12 +373,14 @@ class Observer:
             self._unowned.engine_id = driver.ping()
             self._info = driver.info()
         listed, news, gone = self._read_list(driver)
-        doubtful, unowned = self._compare(listed, news, gone, time, complete)
+        doubtful, unowned, ended = self._compare(listed, news, gone, time, complete)
         for entry in unowned:
             self._unowned.consider(self.bay, entry)
         corrected = self._look_at_doubtful(driver, listed, doubtful)
         if corrected:
             self._distrust_stream()
+        for uuid in ended:
+            self._automatic.remove_ended(uuid)
         self._listed, self._compared_at = listed, time
         if complete:
             self._completed_at, self._settle = began, True
@@ -391,9 +408,12 @@ class Observer:
                               if engine_id not in listed and entry.uuid is not None}
 
     def _compare(self, listed, news, gone, time, complete):
-        """Returns the uuids to look at, and what may belong to no container."""
+        """Returns uuids to look at, what may belong to no container, and uuids to remove.
+
+        The last have ended, and whoever should have seen to it then has not.
+        """
         by_key = _by_key(listed.values())
-        doubtful = dict.fromkeys(gone)
+        doubtful, ended = dict.fromkeys(gone), []
         since = None
         if complete:
             unowned = dict(listed)
@@ -410,7 +430,9 @@ class Observer:
                     del unowned[entry.engine_id]
                 if row.task_state is None and _differs(row, entry):
                     doubtful[row.uuid] = None
-        return doubtful, list(unowned.values())
+                if row.auto_remove and row.status in automatic.ENDED:
+                    ended.append(row.uuid)
+        return doubtful, list(unowned.values()), ended
 
     def _look_at_doubtful(self, driver, listed, doubtful):
         """Look where list and SQL differ; returns how many containers were not as recorded."""
@@ -429,6 +451,8 @@ class Observer:
                     self._look(driver, row.uuid, row, [])
                 else:
                     corrected += self._observe(driver, row, self._evidence_of(row.uuid))
+                    if row.spec.get('auto_remove'):
+                        self._automatic.remove_ended(row.uuid)
         return corrected
 
     def _evidence_of(self, uuid):

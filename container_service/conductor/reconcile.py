@@ -26,13 +26,15 @@ _PATIENCE = 3
 
 class Reconciler:
 
-    def __init__(self, db, conf, engines, lease, deployment, clock=time.monotonic):
+    def __init__(self, db, conf, engines, lease, deployment, clock=time.monotonic,
+                 wake=lambda container_uuid: None):
         self._db = db
         self._conf = conf
         self._engines = engines
         self._lease = lease
         self._deployment = deployment
         self._clock = clock
+        self._wake = wake
         self._free_since = {}         # bay: when it was first seen without a watcher
         self._stopped = False
         self.observers = {}           # bay uuid: Observer
@@ -77,7 +79,7 @@ class Reconciler:
         self._engines.reread()
         LOG.info('Watching bay %s', bay.name)
         one = observer.Observer(self._db, self._conf, self._engines, self._lease,
-                                self._deployment, bay, self._clock)
+                                self._deployment, bay, self._clock, self._wake)
         self.observers[bay.uuid] = one
         self.start(one)
 

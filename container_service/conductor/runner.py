@@ -26,11 +26,12 @@ LOG = log.getLogger(__name__)
 _NEVER_MADE = 'The container was never made: '
 
 
-def as_driver_sees(row, fence, deployment):
-    """The driver's view of a container row."""
+def as_driver_sees(row, fence, deployment, files=dict):
+    """The driver's view of a container row; ``files`` gives what is to be put into it."""
     return base.Container(uuid=row.uuid, name=row.name, image=row.image,
                           generation=row.generation, fence=fence, deployment=deployment,
-                          spec=row.spec, engine_id=row.engine_id, started_at=row.started_at)
+                          spec=row.spec, engine_id=row.engine_id, started_at=row.started_at,
+                          files=files)
 
 
 def _told_apart(exc, row):
@@ -101,7 +102,8 @@ class Runner:
 
     def _carry_out(self, claim, attempt):
         action, row = claim.action, claim.container
-        container = as_driver_sees(row, claim.fence, self._deployment)
+        container = as_driver_sees(row, claim.fence, self._deployment,
+                                   lambda: self._files(row.uuid))
         LOG.info('Action %s: %s container %s, attempt %d', action.uuid, action.operation,
                  row.uuid, action.attempts)
         try:
@@ -174,6 +176,10 @@ class Runner:
         row = claim.container
         with self._db.read() as conn:
             return images.wanted(conn, row.project_id, row.bay_uuid, claim.image)
+
+    def _files(self, container_uuid):
+        with self._db.read() as conn:
+            return payloads.of(conn, container_uuid)
 
     def _wait_for_pull(self, claim, attempt, container):
         if self._wanted(claim).local:

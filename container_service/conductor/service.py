@@ -76,7 +76,7 @@ class Conductor:
         whole, conf, db = self._conf, self._conf.conductor, self._db
         self.slot = slot
         self.lease = lease.Lease(db, whole, slot, self._report, self.drain, elapsed)
-        self.engines = engines.Engines(db, whole.host, clock)
+        self.engines = engines.Engines(db, whole.host, clock, engines.limits_of(whole))
         self.ring = ring.Ring(db)
         self.watch = attempts.Watch(db, self.lease)
         self.fair = fair.FairPick(db, clock)
@@ -98,7 +98,7 @@ class Conductor:
         self.prober = engines.Prober(
             self.engines, conf.probe_interval, self.sweep.wake, clock)
         self.reconciler = reconcile.Reconciler(
-            db, whole, self.engines, self.lease, deployment, clock)
+            db, whole, self.engines, self.lease, deployment, clock, self.inflight.wake)
 
     def _pick(self, leave_out):
         """The container whose turn it is among those that may run now, or None."""

@@ -177,6 +177,24 @@ BAYS_OPTS = [
         'local_endpoint', default='unix:///var/run/docker.sock',
         help='Endpoint of the bay named local, which the standalone service makes for itself. '
              'Empty for none.'),
+    cfg.IntOpt(
+        'pids_limit', default=1024, min=16,
+        help='Processes and threads that one container may have. This and the limits below hold '
+             'for containers that are made from then on.'),
+    cfg.StrOpt(
+        'log_max_size', default='10m', regex=r'[1-9][0-9]*[kmg]',
+        help='Size at which the file that the engine keeps of what a container writes is begun '
+             'anew.'),
+    cfg.IntOpt(
+        'log_max_files', default=3, min=1, help='Such files that are kept of one container.'),
+    cfg.IntOpt(
+        'default_memory', default=2048, min=0,
+        help='MiB of memory that a container may use whose request names none; 0 for no limit, '
+             'with which one container can take all the memory of its host.'),
+    cfg.FloatOpt(
+        'default_cpu', default=0.0, min=0.0,
+        help='Processor cores that a container may use whose request names none; 0 for no '
+             'limit: then containers share what there is.'),
     cfg.ListOpt(
         'drivers', default=['docker'], item_type=types.String(),
         help='Drivers that bays may use: docker, fake.'),

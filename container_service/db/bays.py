@@ -8,8 +8,10 @@ import sqlalchemy as sa
 from container_service import exceptions
 from container_service.db import idents
 from container_service.db import paging
+from container_service.db import statements
 from container_service.db.base import now
 from container_service.db.models import bays as table
+from container_service.db.models import containers
 
 # The label of a bay that says in which zone it is, and the zone of those without one.
 ZONE_LABEL, DEFAULT_ZONE = 'availability_zone', 'nova'
@@ -61,6 +63,40 @@ def only(conn, project_id):
     return rows[0]
 
 
+def place(conn, project_id, bay=None, host=None, zone=None, labels=None):
+    """The bay of a request: the one it names, or one of those that it describes.
+
+    ``host`` is a bay by name or uuid, ``zone`` its availability zone, ``labels`` labels that it
+    must have.  Of several that fit, one that answers, with the fewest containers.  Kept from
+    being deleted until the transaction ends.  Raises BayNotFound, BayRequired, NoBayFits.
+    """
+    if bay:
+        return get(conn, bay, project_id, share=True)
+    if not (host or zone or labels):
+        return only(conn, project_id)
+    live = sa.select(sa.func.count()).select_from(containers).where(
+        containers.c.bay_uuid == table.c.uuid, containers.c.deleted_at.is_(None))
+    rows = conn.execute(sa.select(table, live.scalar_subquery().label('load'))
+                        .where(_visible(project_id))).all()
+    fit = [row for row in rows if _fits(row, host, zone, labels or {})]
+    if not fit:
+        raise exceptions.NoBayFits(wanted=', '.join(
+            f'{name} {value}' for name, value in (
+                ('host', host), ('availability_zone', zone), ('hints', labels)) if value))
+    best = min(fit, key=lambda row: (row.health_status == 'UNHEALTHY', row.load, row.id))
+    return get(conn, best.uuid, project_id, share=True)
+
+
+def zone_of(row):
+    return (row.labels or {}).get(ZONE_LABEL) or DEFAULT_ZONE
+
+
+def _fits(row, host, zone, labels):
+    own = row.labels or {}
+    return (host in (None, row.name, row.uuid) and zone in (None, zone_of(row))
+            and all(own.get(name) == value for name, value in labels.items()))
+
+
 def find(conn, uuid):
     return conn.execute(sa.select(table).where(table.c.uuid == uuid)).first()
 
@@ -84,13 +120,12 @@ def visible(conn, project_id):
     return conn.execute(sa.select(table).where(_visible(project_id)).order_by(table.c.id)).all()
 
 
-def zone_of(row):
-    return (row.labels or {}).get(ZONE_LABEL) or DEFAULT_ZONE
-
-
-def listing(conn, *, project_id=None, page=None):
+def listing(conn, *, project_id=None, page=None, labels=()):
+    """One page of bays.  ``labels`` is pairs of (name, value or None for any)."""
     visible = _visible(project_id)
-    return paging.fetch(conn, table, sa.select(table).where(visible), page, [visible])
+    query = sa.select(table).where(visible, *(
+        statements.has_entry(table.c.labels, name, value) for name, value in labels))
+    return paging.fetch(conn, table, query, page, [visible])
 
 
 def insert(conn, values):

@@ -35,7 +35,13 @@ def _find(by_uuid, in_project, lock):
         column == sa.bindparam('ident'), table.c.deleted_at.is_(None))
     if in_project:
         query = query.where(table.c.project_id == sa.bindparam('project'))
-    return query.with_for_update() if lock else query
+    return query.with_for_update() if lock else _with_bay(query)
+
+
+def _with_bay(query):
+    """Add the name of its bay."""
+    return (query.add_columns(bays.c.name.label('bay_name'))
+            .outerjoin_from(table, bays, bays.c.uuid == table.c.bay_uuid))
 
 
 def _found(conn, ident, project_id, lock):
@@ -82,7 +88,7 @@ def lock_uuid(conn, uuid):
 
 def by_uuid(conn, uuid):
     """The container, deleted or not; None when there is none."""
-    return conn.execute(sa.select(table).where(table.c.uuid == uuid)).first()
+    return conn.execute(_with_bay(sa.select(table).where(table.c.uuid == uuid))).first()
 
 
 def insert(conn, values):
@@ -116,12 +122,18 @@ def used(conn, project_id=None):
     return conn.execute(query).all()
 
 
-def listing(conn, *, project_id=None, filters=None, labels=(), page=None):
-    """One page of live containers.  ``labels`` is pairs of (name, value or None for any)."""
+def listing(conn, *, project_id=None, filters=None, labels=(), options=None, page=None):
+    """One page of live containers.
+
+    ``labels`` is pairs of (name, value or None for any); ``options`` are create options, memory
+    in bytes.
+    """
     visible = [] if project_id is None else [table.c.project_id == project_id]
-    query = sa.select(table).where(table.c.deleted_at.is_(None), *visible)
+    query = _with_bay(sa.select(table).where(table.c.deleted_at.is_(None), *visible))
     for name, value in (filters or {}).items():
-        query = query.where(table.c[name] == value)
+        query = query.where((bays.c.name if name == 'bay_name' else table.c[name]) == value)
+    for name, value in (options or {}).items():
+        query = query.where(has_option(name, value))
     for name, value in labels:
         match = sa.exists().where(
             container_labels.c.container_uuid == table.c.uuid, container_labels.c.name == name)
@@ -129,6 +141,14 @@ def listing(conn, *, project_id=None, filters=None, labels=(), page=None):
             match = match.where(container_labels.c.value == value)
         query = query.where(match)
     return paging.fetch(conn, table, query, page, visible)
+
+
+def has_option(name, value):
+    """Whether a create option has that value."""
+    if value is False:                 # what is not asked for is not there
+        return sa.not_(statements.has_entry(table.c.spec, name, True))
+    return statements.has_entry(
+        table.c.spec, 'memory_bytes' if name == 'memory' else name, value)
 
 
 def runnable(conn, bay_uuids, limit, leave_out=(), project_id=None, urgent_only=False):
@@ -174,7 +194,8 @@ def projects_waiting(conn, bay_uuids):
 
 _COMPARED = sa.select(
     table.c.id, table.c.uuid, table.c.generation, table.c.status, table.c.health,
-    table.c.exit_code, table.c.task_state, table.c.engine_id
+    table.c.exit_code, table.c.task_state, table.c.engine_id,
+    has_option('auto_remove', True).label('auto_remove')
 ).where(table.c.bay_uuid == sa.bindparam('bay'), table.c.deleted_at.is_(None),
         table.c.id > sa.bindparam('after')).order_by(table.c.id).limit(
             sa.bindparam('most', type_=sa.Integer))

@@ -60,12 +60,14 @@ class BaysController(base.Controller):
     """/v1/bays"""
     member = ('bay', BayController)
 
-    @base.endpoint('bay:list', query=types.page('id', 'uuid', 'name', 'created_at'),
+    @base.endpoint('bay:list', query=(
+        *types.page('id', 'uuid', 'name', 'created_at'), types.LABELS),
                    returns=base.Listing('bays', 'Bay'))
     def get(self, arguments):
-        page = self.page(arguments)
+        page, labels = self.page(arguments), types.label_pairs(arguments['label'])
         with self.parts.db.read() as conn:
-            rows, more = bays.listing(conn, project_id=self.context.project_scope, page=page)
+            rows, more = bays.listing(conn, project_id=self.context.project_scope, page=page,
+                                      labels=labels)
         return {'bays': [views.bay(row, self.base, self.context.is_admin) for row in rows],
                 'next': self.next_link(rows, more)}
 

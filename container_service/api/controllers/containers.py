@@ -10,6 +10,7 @@ from container_service import exceptions
 from container_service import operations
 from container_service.api import accept
 from container_service.api import blocking
+from container_service.api import creation
 from container_service.api import types
 from container_service.api import versions
 from container_service.api import views
@@ -23,20 +24,15 @@ _ALL_PROJECTS = types.Param('all_projects', operations.boolean, False)
 _RUN = types.Param('run', operations.boolean, False)
 _LIST = (*types.page(*containers.SORT_KEYS), types.LABELS, _ALL_PROJECTS, *(
     types.Param(name, operations.text) for name in (
-        'name', 'image', 'project_id', 'user_id', 'task_state', 'status', 'bay_ident')))
+        'name', 'image', 'project_id', 'user_id', 'task_state', 'status', 'bay_ident', 'host')),
+    types.Param('memory', operations.memory),
+    types.Param('auto_remove', operations.boolean))
 
-# Filters of existing clients by what our containers never have, and arguments without meaning.
-_NEVER = (types.Param('host', operations.text), types.Param('auto_remove', operations.boolean))
+# Arguments of existing clients that have no meaning.
 _IGNORED = (types.Param('resource_url', operations.text), types.Param('expand', operations.text))
-
-# A list of a thousand containers shows a thousand of these.
-CREATE_BYTES = 65536
 
 _EXAMPLE = {'name': 'web', 'image': 'nginx:1.27', 'command': ['nginx', '-g', 'daemon off;'],
             'environment': {'MODE': 'fast'}, 'memory': '64', 'cpu': 0.5}
-
-# Parts of a create body that are columns of their own; the rest is the spec.
-_COLUMNS = ('name', 'image', 'bay_uuid')
 
 
 def _asynchronous(op, *more):
@@ -126,39 +122,38 @@ class ContainersController(base.Controller):
     """/v1/containers"""
     member = ('container', ContainerController)
 
-    @base.endpoint('container:list', query=(*_LIST, *_NEVER, *_IGNORED),
+    @base.endpoint('container:list', query=(*_LIST, *_IGNORED),
                    returns=base.Listing('containers', 'Container'))
     def get(self, arguments):
         for param in _IGNORED:
             del arguments[param.name]
-        never = any([arguments.pop(param.name) for param in _NEVER])
-        labels = [tuple(label.split('=', 1)) if '=' in label else (label, None)
-                  for label in arguments.pop('label')]
+        labels = types.label_pairs(arguments.pop('label'))
         page = self.page(arguments)
         bay = arguments.pop('bay_ident')
+        options = base.filters({name: arguments.pop(name) for name in ('memory', 'auto_remove')})
         wanted = base.filters(arguments)
+        if 'host' in wanted:
+            wanted['bay_name'] = wanted.pop('host')
         with self.parts.db.read() as conn:
             if bay:
                 wanted['bay_uuid'] = bays.get(conn, bay, self.context.project_scope).uuid
             rows, more = containers.listing(
                 conn, project_id=self.context.project_scope, filters=wanted, labels=labels,
-                page=page) if not never else ([], False)
+                options=options, page=page)
         # Asked for once: it costs more than all the rest of a row.
         where, admin = self.base, self.context.is_admin
         return {'containers': [views.container(row, where, admin) for row in rows],
                 'next': self.next_link(rows, more)}
 
     @base.endpoint('container:create', query=(_RUN, *operations.OPTIONS),
-                   body=types.ContainerCreate, example=_EXAMPLE, body_bytes=CREATE_BYTES,
+                   body=creation.ContainerCreate, example=_EXAMPLE,
+                   body_bytes=creation.BODY_BYTES, fields=creation.RULES,
                    returns='ContainerAccepted', status=202,
                    operation=operations.OPERATIONS['create'], instead={'run': 'container:run'})
     def post(self, arguments, asked):
         op = operations.OPERATIONS['run' if arguments.pop('run') else 'create']
-        spec = {name: value for name, value in asked.items() if name not in _COLUMNS}
-        if 'memory' in spec:
-            spec['memory_bytes'] = spec.pop('memory')
-        if spec.get('interactive') and self.version < (1, 36):
-            spec['tty'] = True
+        creation.check(asked, self.version)
+        spec, files = creation.options(asked, self.version)
         return accept.creation(
-            self, op, name=asked.get('name'), image=asked['image'], spec=spec,
-            bay=asked.get('bay_uuid'), options=arguments)
+            self, op, name=asked.get('name'), image=asked['image'], spec=spec, files=files,
+            place=creation.place(asked), options=arguments)

@@ -28,6 +28,7 @@ from container_service import exceptions
 from container_service import operations
 from container_service import policy
 from container_service import states
+from container_service.api import creation
 from container_service.api import explain
 from container_service.api import types
 from container_service.api import versions
@@ -288,11 +289,19 @@ class TestPages(base.TestCase):
 
     def test_every_field_of_a_request(self):
         told = literals(page('reference/rest.rst'))
-        for kind in (types.ContainerCreate, types.BayCreate, types.Reconcile,
+        for kind in (creation.ContainerCreate, types.BayCreate, types.Reconcile,
                      types.RegistryCreate, types.RegistryUpdate, types.ImagePull,
                      types.ImageTag, types.ImagePrune):
             self.assertEqual(
                 set(), {field.name for field in wtypes.list_attributes(kind)} - told)
+
+    def test_every_create_option_with_the_version_it_began_with(self):
+        text = page('user/create-options.rst')
+        told = dict(re.findall(r'   \* - ``(\w+)``\n     - (?:.*\n       )*.*\n     - (1\.\d+)\n',
+                               text))
+        self.assertEqual(
+            {field.name: versions.text(creation.SINCE.get(field.name, (1, 1)))
+             for field in wtypes.list_attributes(creation.ContainerCreate)}, told)
 
     def test_every_key_of_an_answer(self):
         told = literals(page('reference/rest.rst'))

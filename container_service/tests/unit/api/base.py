@@ -160,7 +160,8 @@ class ApiTestCase(base.DatabaseTestCase):
 
     def make(self, name='c1', status=None, **values):
         """A container with an accepted creation; with ``status``, at rest in that."""
-        answer = self.post('/v1/containers', {'name': name, 'image': base.IMAGE, **values})
+        answer = self.post('/v1/containers', {'name': name, 'image': base.IMAGE, **values},
+                           version='1.41')
         self.assertEqual(202, answer.status_int, answer)
         if status is not None:
             self.carry_out(answer.json['uuid'], status)

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from wsme import types as wtypes
 
 from container_service import operations
+from container_service.api import creation
 from container_service.api import types
 from container_service.tests.unit.api import base
 from container_service.tests.unit.api import test_auth
 
-FIELDS = [attribute.name for cls in (types.ContainerCreate, types.BayCreate)
+FIELDS = [attribute.name for cls in (creation.ContainerCreate, types.BayCreate)
           for attribute in wtypes.list_attributes(cls)]
 ARGUMENTS = sorted({param.wire_name for op in operations.OPERATIONS.values()
                     for param in op.params} | {

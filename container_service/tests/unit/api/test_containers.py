@@ -38,7 +38,8 @@ class TestCreate(base.ApiTestCase):
             'workdir': '/tmp', 'hostname': 'h.example.org', 'user': 'nobody:nogroup',
             'entrypoint': ['sh'], 'tty': 'True', 'interactive': False,
             'restart_policy': {'Name': 'on-failure', 'MaximumRetryCount': '3'},
-            'image_pull_policy': 'IfNotPresent', 'bay_uuid': self.bay_row.name}).json
+            'image_pull_policy': 'IfNotPresent', 'bay_uuid': self.bay_row.name},
+            version='1.40').json
         shown = self.get('/v1/containers/c1').json
         self.assertEqual(created, shown)
         expected = {

@@ -22,7 +22,7 @@ class TestFilters(base.ApiTestCase):
         self.make('ca', 'Running', bay_uuid='bay1', labels={'tier': 'web', 'env': 'x=y'})
         self.make('cb', 'Stopped', bay_uuid='bay1', labels={'tier': 'db'})
         self.make('cc', bay_uuid='bay2', labels={'tier': 'web'}, image='debian:12')
-        self.make('cd', 'Running', bay_uuid='bay2')
+        self.make('cd', 'Running', bay_uuid='bay2', auto_remove=True, memory='64m', tty=True)
 
     def test_filters(self):
         for query, found in (
@@ -36,7 +36,10 @@ class TestFilters(base.ApiTestCase):
                 ('user_id=other', ''), ('project_id=project', 'abcd'), ('project_id=other', ''),
                 ('name=None&status=None&limit=None&marker=None', 'abcd'),
                 ('all_projects=False', 'abcd'), ('all_projects=None', 'abcd'),
-                ('host=h', ''), ('auto_remove=True', ''), ('auto_remove=False', 'abcd'),
+                ('host=h', ''), ('host=bay2', 'cd'), ('auto_remove=True', 'd'),
+                ('auto_remove=False', 'abc'), ('memory=64', 'd'), ('memory=64m', 'd'),
+                ('memory=65536k', 'd'), ('memory=6', ''), ('memory=640', ''),
+                ('memory=64&auto_remove=1&host=bay2', 'd'),
                 ('resource_url=x&expand=y', 'abcd'),
                 ("name=' or 1=1--", ''), ('name=%25', ''), ('label=%25', '')):
             self.assertEqual(found, letters(self.get(
@@ -74,7 +77,8 @@ class TestFilters(base.ApiTestCase):
                 ('name=%C2%9B', 'invalid_parameter', 'name'),
                 ('&'.join(['label=a'] * 17), 'invalid_parameter', 'label'),
                 ('all_projects=maybe', 'invalid_parameter', 'all_projects'),
-                ('memory=64', 'unknown_parameter', 'memory'),
+                ('memory=big', 'invalid_parameter', 'memory'),
+                ('auto_remove=perhaps', 'invalid_parameter', 'auto_remove'),
                 ('limits=1', 'unknown_parameter', 'limits'),
                 ('=x', 'unknown_parameter', ''), ('%00', 'unknown_parameter', 'x00')):
             answer = self.get('/v1/containers?' + query)

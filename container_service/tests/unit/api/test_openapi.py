@@ -6,6 +6,7 @@ import types as pytypes
 import openapi_spec_validator
 from wsme import types as wtypes
 
+from container_service.api import creation
 from container_service.api import openapi
 from container_service.api import schemas
 from container_service.api import types
@@ -96,4 +97,4 @@ class TestServed(base.ApiTestCase):
     def test_an_example_of_a_body_makes_something(self):
         self.make_bay()
         self.assertEqual(202, self.post('/v1/containers',
-                                        BODIES[types.ContainerCreate]).status_int)
+                                        BODIES[creation.ContainerCreate]).status_int)

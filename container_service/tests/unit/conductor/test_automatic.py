@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What containers have asked to be done with them, once it has happened."""
+
+from container_service import exceptions
+from container_service import lifecycle
+from container_service import operations
+from container_service import states
+from container_service.conductor import observer
+from container_service.db import events
+from container_service.tests.unit.conductor import test_observer
+
+
+class TestAutoRemove(test_observer.ObserverCase):
+
+    def asked(self, uuid):
+        return [(action.operation, action.status, action.user_id)
+                for action in self.actions_of(uuid)]
+
+    def test_is_deleted_on_behalf_of_its_owner_once_its_exit_is_recorded(self):
+        uuid, stays = self.running(auto_remove=True), self.running()
+        for each in (uuid, stays):
+            self.engine.exit(each, 3)
+        self.here.hear()
+        self.here.sweep()
+        row = self.container(uuid)
+        self.assertEqual(states.DELETED, row.status)
+        self.assertEqual(('delete', states.SUCCEEDED, row.user_id), self.asked(uuid)[-1])
+        self.assertIn((events.EXITED, uuid, 3), [
+            (event.type, event.container_uuid, event.detail.get('exit_code'))
+            for event in self.events()])
+        self.assertIsNone(self.engine.container(uuid))
+        self.assert_at_rest(stays, states.STOPPED)
+
+    def test_also_after_a_stop_and_of_what_ends_at_once(self):
+        stopped = self.running(auto_remove=True)
+        self.submit('stop', stopped)
+        self.here.sweep()
+        short = self.create(None, 'run', auto_remove=True, command=['true'])
+        self.here.sweep()
+        self.here.hear()
+        self.here.work()
+        self.here.sweep()
+        self.assertEqual([states.DELETED] * 2, [
+            self.container(uuid).status for uuid in (stopped, short)])
+
+    def test_one_that_never_ran_or_runs_again_stays(self):
+        created = self.create(auto_remove=True)
+        self.here.sweep()
+        self.here.reconcile()
+        self.assert_at_rest(created, states.CREATED)
+        uuid = self.running(auto_remove=True)
+        self.submit('reboot', uuid)
+        self.here.sweep()
+        self.here.hear()
+        self.assertEqual(states.RUNNING, self.container(uuid).status)
+
+    def test_when_nobody_heard_of_its_end(self):
+        uuid = self.running(auto_remove=True)
+        self.engine.exit(uuid, 0)
+        self.engine.history.clear()
+        self.here.reconcile()
+        self.here.sweep()
+        self.assertEqual(states.DELETED, self.container(uuid).status)
+
+    def test_when_its_end_was_recorded_by_one_that_died_then(self):
+        uuid = self.running(auto_remove=True)
+        self.engine.exit(uuid, 0)
+        self.engine.history.clear()
+        row = self.container(uuid)
+        container = observer.runner.as_driver_sees(row, row.fence, self.here.runner._deployment)
+        seen = self.here.engines.driver(row.bay_uuid).observe(container)
+        lifecycle.observe(self.db, row, seen)
+        self.here.reconcile()
+        self.here.sweep()
+        self.assertEqual(states.DELETED, self.container(uuid).status)
+
+    def test_somebody_who_wants_something_else_is_faster(self):
+        uuid = self.running(auto_remove=True)
+        self.engine.exit(uuid, 0)
+        row = self.container(uuid)
+        lifecycle.observe(self.db, row, self.here.engines.driver(row.bay_uuid).observe(
+            observer.runner.as_driver_sees(row, row.fence, self.here.runner._deployment)))
+        self.submit('start', uuid)
+        self.here.reconciler.observers[row.bay_uuid]._automatic.remove_ended(uuid)
+        self.assertEqual(['run', 'start'], [action.operation for action in
+                                            self.actions_of(uuid)])
+
+
+class TestFence(test_observer.ObserverCase):
+
+    def test_what_somebody_has_claimed_since_is_not_accepted(self):
+        uuid = self.running()
+        row = self.container(uuid)
+        op = operations.OPERATIONS['stop']
+        params = {param.name: param.default for param in op.params}
+        self.assertRaises(exceptions.Fenced, lifecycle.submit, test_observer.base.base.caller(),
+                          self.db, op, uuid, params, fence=row.fence - 1)
+        self.assertIsNone(self.container(uuid).task_state)
