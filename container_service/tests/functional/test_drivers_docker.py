@@ -539,6 +539,15 @@ class TestDocker(DockerCase):
             self.assertIn('no answer in time', error.detail)
             self.assertLess(time.monotonic() - began, 10)
 
+    def test_an_answer_that_takes_too_long_is_not_waited_for(self):
+        container = self.running()
+        self.driver.read_seconds = 0.5           # the engine compares two looks a second apart
+        began = time.monotonic()
+        error = self.assertRaises(exceptions.EngineUnreachable, self.driver.stats, container)
+        self.assertIn('no answer in time', error.detail)
+        self.assertLess(time.monotonic() - began, 1.5)
+        self.assertEqual(RUNNING, self.driver.observe(container).status)
+
     def test_an_engine_that_is_frozen_from_the_first_call_on(self):
         between, driver = self.connect_between()
         between.freeze()

@@ -6,8 +6,11 @@ shown meanwhile.  Then as it is deployed: API and conductors as processes of the
 RabbitMQ, MariaDB or PostgreSQL, and Docker; and what happens when one of these dies.
 """
 
+import base64
 from concurrent import futures
+import io
 import sys
+import tarfile
 import time
 
 from testtools import content
@@ -393,9 +396,14 @@ class Story:
         answer = self.request('POST', f'{path}/execute',
                               {'command': ['sh', '-c', 'echo there; exit 3']}, expect=200).json
         self.assertEqual(('there\n', 3), (answer['output'], answer['exit_code']))
+        self.look_into(path, shown['engine_id'])
 
-        stop = self.ask(web, 'stop', timeout=0)
-        self.succeeded(stop)
+        with futures.ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(self.request, 'GET', f'{path}/wait', expect=200)
+            stop = self.ask(web, 'stop', timeout=0)
+            self.succeeded(stop)
+            self.assertEqual(('Stopped', 137), (waiting.result().json['status'],
+                                                waiting.result().json['exit_code']))
         self.assert_shown(web, 'Stopped', None)
         self.assertEqual('exited', self.on_engine(web)[0].status)
         self.succeeded(self.ask(web, 'delete'))
@@ -413,6 +421,30 @@ class Story:
             [(one['uuid'], one['status']) for one in history])
         self.assert_one_after_the_other(*history)
         self.assertEqual([], self.on_engine(web))
+
+    def look_into(self, path, engine_id):
+        """All that is answered by the engine, through API, bus and conductor."""
+        def told(what):
+            return self.request('GET', f'{path}/{what}', expect=200).json
+
+        logs = told('logs?tail=1')
+        self.assertEqual('', told(f'logs?cursor={logs["cursor"]}')['output'])
+        answer = self.request('POST', f'{path}/execute', {
+            'command': ['cat'], 'stdin': 'in\n', 'workdir': '/', 'user': '0',
+            'environment': {'A': 'b'}}, expect=200).json
+        self.assertEqual('in\n', answer['output'])
+        self.assertIn('sleep 600', [process[-1] for process in told('top')['processes']])
+        self.assertGreater(told('stats')['memory_bytes'], 0)
+        self.assertEqual(engine_id, told('inspect')['Id'])
+        archive = io.BytesIO(base64.b64decode(told('get_archive?path=/etc/hostname')['data']))
+        with tarfile.open(fileobj=archive) as files:
+            self.assertEqual(['hostname'], files.getnames())
+        self.assertEqual('path_not_found', self.request(
+            'GET', f'{path}/get_archive?path=/no/such', expect=404).json['errors'][0]['code'])
+        network, = told('network_list')['networks']
+        self.assertEqual(4, network['addresses'][0]['version'])
+        self.assertEqual('no_terminal', self.request(
+            'POST', f'{path}/resize?w=80&h=24', expect=409).json['errors'][0]['code'])
 
 
 class TestWithMariaDB(Story, Deployed):
