@@ -30,12 +30,13 @@ _FAILURES = 3
 
 
 def limits_of(conf):
-    """What [bays] says of every container."""
+    """What [bays] says of every container, and [api] of what comes out of one."""
     group = conf.bays
     return base.Limits(
         pids=group.pids_limit, log_max_size=group.log_max_size,
         log_max_files=group.log_max_files,
-        memory_bytes=group.default_memory * 1024 * 1024 or None, cpu=group.default_cpu or None)
+        memory_bytes=group.default_memory * 1024 * 1024 or None, cpu=group.default_cpu or None,
+        archive_bytes=conf.api.max_archive_bytes)
 
 
 class Engines:

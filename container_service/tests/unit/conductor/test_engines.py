@@ -2,6 +2,7 @@
 from container_service import bays as bay_rules
 from container_service import exceptions
 from container_service import lifecycle
+from container_service.conductor import engines
 from container_service.db import bays
 from container_service.drivers import fake
 from container_service.tests.unit.conductor import base
@@ -10,17 +11,17 @@ from container_service.tests.unit.conductor import base
 class TestEngines(base.BenchCase):
 
     def test_a_driver_is_made_once(self):
-        engines = self.here.engines
-        self.assertIs(engines.driver(self.place.uuid), engines.driver(self.place.uuid))
+        here = self.here.engines
+        self.assertIs(here.driver(self.place.uuid), here.driver(self.place.uuid))
 
     def test_a_bay_that_was_changed_gets_a_new_one(self):
-        engines = self.here.engines
-        before = engines.driver(self.place.uuid)
+        here = self.here.engines
+        before = here.driver(self.place.uuid)
         self.change(bays.table, self.place.uuid, endpoint='fake://elsewhere',
                     updated_at=self.database_time())
         self.here.clock.advance(2)
-        engines.served()
-        after = engines.driver(self.place.uuid)
+        here.served()
+        after = here.driver(self.place.uuid)
         self.assertIsNot(before, after)
         self.assertEqual('elsewhere', after.engine.name)
 
@@ -28,6 +29,14 @@ class TestEngines(base.BenchCase):
         self.here.engines.served()
         other = self.make_bay('other')
         self.assertTrue(self.here.engines.is_available(other.uuid))
+
+    def test_limits_are_those_of_the_configuration(self):
+        self.conf.set_override('pids_limit', 17, group='bays')
+        self.conf.set_override('max_archive_bytes', 4096, group='api')
+        limits = engines.limits_of(self.conf)
+        self.assertEqual((17, 4096), (limits.pids, limits.archive_bytes))
+        made = engines.Engines(self.db, self.conf.host, limits=limits).driver(self.place.uuid)
+        self.assertEqual(limits, made.bay.limits)
 
     def test_deleted_bays_are_forgotten(self):
         self.here.engines.driver(self.place.uuid)
