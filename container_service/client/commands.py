@@ -15,8 +15,10 @@ from container_service.client import containers
 from container_service.client import creation
 from container_service.client import derived
 from container_service.client import execution
+from container_service.client import files
 from container_service.client import http
 from container_service.client import images
+from container_service.client import inspection
 from container_service.client import logs
 from container_service.client import outside
 from container_service.client import places
@@ -108,15 +110,18 @@ class Limits(base.ShowCommand):
         self.print_one(parsed_args, self.client.get('limits')['limits'])
 
 
+_MADE = {'create': creation.Create, 'run': creation.Run}
 _CONTAINERS = {
-    'create': creation.Create, 'run': creation.Run, 'list': containers.ListContainers,
-    'show': containers.ShowContainer, 'logs': logs.Logs, 'exec': execution.Exec,
-    'update': changing.Update}
+    'list': containers.ListContainers, 'show': containers.ShowContainer,
+    'update': changing.Update, 'wait': inspection.Wait, 'logs': logs.Logs,
+    'exec': execution.Exec, 'cp': files.Copy, 'stats': inspection.Stats, 'top': inspection.Top,
+    'inspect': inspection.Inspect,
+    'network list': inspection.ListNetworks}
 
 # Name of a command to its class, by the heading it has in the help.
 COMMANDS = {
     # What an operation has no command of its own for, its row is command enough.
-    'Containers': {**_CONTAINERS, **derived.commands(besides=_CONTAINERS)},
+    'Containers': {**_MADE, **derived.commands(besides=_CONTAINERS), **_CONTAINERS},
     'Actions': {'action list': actions.ListActions, 'action show': actions.ShowAction,
                 'action wait': actions.WaitForActions, 'action cancel': actions.CancelActions,
                 'action result': execution.ActionResult},

@@ -11,7 +11,8 @@ import shlex
 from container_service import operations
 
 # Where a command is called otherwise than its operation, as users of Docker expect.
-CLI_NAMES = {'reboot': 'restart', 'execute': 'exec', 'network_list': 'network list'}
+CLI_NAMES = {'reboot': 'restart', 'execute': 'exec', 'network_list': 'network list',
+             'get_archive': 'cp', 'put_archive': 'cp', 'resize_container': 'update'}
 
 _RESULT_LENGTH = 200
 
