@@ -252,6 +252,7 @@ images = sa.Table(
     sa.UniqueConstraint('project_id', 'bay_uuid', 'repo', 'tag'),
     sa.Index('ix_images_bay_uuid_repo', 'bay_uuid', 'repo'),
     sa.Index('ix_images_pull_uuid', 'pull_uuid'),
+    sa.Index('ix_images_status', 'status'),
     **TABLE_OPTIONS)
 
 # Where images come from, and the credentials for it.

@@ -56,6 +56,7 @@ def upgrade():
                             name='uq_images_project_id_bay_uuid_repo_tag'),
         sa.Index('ix_images_bay_uuid_repo', 'bay_uuid', 'repo'),
         sa.Index('ix_images_pull_uuid', 'pull_uuid'),
+        sa.Index('ix_images_status', 'status'),
         **TABLE_OPTIONS)
     op.create_table(
         'registries',
