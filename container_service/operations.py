@@ -365,6 +365,7 @@ class Operation:
     driver_method: str = None              # where it differs from the name
     on_engine: object = True               # or f(params): whether the engine is asked at all
     changes: object = None                 # f(params, row): columns of the container on success
+    recorded_as: str = None                # the row that a call becomes that nobody waits for
 
     @property
     def words(self):
@@ -421,6 +422,11 @@ class Operation:
             return params, {}
         rest = {name: value for name, value in params.items() if name != self.payload}
         return rest, {self.payload: params[self.payload]}
+
+    @property
+    def takes_archive(self):
+        """Whether its payload is an archive, and may be larger than a request is otherwise."""
+        return any(param.convert is archive for param in self.params)
 
     @property
     def makes(self):
@@ -504,6 +510,18 @@ _TIMEOUT = Param('timeout_seconds', integer, wire='timeout', minimum=0, maximum=
 
 _SIZE = (Param('w', integer, minimum=1, maximum=65535, required=True, help='Its columns.'),
          Param('h', integer, minimum=1, maximum=65535, required=True, help='Its lines.'))
+
+_COMMAND = (
+    Param('command', command, required=True,
+          help='The command and its arguments.'),
+    Param('timeout_seconds', integer, 60, wire='timeout', minimum=1, maximum=600,
+          help='Seconds the command may take.'),
+    Param('environment', environment, in_body=True,
+          help='Variables for the command, besides those of the container.'),
+    Param('user', user, help='Run it as this user, or user:group.'),
+    Param('workdir', absolute_path, help='Directory the command starts in.'),
+    Param('stdin', content, in_body=True,
+          help='What the command reads from its standard input.'))
 
 _ROWS = (
     Operation(
@@ -595,20 +613,16 @@ _ROWS = (
         'execute', BLOCKING, 'Run a command in a container and return its output and exit code.',
         allowed=frozenset((RUNNING,)), verb='execute a command in', deadline_seconds=60,
         on_takeover=INTERRUPT,
-        params=(Param('command', command, required=True,
-                      help='The command and its arguments.'),
-                Param('timeout_seconds', integer, 60, wire='timeout', minimum=1, maximum=600,
-                      help='Seconds the command may take.'),
-                Param('environment', environment, in_body=True,
-                      help='Variables for the command, besides those of the container.'),
-                Param('user', user, help='Run it as this user, or user:group.'),
-                Param('workdir', absolute_path, help='Directory the command starts in.'),
-                Param('stdin', content, in_body=True,
-                      help='What the command reads from its standard input.'),
+        recorded_as='execution',
+        params=(*_COMMAND,
                 Param('run', _always(True), True,
                       help='Accepted from older clients; must be true.'),
                 Param('interactive', _always(False), False,
                       help='Accepted from older clients; must be false.'))),
+    Operation(
+        'execution', ASYNC, 'Run a command in a container and keep its output and exit code.',
+        allowed=frozenset((RUNNING,)), verb='execute a command in', on_takeover=INTERRUPT,
+        since=OWN_VERSION, payload='stdin', params=_COMMAND, deadline_seconds=660),
     Operation(
         'top', BLOCKING, 'List the processes of a container.',
         allowed=frozenset((RUNNING,)), verb='list the processes of', http_method='GET',

@@ -93,10 +93,8 @@ def operation(controller, op, ident, arguments):
     older = controller.version < versions.OWN_SHAPES
     if older and op.waited:
         wait = controller.parts.conf.api.sync_timeout
-    if op.payload:
-        params[op.payload] = archives.received(
-            params[op.payload], controller.parts.conf.api.max_archive_bytes,
-            encoded=controller.version >= _ENCODED)
+    if op.payload and params[op.payload] is not None:
+        params[op.payload] = _received(controller, op, params[op.payload])
     request = (controller.context, controller.parts.db, op, ident, params, terms)
     accepted = _within_limits(
         controller, op, terms, lambda: lifecycle.submit(*request),
@@ -110,6 +108,28 @@ def operation(controller, op, ident, arguments):
     pecan.response.headers['Location'] = (
         f'{controller.base}/v1/actions/{accepted.action.uuid}')
     return _action_view(controller, accepted, ended)
+
+
+def _received(controller, op, text):
+    """The bytes of a payload.  Raises what ``archives.received`` does."""
+    if not op.takes_archive:
+        return text.encode()
+    return archives.received(text, controller.parts.conf.api.max_archive_bytes,
+                             encoded=controller.version >= _ENCODED)
+
+
+def is_preferred():
+    """Whether ``Prefer: respond-async`` asks for a call to be recorded instead."""
+    return any(part.strip().lower() == 'respond-async'
+               for part in pecan.request.headers.get('Prefer', '').split(','))
+
+
+def recorded(controller, op, ident, arguments):
+    """Accept what would be a call otherwise; its result is kept."""
+    pecan.response.headers['Preference-Applied'] = 'respond-async'
+    return operation(controller, op, ident, {
+        **{param.name: param.default for param in operations.OPTIONS},
+        **{param.name: arguments[param.name] for param in op.params}})
 
 
 def _older_answer(controller, op, accepted, ended):

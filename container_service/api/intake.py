@@ -78,7 +78,7 @@ class Middleware:
 def _has_payload(path):
     """Whether what is asked for at a path may bring more than others."""
     op = operations.OPERATIONS.get(path.rstrip('/').rpartition('/')[2])
-    return op is not None and op.payload is not None
+    return op is not None and op.takes_archive
 
 
 def body(request, limit=None):

@@ -28,6 +28,7 @@ import re
 import typing
 
 from container_service import exceptions
+from container_service import states
 
 NAME_PREFIX = 'cs-'
 LABEL_DEPLOYMENT = 'cs.deployment'
@@ -217,6 +218,30 @@ class Executed:
     exit_code: int
     exec_id: str = None
     truncated: bool = False                # output was longer than the limit
+
+
+KEPT_OUTPUT_BYTES = 64 * 1024        # of a command whose result is recorded
+
+
+def once(attempt):
+    """Note that what must never be done twice is about to be done.
+
+    Raises DriverError when an earlier attempt has come as far: nothing tells what it did.
+    """
+    if attempt.remembered.get('began'):
+        raise exceptions.DriverError(
+            'It is not known whether the command was run, so it is not run again.')
+    attempt.remember(began=True)
+    attempt.gate_destructive()
+
+
+def with_result(observed, executed):
+    """What is observed of a container, with what is kept of a command that was run in it."""
+    data = executed.output.encode()
+    result = {'output': data[:KEPT_OUTPUT_BYTES].decode(errors='ignore'),
+              'exit_code': executed.exit_code, 'exec_id': executed.exec_id,
+              'truncated': executed.truncated or len(data) > KEPT_OUTPUT_BYTES}
+    return dataclasses.replace(observed or Observed(states.UNKNOWN), result=result)
 
 
 def parse_since(value):

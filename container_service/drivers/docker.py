@@ -1120,6 +1120,20 @@ class DockerDriver(base.Driver):
             raise
         return observed(self._require_id(found['Id']))
 
+    @_raises_driver_errors
+    def execution(self, attempt, container, command, timeout_seconds=60, environment=None,
+                  user=None, workdir=None, stdin=None):
+        self._check_running('execute', container_status(self._require(container)['State']))
+        attempt.enter('executing')
+        base.once(attempt)
+        done = self.execute(container, command, timeout_seconds, environment, user, workdir,
+                            stdin and stdin.decode())
+        try:
+            found = self.observe(container)
+        except exceptions.DriverError:
+            found = None                  # what it gave is worth more than how the container is
+        return base.with_result(found, done)
+
     # Steps.
 
     def _find(self, container):

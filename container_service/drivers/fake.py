@@ -844,6 +844,19 @@ class FakeDriver(base.Driver):
             self._start(attempt, old)
         return None
 
+    def execution(self, attempt, container, command, timeout_seconds=60, environment=None,
+                  user=None, workdir=None, stdin=None):
+        self._running('execution', container)
+        attempt.enter('executing')
+        base.once(attempt)
+        done = self.execute(container, command, timeout_seconds, environment, user, workdir,
+                            stdin and stdin.decode())
+        try:
+            found = self.observe(container)
+        except exceptions.DriverError:
+            found = None
+        return base.with_result(found, done)
+
     def put_archive(self, attempt, container, path, data):
         known = self._require(container)
         path = posixpath.normpath(posixpath.join('/', path))

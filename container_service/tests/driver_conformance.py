@@ -1231,3 +1231,51 @@ class DriverConformance:
                           path='/tmp', data=self.packed(one=b'1'))
         self.assertRaises(exceptions.PathNotFound, self.driver.get_archive, container,
                           '/tmp/one.txt')
+
+    # execution
+
+    def test_execution_keeps_what_the_command_gave(self):
+        container = self.running()
+        attempt = base.Attempt()
+        observed = self.driver.execution(
+            attempt, container, command=['sh', '-c', 'echo out; exit 3'])
+        self.assertEqual((RUNNING, 'executing'), (observed.status, attempt.stage))
+        self.assertEqual(('out\n', 3, False), tuple(
+            observed.result[key] for key in ('output', 'exit_code', 'truncated')))
+        observed = self.driver.execution(base.Attempt(), container, command=['cat'],
+                                         stdin=b'a\nb')
+        self.assertEqual('a\nb', observed.result['output'])
+        observed = self.driver.execution(base.Attempt(), container, command=['pwd'],
+                                         workdir='/tmp')
+        self.assertEqual('/tmp\n', observed.result['output'])
+
+    def test_execution_is_never_done_twice(self):
+        container = self.running()
+        attempt = base.Attempt()
+        self.driver.execution(attempt, container, command=['true'])
+        error = self.assertRaises(exceptions.DriverError, self.driver.execution, later(attempt),
+                                  container, command=['true'])
+        self.assertFalse(error.retriable)
+        self.assertRaises(exceptions.Fenced, self.driver.execution, NotOurs(), container,
+                          command=['true'])
+
+    def test_execution_cuts_long_output(self):
+        container = self.running()
+        word = 'x' * 1000
+        done = self.driver.execution(base.Attempt(), container, command=[
+            'echo', *[word] * 70])
+        self.assertTrue(done.result['truncated'])
+        self.assertEqual(base.KEPT_OUTPUT_BYTES, len(done.result['output']))
+
+    def test_execution_in_what_does_not_run(self):
+        for container in (self.paused(), self.ended()):
+            attempt = base.Attempt()
+            self.assertRaises(exceptions.WrongState, self.driver.execution, attempt, container,
+                              command=['true'])
+            self.assertEqual({}, attempt.remembered)
+        self.assertRaises(exceptions.EngineContainerMissing, self.driver.execution,
+                          base.Attempt(), self.container(), command=['true'])
+
+    def test_execution_that_takes_too_long(self):
+        self.assertRaises(exceptions.ExecuteTimeout, self.driver.execution, base.Attempt(),
+                          self.running(), command=['sleep', '5'], timeout_seconds=1)

@@ -50,6 +50,11 @@ def _blocking(op):
     @base.endpoint(op.policy, query=op.params, params_in_body=versions.MINIMUM,
                    returns=op.name.capitalize(), operation=op)
     def answer(self, arguments):
+        if (op.recorded_as and accept.is_preferred()
+                and self.version >= versions.OWN_SHAPES):
+            row = operations.OPERATIONS[op.recorded_as]
+            self.authorize(row.policy)
+            return accept.recorded(self, row, self.at['container'], arguments)
         return blocking.answer(self, op, self.at['container'], arguments)
     return answer
 

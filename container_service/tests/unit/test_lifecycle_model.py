@@ -42,6 +42,7 @@ ALLOWED = {
     'update': (('Created', 'Running', 'Stopped', 'Paused'), None),
     'resize_container': (('Created', 'Running', 'Stopped', 'Paused'), None),
     'rename': (RESTING, None),
+    'execution': (('Running',), None),
     'put_archive': (('Created', 'Running', 'Stopped', 'Paused'), None),
     'rebuild': (('Created', 'Running', 'Stopped', 'Error'), 'Created'),
     'create': ((), 'Created'), 'run': ((), 'Running'),
@@ -49,7 +50,7 @@ ALLOWED = {
 FOLDS = ('start', 'stop', 'reboot', 'pause', 'unpause', 'delete', 'delete stop', 'delete force')
 CREATING = ('create', 'run')
 UNDONE = (*CREATING, 'rebuild')             # cancelled while they run
-INTERRUPTED = ('hup',)                      # by the death of their conductor
+INTERRUPTED = ('hup', 'execution')                      # by the death of their conductor
 DURING = {'create': 'Creating', 'run': 'Creating', 'reboot': 'Restarting',
           'rebuild': 'Rebuilding',
           'delete': 'Deleting', 'delete stop': 'Deleting', 'delete force': 'Deleting'}

@@ -300,3 +300,69 @@ class TestPutArchive(ChangeCase):
     def test_others_may_not_be_as_large(self):
         answer = self.update({'name': 'x' * 2 * MIB})
         self.assert_refused(413, 'body_too_large', answer)
+
+
+class TestExecution(ChangeCase):
+
+    BODY = {'command': ['cat'], 'stdin': 'in', 'environment': {'A': '1'}, 'timeout': 30}
+    PREFERRED = {'Prefer': 'respond-async'}
+
+    def asked(self, answer):
+        self.assertEqual(202, answer.status_int, answer)
+        action = self.actions_of(self.uuid)[-1]
+        self.assertEqual((answer.json['uuid'], 'execution'), (action.uuid, action.operation))
+        self.assertEqual({'command': ['cat'], 'environment': {'A': '1'}, 'timeout_seconds': 30,
+                          'user': None, 'workdir': None}, action.params)
+        with self.db.read() as conn:
+            self.assertEqual({'stdin': b'in'}, payloads.of(conn, action.uuid))
+        self.assertTrue(answer.headers['Location'].endswith(f'/v1/actions/{action.uuid}'))
+
+    def test_its_own_address(self):
+        self.asked(self.post('/v1/containers/web/execution', self.BODY, version='1.41'))
+
+    def test_a_call_that_nobody_waits_for(self):
+        answer = self.post('/v1/containers/web/execute', self.BODY, version='1.41',
+                           headers=self.PREFERRED)
+        self.asked(answer)
+        self.assertEqual('respond-async', answer.headers['Preference-Applied'])
+
+    def test_older_clients_have_none_of_it(self):
+        self.assert_refused(404, 'not_found', self.post(
+            '/v1/containers/web/execution', {'command': 'ls'}, version='1.40'))
+        self.patch(self.parts.calls, 'ask', lambda *call: {'output': '', 'exit_code': 0})
+        answer = self.post('/v1/containers/web/execute?command=ls', version='1.40',
+                           headers=self.PREFERRED)
+        self.assertEqual((200, 0), (answer.status_int, answer.json['exit_code']))
+        self.assertEqual(1, len(self.actions_of(self.uuid)))
+
+    def test_what_it_gave_is_kept(self):
+        answer = self.post('/v1/containers/web/execution', self.BODY, version='1.41')
+        result = {'output': 'in', 'exit_code': 0, 'exec_id': 'x', 'truncated': False}
+        lifecycle.succeed(self.db, self.claim(self.uuid), drivers.Observed(
+            'Running', result=result))
+        self.assertEqual(result, self.get(answer.headers['Location']).json['result'])
+        with self.db.read() as conn:
+            self.assertEqual({}, payloads.of(conn, answer.json['uuid']))
+
+    def test_what_its_conductor_died_of_is_not_run_again(self):
+        answer = self.post('/v1/containers/web/execution', self.BODY, version='1.41')
+        claim = self.claim(self.uuid)
+        lifecycle.take_over(self.db, self.action(claim.action.uuid))
+        action = self.action(answer.json['uuid'])
+        self.assertEqual((states.INTERRUPTED, 'interrupted'),
+                         (action.status, action.error['code']))
+
+    def test_bad_input(self):
+        for body, field in (({}, 'command'), ({'command': []}, 'command'),
+                            ({'command': ['a', 1]}, 'command'),
+                            ({'command': 'ls', 'timeout': 601}, 'timeout'),
+                            ({'command': 'ls', 'environment': ['A']}, 'environment'),
+                            ({'command': 'ls', 'workdir': 'tmp'}, 'workdir'),
+                            ({'command': 'ls', 'stdin': 1}, 'stdin')):
+            for path in ('execution', 'execute'):
+                answer = self.post(f'/v1/containers/web/{path}', body, version='1.41',
+                                   headers=self.PREFERRED)
+                self.assertIn(field, self.assert_refused(400, 'invalid_parameter', answer))
+        self.set_status(self.uuid, states.PAUSED)
+        self.assert_refused(409, 'invalid_state', self.post(
+            '/v1/containers/web/execution', {'command': 'ls'}, version='1.41'))
