@@ -48,9 +48,7 @@ class Automatic:
             self.heal(row)
 
     def _ask(self, row, operation):
-        op = operations.OPERATIONS.get(operation)
-        if op is None:
-            return False
+        op = operations.OPERATIONS[operation]
         params = {param.name: param.default for param in op.params}
         owner = context.RequestContext(
             user_id=row.user_id, project_id=row.project_id, overwrite=False)

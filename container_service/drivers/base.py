@@ -98,6 +98,7 @@ class Container:
     # As recorded before this action, unchanged over its attempts: a pre-image for all of them.
     engine_id: str = None
     started_at: datetime.datetime = None
+    finished_at: datetime.datetime = None   # None while it runs, as far as is recorded
     # Gives what is in the files of the spec, as {destination: bytes}; asked when it is needed.
     files: typing.Callable = dict
 
@@ -123,6 +124,11 @@ class Container:
     def grace_seconds(self, asked=None):
         """Seconds to let its main process end by itself when it is stopped."""
         return self.spec.get('stop_timeout', STOP_GRACE_SECONDS) if asked is None else asked
+
+    @property
+    def was_running(self):
+        """Whether it was running, by what is recorded: for when it is gone from the engine."""
+        return self.started_at is not None and self.finished_at is None
 
     @property
     def digest(self):

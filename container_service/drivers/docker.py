@@ -1072,7 +1072,7 @@ class DockerDriver(base.Driver):
         if 'was_running' not in attempt.remembered:
             attempt.remember(replaces=old and old['Id'], was_running=(
                 container_status(old['State']) in _BUSY if old
-                else container.started_at is not None))
+                else container.was_running))
         found = observed(made)
         if attempt.remembered['was_running']:
             if old:

@@ -820,7 +820,7 @@ class FakeDriver(base.Driver):
         made = self._create(attempt, new)
         if 'was_running' not in attempt.remembered:
             attempt.remember(replaces=old and old.engine_id, was_running=(
-                old.status in _ALIVE if old else container.started_at is not None))
+                old.status in _ALIVE if old else container.was_running))
         found = self._observed(made)
         if attempt.remembered['was_running']:
             if old and old.status in _ALIVE:

@@ -7,6 +7,7 @@ from container_service import operations
 from container_service import states
 from container_service.conductor import observer
 from container_service.db import events
+from container_service.db import payloads
 from container_service.tests.unit.conductor import test_observer
 
 
@@ -84,6 +85,73 @@ class TestAutoRemove(test_observer.ObserverCase):
         self.here.reconciler.observers[row.bay_uuid]._automatic.remove_ended(uuid)
         self.assertEqual(['run', 'start'], [action.operation for action in
                                             self.actions_of(uuid)])
+
+
+class TestAutoHeal(test_observer.ObserverCase):
+
+    def vanishes(self, uuid):
+        self.engine.remove_outside(uuid)
+        self.here.hear()
+        self.here.sweep()
+        self.here.hear()
+
+    def test_is_made_again_and_runs_again_if_it_ran(self):
+        uuid = self.running(auto_heal=True)
+        before = self.container(uuid)
+        self.vanishes(uuid)
+        self.assert_at_rest(uuid, states.RUNNING)
+        row = self.container(uuid)
+        self.assertEqual((2, before.uuid, before.image), (row.generation, row.uuid, row.image))
+        self.assertNotEqual(before.engine_id, row.engine_id)
+        self.assertEqual(2, self.engine.container(uuid).generation)
+        self.assertIn((events.MISSING, uuid), [
+            (event.type, event.container_uuid) for event in self.events()])
+        self.assertEqual(('rebuild', states.SUCCEEDED, row.user_id), [
+            (action.operation, action.status, action.user_id)
+            for action in self.actions_of(uuid)][-1])
+
+    def test_what_had_ended_is_made_again_and_does_not_run(self):
+        uuid = self.running(auto_heal=True)
+        self.engine.exit(uuid, 0)
+        self.here.hear()
+        self.vanishes(uuid)
+        self.assert_at_rest(uuid, states.CREATED)
+
+    def test_what_was_paused_too(self):
+        uuid = self.running(auto_heal=True)
+        self.submit('pause', uuid)
+        self.here.sweep()
+        self.vanishes(uuid)
+        self.assert_at_rest(uuid, states.RUNNING)
+
+    def test_once_though_it_fails(self):
+        uuid = self.running(auto_heal=True)
+        self.engine.fail('create')
+        self.vanishes(uuid)
+        self.here.reconcile()
+        self.here.sweep()
+        self.assert_at_rest(uuid, states.ERROR)
+        self.assertEqual(['run', 'rebuild'],
+                         [action.operation for action in self.actions_of(uuid)])
+
+    def test_others_are_lost(self):
+        uuid = self.running()
+        self.vanishes(uuid)
+        self.assert_at_rest(uuid, states.ERROR)
+        self.assertEqual(observer.REMOVED_OUTSIDE, self.container(uuid).status_reason)
+
+    def test_also_by_a_full_pass_and_with_its_files(self):
+        spec = {'files': [{'destination': '/a', 'size': 1}], 'auto_heal': True}
+        uuid = self.create(None, 'run', **spec)
+        self.db.transact(lambda conn: payloads.insert(conn, uuid, {'/a': b'x'}))
+        self.here.sweep()
+        self.here.hear()
+        self.engine.remove_outside(uuid)
+        self.engine.history.clear()
+        self.here.reconcile()
+        self.here.sweep()
+        self.assert_at_rest(uuid, states.RUNNING)
+        self.assertEqual({'/a': b'x'}, self.engine.container(uuid).files)
 
 
 class TestFence(test_observer.ObserverCase):
