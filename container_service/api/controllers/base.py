@@ -144,8 +144,9 @@ class Controller:
         if not more:
             return None
         sent = [(name, value) for name, value in pecan.request.GET.items() if name != 'marker']
-        # The path begins at /v1 whatever the API is mounted under, as older clients expect.
-        path = pecan.request.path_info.rstrip('/')
+        # The path begins at /v1 whatever the API is mounted under and was asked for, as older
+        # clients expect.
+        path = '/v1/' + pecan.request.path_info.strip('/').removeprefix('v1/')
         return (f'{pecan.request.host_url}{path}?'
                 f'{urllib.parse.urlencode([*sent, ("marker", rows[-1].uuid)])}')
 
