@@ -47,6 +47,7 @@ from container_service.drivers import base
 from container_service.drivers import docker_answers
 from container_service.drivers import docker_api
 from container_service.drivers import docker_request
+from container_service.drivers import docker_streams
 from container_service.drivers import logtext
 from container_service.states import (
     CREATED,
@@ -619,23 +620,6 @@ class _Client(docker.APIClient):
             connection = self._get_raw_response_socket(response)
             getattr(connection, '_sock', connection).settimeout(max(seconds, 0.001))
 
-    @contextlib.contextmanager
-    def writing(self, response, text):
-        """While this lasts, text is written to who reads the other end; then that has its end."""
-        if text is None:
-            yield
-            return
-        connection = self._get_raw_response_socket(response)
-        connection = getattr(connection, '_sock', connection)
-        # Beside the reading: a command that writes before it reads would else wait for us.
-        writer = threading.Thread(target=_write, args=(connection, text.encode()), daemon=True)
-        writer.start()
-        try:
-            yield
-        finally:
-            self.shut(response)
-            writer.join()
-
     def shut(self, response):
         """End a response whatever reads it; its reader, in any thread, then fails at once."""
         with contextlib.suppress(OSError, AttributeError):
@@ -651,12 +635,6 @@ class _Client(docker.APIClient):
         response = self.get(f'{self.base_url}/_ping', timeout=self.timeout)
         date = email.utils.parsedate(response.headers.get('Date'))
         return calendar.timegm(date) if date else int(time.time())
-
-
-def _write(connection, data):
-    with contextlib.suppress(OSError):       # the command has ended, or its time is over
-        connection.sendall(data)
-        connection.shutdown(socket.SHUT_WR)
 
 
 class _Pull:
@@ -1709,10 +1687,6 @@ class DockerDriver(base.Driver):
     @_raises_driver_errors
     def execute(self, container, command, timeout_seconds=60, environment=None, user=None,
                 workdir=None, stdin=None, run=True, interactive=False):
-        if stdin is not None and self.bay.ca_cert:
-            # One side of TLS cannot be ended alone, so the command would never see the end.
-            raise exceptions.InvalidParameter(
-                name='stdin', reason='is not possible in a bay that is reached over TLS')
         deadline = _Deadline(timeout_seconds)
         request = {'Cmd': command, 'AttachStdout': True, 'AttachStderr': True,
                    'AttachStdin': stdin is not None}
@@ -1730,7 +1704,7 @@ class DockerDriver(base.Driver):
             raise
 
     def _execute(self, container, request, stdin, deadline):
-        client = self._client(deadline.left())
+        self._client(deadline.left())
         found = self._bounded_json(deadline, 'GET', f'/containers/{container.engine_name}/json',
                                    missing_ok=True)
         if not found or not self._is_ours(found, container):
@@ -1745,24 +1719,36 @@ class DockerDriver(base.Driver):
             raise
         output, truncated = bytearray(), False
         frames = Demultiplexer()
-        # Without the SDK's request for an upgrade of the connection: with it, output that comes
-        # together with the headers is lost.
         try:
-            answer = client.open_stream('POST', f'/exec/{exec_id}/start', timeout=deadline.left(),
-                                        body={'Detach': False, 'Tty': False})
+            for piece in self._output(exec_id, stdin, deadline):
+                payload = frames.feed(piece)
+                room = OUTPUT_LIMIT_BYTES - len(output)
+                truncated = truncated or len(payload) > room
+                output += payload[:room]
         except docker.errors.APIError as exc:
             # Some engines tell here that the command does not exist, others in the output.
             output += engine_words(exc).encode()
-        else:
-            with contextlib.closing(answer), client.writing(answer, stdin):
-                for piece in self._pieces(answer, deadline):
-                    payload = frames.feed(piece)
-                    room = OUTPUT_LIMIT_BYTES - len(output)
-                    truncated = truncated or len(payload) > room
-                    output += payload[:room]
         return base.Executed(
             output=output.decode(errors='replace'), exec_id=exec_id, truncated=truncated,
             exit_code=self._exit_code(exec_id, deadline))
+
+    def _output(self, exec_id, stdin, deadline):
+        """Start a command; yield what it writes, while it is given what it reads."""
+        client, path = self._client(), f'/exec/{exec_id}/start'
+        body = {'Detach': False, 'Tty': False}
+        if stdin is None:
+            # Without the SDK's request for an upgrade of the connection: with it, output that
+            # comes together with the headers is lost.
+            with contextlib.closing(client.open_stream(
+                    'POST', path, timeout=deadline.left(), body=body)) as answer:
+                yield from self._pieces(answer, deadline)
+            return
+        with docker_streams.Connection(self.bay, deadline.left, CONNECT_SECONDS) as stream:
+            began, status = stream.post(f'/v{client.api_version}{path}', body)
+            if status != 200:
+                raise docker.errors.APIError(f'status {status}', explanation=began)
+            yield began
+            yield from stream.exchange(stdin.encode(), end=True)
 
     def _exit_code(self, exec_id, deadline):
         # The stream may end a moment before the engine has noted the exit code.

@@ -36,6 +36,7 @@ from container_service import exceptions
 from container_service import operations
 from container_service.drivers import base
 from container_service.drivers import docker as driver_module
+from container_service.drivers import docker_streams
 from container_service.drivers.docker import DockerDriver
 from container_service.states import CREATED, DELETED, RESTARTING, RUNNING, STOPPED
 from container_service.tests import driver_conformance
@@ -93,18 +94,23 @@ class Between:
     def _serve(self, client):
         engine = socket.socket(socket.AF_UNIX)
         engine.connect(ENGINE.removeprefix('unix://'))
-        lose = False
+        lose = ended = False
         with client, engine, contextlib.suppress(OSError):
             while not self._closed.is_set():
                 if self._tls and client.pending():
                     ready = [client]
                 else:
-                    ready = select.select([client, engine], [], [], 0.1)[0]
+                    ready = select.select([engine] if ended else [client, engine], [], [], 0.1)[0]
                 if self._frozen.is_set():
                     time.sleep(0.1)
                     continue
                 for end in ready:
                     data = end.recv(65536)
+                    if not data and end is client and not ended:
+                        # As engines do: what is asked for has an end, the answer is to come.
+                        engine.shutdown(socket.SHUT_WR)
+                        ended = True
+                        continue
                     if not data or (end is engine and lose):
                         return
                     if end is client and self._lose and data.startswith(b'POST') and (
@@ -646,8 +652,12 @@ class TestTLS(DockerCase):
         container = self.container(['sh', '-c', 'echo logged; sleep 1000'])
         driver.run(base.Attempt(), container)
         self.assertEqual('x\n', driver.execute(container, ['echo', 'x']).output)
-        self.assertRaises(exceptions.ExecuteTimeout, driver.execute, container, ['sleep', '9'],
-                          timeout_seconds=1)
+        for text in ('', 'one\n' * 100_000):
+            executed = driver.execute(container, ['cat'], stdin=text, timeout_seconds=20)
+            self.assertEqual((text, 0), (executed.output, executed.exit_code))
+        for stdin in (None, 'x'):
+            self.assertRaises(exceptions.ExecuteTimeout, driver.execute, container,
+                              ['sleep', '9'], timeout_seconds=1, stdin=stdin)
         self.assertEqual('logged\n', driver.logs(container)['output'])
         self.assertEqual(STOPPED,
                          driver.stop(base.Attempt(), container, timeout_seconds=1).status)
@@ -658,6 +668,9 @@ class TestTLS(DockerCase):
             driver = self.connect_with(authority, name)
             error = self.assertRaises(exceptions.EngineUnreachable, driver.ping)
             self.assertIn('TLS', error.detail)
+            bay = driver.bay
+            with docker_streams.Connection(bay, lambda: 5, 5) as stream:
+                self.assertRaises(ssl.SSLError, stream.post, '/_ping', {})
 
 
 class TestPull(DockerCase):
