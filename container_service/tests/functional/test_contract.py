@@ -181,6 +181,7 @@ def _is_there(row):
 
 class Service(base.TestCase):
     """The whole service in one process."""
+    time_limit = 300
 
     def setUp(self):
         super().setUp()

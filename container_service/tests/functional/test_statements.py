@@ -142,7 +142,7 @@ class TestOverHttp(Statements, api.ApiTestCase):
 
     def setUp(self):
         super().setUp()
-        self.parts.limits._clock = lambda: 0
+        self.parts.limits._clock = self.parts.quotas._clock = lambda: 0
 
     def test_requests(self):
         uuid = self.make('c1', 'Running')
@@ -156,3 +156,10 @@ class TestOverHttp(Statements, api.ApiTestCase):
         self.assert_cost(3, lambda: self.post('/v1/containers', {'image': 'i'}))
         self.assert_cost(4, lambda: self.post(
             '/v1/containers', {'image': 'i', 'labels': {'a': 'b'}, 'bay_uuid': 'bay'}))
+        # Where there is a limit: take the lock, and count.
+        self.put_quota(containers=100)
+        self.assert_cost(5, lambda: self.post('/v1/containers', {'image': 'i'}))
+
+    def put_quota(self, **limits):
+        self.call('PUT', '/v1/quotas/project', limits, version='latest')
+        self.parts.quotas.guard('project')
