@@ -590,7 +590,8 @@ def _finish(db, claim, status, values, undo=False, changes=False, **about):
             if undo and actions.find(conn, actions.of_claim(claim.uuid)):
                 raise exceptions.Cancelled()
             raise exceptions.Fenced(container=uuid)
-        made = claim.operation.changes_to(row, action.params) if changes else {}
+        made = (claim.operation.changes_to(row, action.params, about.get('result'))
+                if changes else {})
         if status == states.SUCCEEDED and 'name' in made:
             made['live_name'] = made['name']
         elif status != states.SUCCEEDED:

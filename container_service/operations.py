@@ -7,6 +7,7 @@ method of that name (docker and fake), a test, a release note.
 """
 
 import dataclasses
+import ipaddress
 import re
 import shlex
 
@@ -286,6 +287,31 @@ def content(value):
     return value
 
 
+@takes('name or id')
+def network(value):
+    """Take a network that an engine may have, and not one that is the host's own."""
+    if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_.-]{0,254}', text(value)):
+        raise ValueError('must begin with a letter or digit and have only letters, digits and '
+                         '_ . -')
+    if value in ('host', 'none', 'default'):
+        raise ValueError('must not be the network of the host itself, or none')
+    return value
+
+
+@takes('IP address')
+def address(value):
+    """Take an IP address and spell it as all do."""
+    try:
+        return str(ipaddress.ip_address(text(value)))
+    except ValueError:
+        raise ValueError('must be an IP address') from None
+
+
+@takes('nothing')
+def _nothing(value):
+    raise ValueError('is not supported: name a network')
+
+
 def one_of(*words):
     """A conversion that takes one of these words."""
     @takes(' or '.join(f'``{word}``' for word in words), enum=list(words))
@@ -364,7 +390,8 @@ class Operation:
     payload: str = None                    # parameter whose bytes are kept apart until the end
     driver_method: str = None              # where it differs from the name
     on_engine: object = True               # or f(params): whether the engine is asked at all
-    changes: object = None                 # f(params, row): columns of the container on success
+    changes: object = None                 # f(params, row, result): columns of the container on
+                                           # success; before it the result is None
     recorded_as: str = None                # the row that a call becomes that nobody waits for
 
     @property
@@ -437,9 +464,9 @@ class Operation:
         """Whether anything is to be done on the engine; else it is about the record alone."""
         return self.on_engine(params) if callable(self.on_engine) else self.on_engine
 
-    def changes_to(self, row, params):
+    def changes_to(self, row, params, result=None):
         """Columns of the container, besides its status, that success gives new values."""
-        return self.changes(params, row) if self.changes else {}
+        return self.changes(params, row, result) if self.changes else {}
 
     def seconds_for(self, params):
         """How long the answer of a blocking one may take; an engine ends it a bit before."""
@@ -472,17 +499,17 @@ def _is_about_limits(params):
     return any(params.get(name) is not None for name in _ON_ENGINE)
 
 
-def _updated(params, row):
+def _updated(params, row, result):
     given = {name: value for name, value in params.items()
              if name != 'name' and value is not None}
-    return {**({'spec': {**row.spec, **given}} if given else {}), **_renamed(params, row)}
+    return {**({'spec': {**row.spec, **given}} if given else {}), **_renamed(params, row, result)}
 
 
-def _renamed(params, row):
+def _renamed(params, row, result):
     return {'name': params['name']} if params.get('name') else {}
 
 
-def _rebuilt(params, row):
+def _rebuilt(params, row, result):
     return {'generation': row.generation + 1, 'image': params.get('image') or row.image}
 
 
@@ -490,7 +517,24 @@ def _rebuild_target(params, status):
     return RUNNING if status == RUNNING else CREATED
 
 
+def _connected(params, row, result):
+    """What it is attached to is an option of it, for when it is made anew."""
+    if result is None:
+        return {}
+    known = {net['network']: net for net in row.spec.get('nets') or ()}
+    nets = [{**(known.get(name) or known.get(uid) or {}), 'network': name}
+            for name, uid in result['networks'].items()]
+    for net in nets:
+        if net['network'] == result['network'] and params.get('fixed_ip'):
+            net[f'v{ipaddress.ip_address(params["fixed_ip"]).version}-fixed-ip'] = \
+                params['fixed_ip']
+    return {'spec': {**row.spec, 'nets': nets}}
+
+
 _RESTING = CONTAINER_STATUSES - TRANSITIONAL - {DELETED}
+
+_NETWORK = Param('network', network, required=True, help='Name or id of a network of the engine.')
+_PORT = Param('port', _nothing, help='Accepted from older clients; must be left out.')
 
 _NEW_NAME = Param('name', name, help='The new name.')
 _CHANGEABLE = (
@@ -588,6 +632,16 @@ _ROWS = (
         allowed=_RESTING, on_engine=False, changes=_renamed, until=(1, 13),
         params=(dataclasses.replace(_NEW_NAME, required=True),),
         waited=True, older_status=200, older_body=CONTAINER),
+    Operation(
+        'network_attach', ASYNC, 'Attach a container to a network of its engine.',
+        allowed=_RESTING, verb='attach a network to', since=(1, 8), changes=_connected,
+        older_status=200, older_body=NULL,
+        params=(_NETWORK, _PORT,
+                Param('fixed_ip', address, help='The address it is to have there.'))),
+    Operation(
+        'network_detach', ASYNC, 'Detach a container from a network of its engine.',
+        allowed=_RESTING, verb='detach a network from', since=(1, 6), changes=_connected,
+        older_body=NULL, params=(_NETWORK, _PORT)),
     Operation(
         'put_archive', ASYNC, 'Unpack a tar archive in a directory of a container.',
         allowed=frozenset((CREATED, RUNNING, STOPPED, PAUSED)), verb='copy to',

@@ -15,11 +15,13 @@ import base64
 import calendar
 import codecs
 import contextlib
+import dataclasses
 import datetime
 import email.utils
 import functools
 import http.client
 import io
+import ipaddress
 import itertools
 import json
 import re
@@ -222,6 +224,17 @@ def repo_digest(data, name):
         if repo == name:
             return digest
     return None
+
+
+def _address_of(data, network):
+    """The addresses that a container has, or is to have, in a network; None: not attached."""
+    about = data['NetworkSettings']['Networks'].get(network['Name'])
+    if about is None:
+        return None
+    asked = about.get('IPAMConfig') or {}
+    return [address for address in (
+        asked.get('IPv4Address'), asked.get('IPv6Address'), about.get('IPAddress'),
+        about.get('GlobalIPv6Address')) if address]
 
 
 def _addresses(data):
@@ -1111,6 +1124,39 @@ class DockerDriver(base.Driver):
         except exceptions.DriverError:
             found = None                  # what it gave is worth more than how the container is
         return base.with_result(found, done)
+
+    @_raises_driver_errors
+    def network_attach(self, attempt, container, network, port=None, fixed_ip=None):
+        found, wanted = self._require(container), self._network(network)
+        given = _address_of(found, wanted)
+        if given is not None and fixed_ip not in (None, *given):
+            raise exceptions.EngineConflict(
+                f'The container is attached to {wanted["Name"]} already, with another address.')
+        version = fixed_ip and ipaddress.ip_address(fixed_ip).version
+        self._attach(attempt, found, wanted,
+                     {f'IPv{version}Address': fixed_ip} if fixed_ip else {})
+        return self._attached(found['Id'], wanted)
+
+    @_raises_driver_errors
+    def network_detach(self, attempt, container, network, port=None):
+        found, wanted = self._require(container), self._network(network)
+        if _address_of(found, wanted) is not None:
+            attempt.enter('disconnecting network')
+            attempt.gate()
+            try:
+                self._client().disconnect_container_from_network(found['Id'], wanted['Id'])
+            except docker.errors.APIError:
+                if _address_of(self._require_id(found['Id']), wanted) is not None:
+                    raise
+        return self._attached(found['Id'], wanted)
+
+    def _attached(self, engine_id, network):
+        """What is observed, with all networks that a container is attached to now."""
+        found = self._require_id(engine_id)
+        networks = {name: about.get('NetworkID') or name
+                    for name, about in found['NetworkSettings']['Networks'].items()}
+        return dataclasses.replace(observed(found), result={
+            'network': network['Name'], 'networks': networks})
 
     # Steps.
 

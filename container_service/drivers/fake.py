@@ -857,6 +857,37 @@ class FakeDriver(base.Driver):
             found = None
         return base.with_result(found, done)
 
+    def network_attach(self, attempt, container, network, port=None, fixed_ip=None):
+        known, name = self._require(container), self._network(network)
+        nets = {net['network']: net for net in known.spec.get('nets') or ()}
+        if name in known.networks:
+            if fixed_ip not in (None, (nets.get(name) or {}).get('v4-fixed-ip')):
+                raise exceptions.EngineConflict(
+                    f'The container is attached to {name} already, with another address.')
+            return self._connected(known, name)
+        with self._call(attempt, 'network_attach', container, 'connecting networks'):
+            nets[name] = {'network': name, **({'v4-fixed-ip': fixed_ip} if fixed_ip else {})}
+            known.spec = {**known.spec, 'nets': list(nets.values())}
+            known.networks = (*known.networks, name)
+            self.engine.effects.append(('network_attach', known.uuid))
+            return self._connected(known, name)
+
+    def network_detach(self, attempt, container, network, port=None):
+        known, name = self._require(container), self._network(network)
+        if name not in known.networks:
+            return self._connected(known, name)
+        with self._call(attempt, 'network_detach', container, 'disconnecting network'):
+            known.networks = tuple(one for one in known.networks if one != name)
+            known.spec = {**known.spec, 'nets': [
+                net for net in known.spec.get('nets') or () if net['network'] != name]}
+            self.engine.effects.append(('network_detach', known.uuid))
+            return self._connected(known, name)
+
+    def _connected(self, known, name):
+        return dataclasses.replace(self._observed(known), result={
+            'network': name,
+            'networks': {one: self.engine.networks[one][0] for one in known.networks}})
+
     def put_archive(self, attempt, container, path, data):
         known = self._require(container)
         path = posixpath.normpath(posixpath.join('/', path))

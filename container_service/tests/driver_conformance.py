@@ -1279,3 +1279,57 @@ class DriverConformance:
     def test_execution_that_takes_too_long(self):
         self.assertRaises(exceptions.ExecuteTimeout, self.driver.execution, base.Attempt(),
                           self.running(), command=['sleep', '5'], timeout_seconds=1)
+
+    # network_attach and network_detach
+
+    def addresses(self, observed):
+        return {name: [address['addr'] for address in addresses]
+                for name, addresses in observed.addresses.items()}
+
+    def test_networks_of_what_runs_come_and_go(self):
+        (one, one_id, i), (two, two_id, _) = self.networks()
+        container = self.running()
+        [first] = self.driver.observe(container).addresses
+        first_try = base.Attempt()
+        for attempt in (first_try, later(first_try)):
+            observed = self.driver.network_attach(
+                attempt, container, network=one_id, fixed_ip=f'10.213.{i}.9')
+            self.assertEqual({first, one}, set(observed.addresses))
+            self.assertEqual([f'10.213.{i}.9'], self.addresses(observed)[one])
+            self.assertEqual((one, one_id), (
+                observed.result['network'], observed.result['networks'][one]))
+        self.driver.network_attach(base.Attempt(), container, network=two)
+        error = self.assertRaises(
+            exceptions.EngineConflict, self.driver.network_attach, base.Attempt(), container,
+            network=one, fixed_ip=f'10.213.{i}.10')
+        self.assertIn(one, error.detail)
+        first_try = base.Attempt()
+        for attempt in (first_try, later(first_try)):
+            observed = self.driver.network_detach(attempt, container, network=one)
+            self.assertEqual({first, two}, set(observed.addresses))
+            self.assertEqual({first, two}, set(observed.result['networks']))
+        self.driver.network_detach(base.Attempt(), container, network=first)
+        observed = self.driver.network_detach(base.Attempt(), container, network=two_id)
+        self.assertEqual({}, observed.result['networks'])
+
+    def test_networks_of_what_does_not_run(self):
+        (one, _, i), _ = self.networks()
+        container = self.container()
+        self.driver.create(base.Attempt(), container)
+        self.driver.network_attach(base.Attempt(), container, network=one,
+                                   fixed_ip=f'10.213.{i}.9')
+        self.assertEqual([f'10.213.{i}.9'], self.addresses(
+            self.driver.start(base.Attempt(), container))[one])
+
+    def test_networks_that_are_refused_or_not_there(self):
+        container = self.running()
+        for method in (self.driver.network_attach, self.driver.network_detach):
+            for reference in ('host', self.network_id('host'), self.network_id('none')):
+                self.assertRaises(exceptions.NetworkRefused, method, base.Attempt(), container,
+                                  network=reference)
+            self.assertRaises(exceptions.NetworkNotFound, method, base.Attempt(), container,
+                              network='no-such')
+        one = self.networks()[0][0]
+        self.assertRaises(exceptions.Fenced, self.driver.network_attach, FencedAfter(0),
+                          container, network=one)
+        self.assertNotIn(one, self.driver.observe(container).addresses)

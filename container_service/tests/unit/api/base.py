@@ -30,7 +30,8 @@ READER = {'roles': ['reader'], 'is_admin': False}
 
 # A value for a parameter that must be given, by what converts it.
 SAMPLES = {operations.name: 'other-name', operations.text: '/tmp', operations.command: ['ls'],
-           operations.path: '/tmp', operations.archive: base64.b64encode(bytes(10240)).decode()}
+           operations.path: '/tmp', operations.network: 'some-network',
+           operations.archive: base64.b64encode(bytes(10240)).decode()}
 
 
 def required_of(op):

@@ -366,3 +366,60 @@ class TestExecution(ChangeCase):
         self.set_status(self.uuid, states.PAUSED)
         self.assert_refused(409, 'invalid_state', self.post(
             '/v1/containers/web/execution', {'command': 'ls'}, version='1.41'))
+
+
+class TestNetworks(ChangeCase):
+
+    def ask_for(self, what, **how):
+        return self.post(f'/v1/containers/web/network_{what}', **how)
+
+    def test_answers_to_older_clients(self):
+        answer = self.ask_for('attach?network=backend&fixed_ip=10.0.0.5', version='1.40')
+        self.assertEqual((200, None), (answer.status_int, answer.json))
+        answer = self.ask_for('detach?network=backend', version='1.40')
+        self.assertEqual((202, None), (answer.status_int, answer.json))
+        self.assertEqual(
+            [('network_attach', {'network': 'backend', 'port': None, 'fixed_ip': '10.0.0.5'}),
+             ('network_detach', {'network': 'backend', 'port': None})],
+            [(action.operation, action.params) for action in self.actions_of(self.uuid)[1:]])
+
+    def test_versions(self):
+        for what, since in (('attach', 8), ('detach', 6)):
+            answer = self.ask_for(f'{what}?network=backend', version=f'1.{since - 1}')
+            self.assert_refused(404, 'not_found', answer)
+            self.assertLess(self.ask_for(f'{what}?network=backend', version=f'1.{since}')
+                            .status_int, 300)
+            self.assertEqual(202, self.ask_for(what, body={'network': 'backend'},
+                                               version='1.41').status_int)
+
+    def test_what_it_is_attached_to_is_an_option_of_it(self):
+        """So that it is attached to the same when it is made anew."""
+        for what, fixed, networks, nets in (
+                ('attach', '10.0.0.5', ('bridge', 'backend'),
+                 [{'network': 'bridge'}, {'network': 'backend', 'v4-fixed-ip': '10.0.0.5'}]),
+                ('attach', 'fd00::5', ('bridge', 'backend', 'six'),
+                 [{'network': 'bridge'}, {'network': 'backend', 'v4-fixed-ip': '10.0.0.5'},
+                  {'network': 'six', 'v6-fixed-ip': 'fd00::5'}]),
+                ('detach', None, ('backend', 'six'),
+                 [{'network': 'backend', 'v4-fixed-ip': '10.0.0.5'},
+                  {'network': 'six', 'v6-fixed-ip': 'fd00::5'}])):
+            name = networks[-1] if what == 'attach' else 'bridge'
+            self.ask_for(what, body={'network': name, **({'fixed_ip': fixed} if fixed else {})},
+                         version='1.41')
+            lifecycle.succeed(self.db, self.claim(self.uuid), drivers.Observed(
+                'Running', result={'network': name,
+                                   'networks': {each: f'id-{each}' for each in networks}}))
+            self.assertEqual(nets, self.container(self.uuid).spec['nets'])
+
+    def test_bad_input(self):
+        for query, field in (
+                ('', 'network'), ('network=', 'network'), ('network=host', 'network'),
+                ('network=none', 'network'), ('network=container:x', 'network'),
+                ('network=a/b', 'network'), ('network=a&port=p', 'port')):
+            for what in ('attach', 'detach'):
+                answer = self.ask_for(f'{what}?{query}', version='1.40')
+                self.assertIn(field, self.assert_refused(400, 'invalid_parameter', answer))
+        for address in ('here', '10.0.0.256', '10.0.0.0/8', ''):
+            answer = self.ask_for(f'attach?network=a&fixed_ip={address}', version='1.40')
+            self.assertIn('fixed_ip', self.assert_refused(400, 'invalid_parameter', answer))
+        self.assertEqual(1, len(self.actions_of(self.uuid)))
