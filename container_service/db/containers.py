@@ -171,6 +171,10 @@ def _runnable(in_project, urgent_only):
     return query.where(table.c.head_urgent == 1) if urgent_only else query
 
 
+# Live ones, but for those that were never made and on which nothing is to be done.
+IN_USE = sa.and_(table.c.deleted_at.is_(None), sa.or_(
+    table.c.engine_id.is_not(None), table.c.task_state.is_not(None)))
+
 _ON_BAYS = table.c.bay_uuid.in_(sa.bindparam('bays', expanding=True))
 
 _COUNT_RUNNABLE = sa.select(sa.func.count()).select_from(

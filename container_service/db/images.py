@@ -14,12 +14,12 @@ import sqlalchemy as sa
 from container_service import exceptions
 from container_service import references
 from container_service import states
+from container_service.db import containers
 from container_service.db import idents
 from container_service.db import paging
 from container_service.db.base import now
 from container_service.db.models import actions
 from container_service.db.models import bays
-from container_service.db.models import containers
 from container_service.db.models import images as table
 from container_service.db.models import pulls
 
@@ -169,15 +169,16 @@ def engine_name(row):
 
 def user_of(conn, row, project_id):
     """Words for what uses an image, in one project or (None) any; None when nothing does."""
-    c, a = containers.c, actions.c
-    where = [c.bay_uuid == row.bay_uuid, c.deleted_at.is_(None)]
+    c, a = containers.table.c, actions.c
+    where = [c.bay_uuid == row.bay_uuid, containers.IN_USE]
     if project_id is not None or row.local:
         where.append(c.project_id == row.project_id)
     for image, name in conn.execute(
             sa.select(c.image, sa.func.min(c.name)).where(*where).group_by(c.image)):
         if _is(row, image):
             return f'container {name}'
-    unfinished = sa.select(a.uuid, a.params).join(containers, c.uuid == a.resource_uuid).where(
+    unfinished = sa.select(a.uuid, a.params).join(
+        containers.table, c.uuid == a.resource_uuid).where(
         a.status.in_(states.UNFINISHED), a.operation == 'rebuild', *where)
     for uuid, params in conn.execute(unfinished):
         if params.get('image') and _is(row, params['image']):

@@ -6,10 +6,10 @@ import sqlalchemy as sa
 from container_service import exceptions
 from container_service import references
 from container_service import states
+from container_service.db import containers
 from container_service.db import idents
 from container_service.db import paging
 from container_service.db.base import now
-from container_service.db.models import containers
 from container_service.db.models import pulls
 from container_service.db.models import registries as table
 
@@ -121,9 +121,9 @@ def set_password(conn, row, password):
 
 def used_by(conn, row):
     """Words for what uses a registry: a live container, or a pull; None when nothing does."""
-    c = containers.c
+    c = containers.table.c
     name = conn.execute(sa.select(c.name).where(
-        c.project_id == row.project_id, c.deleted_at.is_(None), c.registry_uuid == row.uuid)
+        c.project_id == row.project_id, c.registry_uuid == row.uuid, containers.IN_USE)
         .limit(1)).scalar()
     if name is not None:
         return f'container {name}'

@@ -13,7 +13,7 @@ from container_service.tests import fixtures
 from container_service.tests import registries
 
 
-class TestPrivateImages(deployed.DeployedTestCase):
+class PrivateCase(deployed.DeployedTestCase):
 
     def setUp(self):
         super().setUp()
@@ -48,7 +48,10 @@ class TestPrivateImages(deployed.DeployedTestCase):
             'domain': self.registry.address, 'username': self.registry.username,
             'password': password, **values}}, expect=201).json['registry']
 
-    def test_credentials(self):
+
+class TestCredentials(PrivateCase):
+
+    def test_from_none_to_the_right_ones(self):
         error = self.failed()
         self.assertIn('no basic auth credentials', error['detail'])
         registry = self.register('hidden-wrong', name='ours')
@@ -98,6 +101,11 @@ class TestPrivateImages(deployed.DeployedTestCase):
                 found += repr(conn.execute(sa.select(table)).all())
         self.assertIn(self.registry.address, found)
         self.assertNotIn('hidden-', found)
+
+
+class TestImages(PrivateCase):
+
+    database = 'postgresql'
 
     def test_an_image_by_itself(self):
         self.register(self.registry.password)

@@ -223,6 +223,14 @@ class TestDelete(ImageCase):
         self.here.sweep()
         self.show(image, 404)
 
+    def test_a_container_that_was_never_made_does_not_use_it(self):
+        image = self.pulled()
+        self.engine.fail('create', times=1)
+        self.create('web', image=IMAGE)
+        self.here.sweep()
+        self.assertEqual('Error', self.get('/v1/containers/web').json['status'])
+        self.remove(image)
+
     def test_it_leaves_the_engine_with_its_last_project(self):
         ours, theirs = self.pulled(), self.pulled(project='other')
         self.remove(ours)
