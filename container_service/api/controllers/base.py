@@ -35,9 +35,6 @@ class Parts:
 # Controllers are written in these words.
 endpoint, Listing, PUBLIC = endpoints.endpoint, endpoints.Listing, endpoints.PUBLIC
 
-# For methods that answer without having declared what they take.
-answers = pecan.expose(template='json')
-
 
 class Controller:
     """One address.  Its methods ``get``, ``post``, ... answer the HTTP methods of these names.
@@ -79,11 +76,11 @@ class Controller:
                 allowed.insert(1, 'HEAD')
             raise exceptions.MethodNotAllowed(method=ascii(request.method)[1:33].rstrip("'"),
                                               allow=', '.join(allowed))
-        handler = getattr(found, method.lower())
-        return (found._answer if hasattr(handler, 'endpoint') else handler), []
+        return found._answer, []
 
     @pecan.expose(template='json')
     def _answer(self):
+        """Do what is declared of the method, and let it answer."""
         method = 'GET' if pecan.request.method == 'HEAD' else pecan.request.method
         handler = getattr(self, method.lower())
         return handler.endpoint.called(self, handler)

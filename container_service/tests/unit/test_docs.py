@@ -315,6 +315,7 @@ class TestPages(base.TestCase):
                      views.action(action, ''), views.container_action(action),
                      views.bay(row(bays.table), '', True), views.service(service), liveness,
                      views.event(row(events.table)), views.stray(row(strays.table)),
+                     views.host(row(bays.table), '', ()),
                      views.registry(row(registries.table), ''),
                      views.image(row(images.table, bay_name='b', progress=None), '')):
             self.assertEqual(set(), set(view) - told)

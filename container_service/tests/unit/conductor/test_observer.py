@@ -46,6 +46,14 @@ class ObserverCase(base.BenchCase):
         return [(event.type, event.detail.get('how')) for event in self.events()]
 
 
+class TestHost(ObserverCase):
+
+    def test_what_the_engine_tells_of_its_host_is_noted(self):
+        with self.db.read() as conn:
+            self.assertEqual(self.engine.info,
+                             bays.get(conn, self.place.uuid, None).engine_info)
+
+
 class TestEvents(ObserverCase):
 
     def test_an_exit(self):
