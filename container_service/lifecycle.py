@@ -582,6 +582,8 @@ def _finish(db, claim, status, values, undo=False, changes=False, **about):
         row = containers.lock_uuid(conn, uuid)
         if row.fence != claim.fence:
             raise exceptions.Fenced(container=uuid)
+        if claim.operation.makes_image and 'result' in about:
+            about['result'] = _with_image(conn, row, action, about['result'])
         if not actions.update(
                 conn, action.uuid,
                 {'status': status, 'finished_at': now(), 'progress': None, **about}, *ours):
@@ -603,6 +605,14 @@ def _finish(db, claim, status, values, undo=False, changes=False, **about):
         return actions.find(conn, _a.claim_uuid == claim.uuid, _a.status == status) and True
 
     return db.transact(unit, landed)
+
+
+def _with_image(conn, row, action, result):
+    """The result of an operation that made an image, with the uuid that this is known by."""
+    about = {name: result[name] for name in ('image_id', 'digest', 'size')}
+    return {**result, 'uuid': images.record_local(
+        conn, new_uuid(), project_id=row.project_id, user_id=action.user_id,
+        bay_uuid=row.bay_uuid, repo=result['repo'], tag=result['tag'], about=about)}
 
 
 def _settle(conn, row, values, status, ended):

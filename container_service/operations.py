@@ -287,6 +287,22 @@ def content(value):
     return value
 
 
+@takes('name of an image without its tag')
+def repository(value):
+    """Take the name for an image that stays on its bay."""
+    if ':' in text(value) or '@' in value:
+        raise ValueError('must not have a registry, tag or digest in it; the tag is a parameter')
+    references.local('', value)
+    return value
+
+
+@takes('tag of an image')
+def tag(value):
+    """Take what comes behind the colon in the name of an image."""
+    references.local('', 'name', text(value))
+    return value or references.DEFAULT_TAG
+
+
 @takes('name or id')
 def network(value):
     """Take a network that an engine may have, and not one that is the host's own."""
@@ -392,6 +408,7 @@ class Operation:
     on_engine: object = True               # or f(params): whether the engine is asked at all
     changes: object = None                 # f(params, row, result): columns of the container on
                                            # success; before it the result is None
+    makes_image: bool = False              # its result is an image that the project has then
     recorded_as: str = None                # the row that a call becomes that nobody waits for
 
     @property
@@ -632,6 +649,13 @@ _ROWS = (
         allowed=_RESTING, on_engine=False, changes=_renamed, until=(1, 13),
         params=(dataclasses.replace(_NEW_NAME, required=True),),
         waited=True, older_status=200, older_body=CONTAINER),
+    Operation(
+        'commit', ASYNC, 'Make an image of what is in a container.',
+        allowed=frozenset((RUNNING, STOPPED, PAUSED)), makes_image=True,
+        waited=True, older_body=RESULT, deadline_seconds=1800,
+        params=(Param('repository', repository, required=True,
+                      help='The name that the image gets, for the project on that bay.'),
+                Param('tag', tag, references.DEFAULT_TAG, help='The tag that it gets.'))),
     Operation(
         'network_attach', ASYNC, 'Attach a container to a network of its engine.',
         allowed=_RESTING, verb='attach a network to', since=(1, 8), changes=_connected,

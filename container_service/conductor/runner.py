@@ -31,7 +31,7 @@ def as_driver_sees(row, fence, deployment, files=dict):
     return base.Container(uuid=row.uuid, name=row.name, image=row.image,
                           generation=row.generation, fence=fence, deployment=deployment,
                           spec=row.spec, engine_id=row.engine_id, started_at=row.started_at,
-                          finished_at=row.finished_at, files=files)
+                          finished_at=row.finished_at, project_id=row.project_id, files=files)
 
 
 def _told_apart(exc, row):

@@ -28,6 +28,7 @@ import re
 import typing
 
 from container_service import exceptions
+from container_service import references
 from container_service import states
 
 NAME_PREFIX = 'cs-'
@@ -99,6 +100,7 @@ class Container:
     engine_id: str = None
     started_at: datetime.datetime = None
     finished_at: datetime.datetime = None   # None while it runs, as far as is recorded
+    project_id: str = ''                   # images made of it are named after that
     # Gives what is in the files of the spec, as {destination: bytes}; asked when it is needed.
     files: typing.Callable = dict
 
@@ -248,6 +250,18 @@ def with_result(observed, executed):
               'exit_code': executed.exit_code, 'exec_id': executed.exec_id,
               'truncated': executed.truncated or len(data) > KEPT_OUTPUT_BYTES}
     return dataclasses.replace(observed or Observed(states.UNKNOWN), result=result)
+
+
+def committed(container, repository, tag):
+    """The engine's name for an image made of a container."""
+    return str(references.local(container.project_id, repository, tag))
+
+
+def with_image(observed, image, repository, tag):
+    """What is observed of a container, with what is told of an image that was made of it."""
+    asked = references.parse(references.join(repository, tag))
+    return dataclasses.replace(observed, result={
+        'repo': asked.name, 'tag': asked.tag, **dataclasses.asdict(image)})
 
 
 def parse_since(value):

@@ -32,6 +32,7 @@ import tarfile
 import threading
 import time
 import urllib.parse
+import uuid
 
 import docker
 import docker.auth
@@ -1124,6 +1125,28 @@ class DockerDriver(base.Driver):
         except exceptions.DriverError:
             found = None                  # what it gave is worth more than how the container is
         return base.with_result(found, done)
+
+    @_raises_driver_errors
+    def commit(self, attempt, container, repository, tag='latest'):
+        found = self._require(container)
+        name = base.committed(container, repository, tag)
+        # Under this mark it is found again by an attempt that does not know whether it was made.
+        mark = attempt.remembered.get('mark')
+        if mark is None:
+            mark = uuid.uuid4().hex
+            attempt.remember(mark=mark)
+        if not self._is_marked(name, mark):
+            attempt.enter('committing')
+            attempt.gate()
+            self._client().commit(found['Id'], *references.split(name), message=mark)
+        return base.with_image(observed(self._require_id(found['Id'])), self.find_image(name),
+                               repository, tag)
+
+    def _is_marked(self, name, mark):
+        try:
+            return self._client().inspect_image(name).get('Comment') == mark
+        except docker.errors.NotFound:
+            return False
 
     @_raises_driver_errors
     def network_attach(self, attempt, container, network, port=None, fixed_ip=None):

@@ -166,6 +166,7 @@ class FakeEngine:
         self.info = {'cpus': 4, 'memory_bytes': 8 * 2 ** 30, 'architecture': 'x86_64',
                      'os_type': 'linux', 'os': 'None at all', 'kernel_version': '6.1.0',
                      'runtimes': ['fake'], 'engine_version': '1.0'}
+        self.marks = {}              # image: mark of the commit that made it
         self.effects = []            # (operation, container uuid), in order; a run is its parts
         self.pulls = []              # images that were pulled through, in order
         self.calls = collections.Counter()   # every call by operation, effect or not
@@ -856,6 +857,19 @@ class FakeDriver(base.Driver):
         except exceptions.DriverError:
             found = None
         return base.with_result(found, done)
+
+    def commit(self, attempt, container, repository, tag='latest'):
+        known = self._require(container)
+        name = base.committed(container, repository, tag)
+        if 'mark' not in attempt.remembered:
+            attempt.remember(mark=uuid.uuid4().hex)
+        mark = attempt.remembered['mark']
+        if self.engine.marks.get(name) != mark:
+            with self._call(attempt, 'commit', container, 'committing'):
+                self.engine.images.add(name)
+                self.engine.marks[name] = mark
+                self.engine.effects.append(('commit', known.uuid))
+        return base.with_image(self._observed(known), self.engine.image(name), repository, tag)
 
     def network_attach(self, attempt, container, network, port=None, fixed_ip=None):
         known, name = self._require(container), self._network(network)

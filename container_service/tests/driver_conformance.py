@@ -1333,3 +1333,46 @@ class DriverConformance:
         self.assertRaises(exceptions.Fenced, self.driver.network_attach, FencedAfter(0),
                           container, network=one)
         self.assertNotIn(one, self.driver.observe(container).addresses)
+
+    # commit
+
+    def commit(self, attempt, container):
+        name = base.committed(container, 'mine/made', 'v1')
+        self.addCleanup(self.driver.remove_image, base.Attempt(), name)
+        return name, self.driver.commit(attempt, container, repository='mine/made', tag='v1')
+
+    def test_commit_makes_an_image_that_containers_can_be_made_of(self):
+        container = self.running(project_id=str(uuid.uuid4()))
+        attempt = base.Attempt()
+        name, observed = self.commit(attempt, container)
+        self.assertEqual((RUNNING, 'committing'), (observed.status, attempt.stage))
+        found = self.driver.find_image(name)
+        self.assertEqual({'repo': 'mine/made', 'tag': 'v1', 'image_id': found.image_id,
+                          'size': found.size, 'digest': found.digest}, observed.result)
+        other = self.container(image=name)
+        self.assertEqual(RUNNING, self.driver.run(base.Attempt(), other).status)
+        self.driver.delete(base.Attempt(), other, force=True)
+
+    def test_commit_is_found_again_by_a_later_attempt(self):
+        container = self.paused()
+        attempt = base.Attempt()
+        _, first = self.commit(attempt, container)
+        again = later(attempt)
+        self.assertEqual(first.result, self.commit(again, container)[1].result)
+        self.assertIsNone(again.stage)
+        self.assertEqual(PAUSED, self.driver.observe(container).status)
+
+    def test_commit_of_projects_with_the_same_name_for_it(self):
+        one, two = (self.ended() for _ in range(2))
+        names = {self.commit(base.Attempt(), self.replaced(container, project_id=project))[0]
+                 for container, project in ((one, 'one'), (two, 'two'))}
+        self.assertEqual(2, len(names))
+
+    def test_commit_of_what_is_missing_or_was_taken_over(self):
+        missing = self.container()
+        self.assertRaises(exceptions.EngineContainerMissing, self.driver.commit, base.Attempt(),
+                          missing, repository='made')
+        self.assertRaises(exceptions.Fenced, self.driver.commit, FencedAfter(0),
+                          self.running(project_id='fenced'), repository='made')
+        self.assertIsNone(self.driver.find_image(base.committed(
+            self.replaced(missing, project_id='fenced'), 'made', 'latest')))

@@ -42,6 +42,7 @@ ALLOWED = {
     'update': (('Created', 'Running', 'Stopped', 'Paused'), None),
     'resize_container': (('Created', 'Running', 'Stopped', 'Paused'), None),
     'rename': (RESTING, None),
+    'commit': (('Running', 'Stopped', 'Paused'), None),
     'network_attach': (RESTING, None), 'network_detach': (RESTING, None),
     'execution': (('Running',), None),
     'put_archive': (('Created', 'Running', 'Stopped', 'Paused'), None),

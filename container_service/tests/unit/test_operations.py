@@ -163,7 +163,8 @@ class TestStates(base.TestCase):
                  if op.may_run_again({param.name: param.default for param in op.params})}
         self.assertEqual({'create', 'run', 'start', 'stop', 'reboot', 'pause', 'unpause',
                           'kill', 'delete', 'update', 'resize_container', 'rename',
-                          'rebuild', 'put_archive', 'network_attach', 'network_detach'},
+                          'rebuild', 'put_archive', 'network_attach', 'network_detach',
+                          'commit'},
                          again)
         kill = OPERATIONS['kill']
         for signal, expected in (('SIGKILL', True), ('9', True), ('SIGTERM', False),

@@ -423,3 +423,45 @@ class TestNetworks(ChangeCase):
             answer = self.ask_for(f'attach?network=a&fixed_ip={address}', version='1.40')
             self.assertIn('fixed_ip', self.assert_refused(400, 'invalid_parameter', answer))
         self.assertEqual(1, len(self.actions_of(self.uuid)))
+
+
+class TestCommit(ChangeCase):
+
+    MADE = {'repo': 'mine/web', 'tag': 'v1', 'image_id': 'sha256:1', 'digest': None, 'size': 7}
+
+    def test_older_clients_get_the_image(self):
+        self.succeed(dict(self.MADE))
+        answer = self.post('/v1/containers/web/commit?repository=mine/web&tag=v1',
+                           version='1.40')
+        self.assertEqual(202, answer.status_int)
+        self.assertEqual(self.MADE, {name: answer.json[name] for name in self.MADE})
+        image = self.get(f'/v1/images/{answer.json["uuid"]}', version='1.41').json
+        self.assertEqual(('mine/web', 'v1', 'sha256:1'),
+                         (image['repo'], image['tag'], image['image_id']))
+
+    def test_the_image_is_there_as_soon_as_the_action_has_succeeded(self):
+        uuids = set()
+        for _ in range(2):
+            answer = self.post('/v1/containers/web/commit', {'repository': 'mine/web'},
+                               version='1.41')
+            self.assertEqual(
+                {'repository': 'mine/web', 'tag': 'latest'}, answer.json['parameters'])
+            lifecycle.succeed(self.db, self.claim(self.uuid), drivers.Observed(
+                'Running', result=dict(self.MADE)))
+            uuids.add(self.get(answer.headers['Location']).json['result']['uuid'])
+        # The name is that of one image.
+        self.assertEqual(1, len(uuids))
+
+    def test_bad_input(self):
+        for query, field in (
+                ('', 'repository'), ('repository=', 'repository'), ('repository=A', 'repository'),
+                ('repository=a:b', 'repository'), ('repository=reg.example.org/a', 'repository'),
+                ('repository=a%40sha256:1', 'repository'),
+                ('repository=' + 'a' * 300, 'repository'),
+                ('repository=a&tag=b/c', 'tag'), ('repository=a&tag=' + 'b' * 129, 'tag')):
+            answer = self.post(f'/v1/containers/web/commit?{query}', version='1.40')
+            self.assertIn(field, self.assert_refused(400, 'invalid_parameter', answer))
+        self.set_status(self.uuid, states.CREATED)
+        self.assert_refused(409, 'invalid_state', self.post(
+            '/v1/containers/web/commit?repository=a', version='1.40'))
+        self.assertEqual(1, len(self.actions_of(self.uuid)))
