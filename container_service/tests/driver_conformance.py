@@ -355,6 +355,24 @@ class DriverConformance:
             self.assertIsNone(self.driver.find_image(other))
         self.assertIsNotNone(self.driver.find_image(self.image))
 
+    def test_names_of_an_image_that_are_removed_at_once(self):
+        names = [self.tagged()[0] for _ in range(4)]
+        failed = []
+
+        def remove(name):
+            try:
+                self.driver.remove_image(base.Attempt(), name)
+            except exceptions.Error as exc:
+                failed.append(exc)
+
+        threads = [threading.Thread(target=remove, args=(name,)) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual([], failed)
+        self.assertEqual([None] * 4, [self.driver.find_image(name) for name in names])
+
     def test_a_name_for_an_image_that_is_not_there(self):
         self.assertRaises(exceptions.ImageNotFound, self.driver.tag_image, base.Attempt(),
                           self.absent_image, 'cs.local/test/never:1')
