@@ -8,17 +8,25 @@ looked; asked twice for the same it does it once.
 """
 
 from oslo_log import log
+import sqlalchemy as sa
 
 from container_service import context
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import operations
 from container_service import states
+from container_service.conductor import outside
+from container_service.db import actions
 from container_service.db import containers
+from container_service.db.base import now
 
 LOG = log.getLogger(__name__)
 
 ENDED = (states.STOPPED, states.DEAD)
+
+_KILLED = 137                  # the exit code of what got SIGKILL
+_ENDING = ('stop', 'kill', 'reboot')
+_AT_ONCE_SECONDS = 30          # clocks of engine and database may differ
 
 
 class Automatic:
@@ -38,7 +46,23 @@ class Automatic:
 
     def heal(self, row):
         """Have a container with auto_heal made again; returns whether that was accepted."""
-        return bool(row.spec.get('auto_heal')) and self._ask(row, 'rebuild')
+        if not row.spec.get('auto_heal') or not self._ask(row, 'rebuild'):
+            return False
+        if self._was_killed(row):
+            self._ask(row, 'start', behind=True)
+        return True
+
+    def _was_killed(self, row):
+        """Whether it was running until somebody removed it by force, which kills it first.
+
+        Its end may have been seen before it was gone.
+        """
+        if row.exit_code != _KILLED or row.finished_at is None:
+            return False
+        with self._db.read() as conn:
+            time = conn.execute(sa.select(now())).scalar_one()
+            ours = actions.has_run(conn, row.uuid, _ENDING, outside.LATELY)
+        return not ours and abs((time - row.finished_at).total_seconds()) < _AT_ONCE_SECONDS
 
     def heal_lost(self, uuid):
         """As ``heal``, for one that could not be made again in the status it was in."""
@@ -47,14 +71,15 @@ class Automatic:
         if row is not None and row.engine_id is not None:
             self.heal(row)
 
-    def _ask(self, row, operation):
+    def _ask(self, row, operation, behind=False):
         op = operations.OPERATIONS[operation]
         params = {param.name: param.default for param in op.params}
         owner = context.RequestContext(
             user_id=row.user_id, project_id=row.project_id, overwrite=False)
-        terms = lifecycle.Terms(if_busy=operations.REJECT)
+        terms = lifecycle.Terms(if_busy=operations.QUEUE if behind else operations.REJECT)
         try:
-            lifecycle.submit(owner, self._db, op, row.uuid, params, terms, fence=row.fence)
+            lifecycle.submit(owner, self._db, op, row.uuid, params, terms,
+                             fence=None if behind else row.fence)
         except (exceptions.Conflict, exceptions.NotFound, exceptions.Fenced) as exc:
             # Somebody was faster, and has something else in mind with it.
             LOG.info('Container %s is left as it is: %s', row.uuid, exc)

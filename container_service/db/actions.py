@@ -206,6 +206,15 @@ def may_have_done(conn, container_uuid, operations, seconds):
     ).limit(1)).first() is not None
 
 
+def has_run(conn, container_uuid, operations, seconds):
+    """Whether one of these operations runs, or has ended in so many seconds."""
+    return conn.execute(sa.select(table.c.id).where(
+        table.c.resource_uuid == container_uuid, table.c.operation.in_(operations),
+        table.c.started_at.is_not(None),
+        sa.or_(table.c.finished_at.is_(None), table.c.finished_at > now(-seconds))
+    ).limit(1)).first() is not None
+
+
 def creation(conn, container_uuid, operations):
     """The action that was to make a container; None when it is forgotten."""
     return conn.execute(sa.select(table).where(

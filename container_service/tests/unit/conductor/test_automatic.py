@@ -117,6 +117,36 @@ class TestAutoHeal(test_observer.ObserverCase):
         self.vanishes(uuid)
         self.assert_at_rest(uuid, states.CREATED)
 
+    def test_what_was_killed_to_be_removed_ran(self):
+        """The engine tells of its end first, and that may be looked at before it is gone."""
+        uuid = self.running(auto_heal=True)
+        self.engine.clock = self.database_time
+        self.engine.exit(uuid, 137)
+        self.here.hear()
+        self.assert_at_rest(uuid, states.STOPPED)
+        self.vanishes(uuid)
+        self.assert_at_rest(uuid, states.RUNNING)
+
+    def test_what_was_seen_while_it_was_removed_ran(self):
+        uuid = self.running(auto_heal=True)
+        self.engine.clock = self.database_time
+        self.engine.exit(uuid, 137)
+        self.engine.container(uuid).status = states.DEAD
+        self.here.hear()
+        self.assert_at_rest(uuid, states.DEAD)
+        self.vanishes(uuid)
+        self.assert_at_rest(uuid, states.RUNNING)
+
+    def test_what_was_stopped_on_request_stays_so(self):
+        uuid = self.running(auto_heal=True)
+        self.engine.clock = self.database_time
+        self.submit('stop', uuid)
+        self.here.sweep()
+        self.here.hear()
+        self.assertEqual(137, self.container(uuid).exit_code)
+        self.vanishes(uuid)
+        self.assert_at_rest(uuid, states.CREATED)
+
     def test_what_was_paused_too(self):
         uuid = self.running(auto_heal=True)
         self.submit('pause', uuid)
