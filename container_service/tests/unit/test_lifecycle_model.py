@@ -42,17 +42,18 @@ ALLOWED = {
     'update': (('Created', 'Running', 'Stopped', 'Paused'), None),
     'resize_container': (('Created', 'Running', 'Stopped', 'Paused'), None),
     'rename': (RESTING, None),
-    'commit': (('Running', 'Stopped', 'Paused'), None),
-    'network_attach': (RESTING, None), 'network_detach': (RESTING, None),
-    'execution': (('Running',), None),
-    'put_archive': (('Created', 'Running', 'Stopped', 'Paused'), None),
     'rebuild': (('Created', 'Running', 'Stopped', 'Error'), 'Created'),
     'create': ((), 'Created'), 'run': ((), 'Running'),
 }
+INTERRUPTED = ('hup', 'execution')          # by the death of their conductor
+
+# Those that leave the status as it is are as the table says: there is nothing more to them.
+ALLOWED.update({op.name: (tuple(op.allowed), None) for op in operations.of_kind(operations.ASYNC)
+                if op.target is operations.UNCHANGED and op.during is None
+                and op.name not in ALLOWED})
 FOLDS = ('start', 'stop', 'reboot', 'pause', 'unpause', 'delete', 'delete stop', 'delete force')
 CREATING = ('create', 'run')
 UNDONE = (*CREATING, 'rebuild')             # cancelled while they run
-INTERRUPTED = ('hup', 'execution')                      # by the death of their conductor
 DURING = {'create': 'Creating', 'run': 'Creating', 'reboot': 'Restarting',
           'rebuild': 'Rebuilding',
           'delete': 'Deleting', 'delete stop': 'Deleting', 'delete force': 'Deleting'}
