@@ -815,7 +815,7 @@ class TestPull(DockerCase):
 
     def test_a_pull_is_aborted_from_another_thread(self):
         self.publish('1', layer_bytes=10_000_000)
-        pull = driver_module._Pull(self.driver._client(), self.name, '1')
+        pull = driver_module._Pull(self.driver._client(), self.name, '1', None)
         ended = threading.Event()
 
         def read():
