@@ -16,7 +16,6 @@ import uuid
 import fixtures as pyfixtures
 import jsonschema
 
-from container_service import operations
 from container_service import secrets
 from container_service import services
 from container_service.api import schemas
@@ -123,6 +122,7 @@ CONTAINERS = (
         {'cpu': '1', 'memory': '128'}, since='1.19'),
     Row('POST /containers/{c}/commit?repository=ours/web&tag=v1', '202 {uuid}', ACTION),
     Row('POST /containers/{tty}/resize?w=80&h=24', '200 null', '200 {w;h}'),
+    Row('POST /containers/{c}/execute_resize?exec_id={exec}&w=80&h=24', '200 null', '200 {w;h}'),
     Row('GET /containers/{c}/network_list', '200 {networks}', since='1.13'),
     Row('POST /containers/{c}/network_attach?network=other', '200 null', ACTION, since='1.8'),
     Row('POST /containers/{c}/network_detach?network=bridge', '202', ACTION, since='1.6'),
@@ -174,9 +174,38 @@ IMAGES = (
 )
 
 
-def _is_there(row):
-    name = row.request.partition('}/')[2].partition('?')[0]
-    return not name or name in operations.OPERATIONS
+# Fields of a create: a value that clients send, and the version that it is taken from.
+FILE = {'type': 'bind', 'source': base64.b64encode(b'hello').decode(), 'destination': '/tmp/f'}
+FIELDS = (
+    ('name', 'web', '1.1'), ('name', None, '1.1'),
+    ('command', '"sleep" "100"', '1.1'), ('command', ['sleep', '100'], '1.1'),
+    ('command', None, '1.1'), ('entrypoint', ['/bin/sh', '-c'], '1.40'),
+    ('cpu', '0.5', '1.1'), ('cpu', 2, '1.1'), ('cpu', None, '1.1'),
+    ('memory', '64', '1.1'), ('memory', 64, '1.1'), ('memory', '64m', '1.1'),
+    ('memory', None, '1.1'), ('environment', {'A': 'b'}, '1.1'), ('environment', None, '1.1'),
+    ('labels', {'a': 'b'}, '1.1'), ('labels', {}, '1.1'), ('workdir', '/tmp', '1.1'),
+    ('hostname', 'web', '1.9'),
+    ('restart_policy', {'Name': 'on-failure', 'MaximumRetryCount': '2'}, '1.1'),
+    ('restart_policy', {'Name': 'always', 'MaximumRetryCount': None}, '1.1'),
+    ('auto_remove', False, '1.1'), ('auto_remove', True, '1.3'), ('auto_remove', None, '1.1'),
+    ('image_pull_policy', 'ifnotpresent', '1.1'), ('image_pull_policy', 'Always', '1.1'),
+    ('interactive', True, '1.1'), ('interactive', 'true', '1.1'), ('tty', True, '1.36'),
+    ('privileged', False, '1.1'), ('privileged', 'false', '1.1'), ('runtime', None, '1.1'),
+    ('healthcheck', {'cmd': 'true', 'interval': 5, 'retries': 2, 'timeout': 3}, '1.22'),
+    ('host', 'bay', '1.39'), ('availability_zone', 'nova', '1.1'), ('hints', {}, '1.1'),
+    ('nets', [], '1.1'), ('nets', [{'network': 'other'}], '1.2'), ('mounts', [], '1.1'),
+    ('mounts', [FILE], '1.23'), ('auto_heal', True, '1.1'), ('auto_heal', 'false', '1.1'),
+    ('image_driver', 'docker', '1.1'), ('security_groups', ['default'], '1.1'),
+    ('exposed_ports', {'80/tcp': {}}, '1.24'), ('disk', 20, '1.1'), ('disk', '20', '1.1'),
+)
+
+# What is refused, at whatever version, by the name of the field.
+REFUSED = (
+    ('privileged', True), ('cpu_policy', 'dedicated'), ('image_driver', 'glance'),
+    ('mounts', [{'type': 'volume', 'source': 'v', 'destination': '/v', 'size': '1'}]),
+    ('nets', [{'network': 'host'}]), ('security_groups', ['web']),
+    ('availability_zone', 'elsewhere'), ('name', '-'), ('cpu', 'much'), ('memory', True),
+)
 
 
 class Service(base.TestCase):
@@ -235,6 +264,12 @@ class Service(base.TestCase):
                 ('{r}', self.registry)):
             if name in row.request:
                 found[name] = make()
+        if '{exec}' in row.request:
+            answer = self.call(f'POST /v1/containers/{found["{c}"]}/execute?command=true', '1.40')
+            found['{exec}'] = answer.json['exec_id']
+            # Only one that is attached to has a terminal, which is not possible here.
+            for known in self.deployment.engine.containers.values():
+                known.execs.update(dict.fromkeys(known.execs, True))
         if '{request}' in row.request:
             listed = self.call(f'GET /v1/containers/{found["{c}"]}/container_actions', '1.40')
             found['{request}'] = listed.json['containerActions'][0]['request_id']
@@ -319,7 +354,30 @@ class TestRows(Service):
                 'components': {'schemas': schemas.SCHEMAS}})
 
     def test_containers(self):
-        self.check([row for row in CONTAINERS if _is_there(row)])
+        self.check(CONTAINERS)
+
+    def test_fields_of_a_create(self):
+        wrong = []
+        for field, value, since in FIELDS:
+            for version in VERSIONS:
+                answer = self.would_create(field, value, version)
+                expected = 200 if _number(version) >= _number(since) else 400
+                if answer.status_int != expected:
+                    wrong.append(f'{field} {value!r} at {version}: {answer.text[:300]}')
+        self.assertEqual([], wrong, '\n'.join(wrong))
+
+    def test_fields_that_are_refused(self):
+        for field, value in REFUSED:
+            for version in VERSIONS:
+                answer = self.would_create(field, value, version)
+                self.assertIn(answer.status_int, (400, 403), (field, value, version))
+                self.assertIn(field, answer.json['errors'][0]['detail'])
+
+    def would_create(self, field, value, version):
+        answer = self.call('POST /v1/containers?dry_run=true', version,
+                           {'image': base.IMAGE, field: value})
+        self.assert_headers(answer, version)
+        return answer
 
     def test_history(self):
         self.check(HISTORY)
