@@ -486,8 +486,8 @@ class Operation:
         return self.changes(params, row, result) if self.changes else {}
 
     def seconds_for(self, params):
-        """How long the answer of a blocking one may take; an engine ends it a bit before."""
-        return params.get('timeout_seconds', self.deadline_seconds - 10) + 10
+        """How long to wait for the answer of a blocking one: its conductor gives up before."""
+        return params.get('timeout_seconds', self.deadline_seconds) + 10
 
     def target_for(self, params, status):
         """The status that a container in ``status`` has once this has succeeded."""

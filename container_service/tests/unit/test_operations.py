@@ -93,6 +93,13 @@ class TestRows(base.TestCase):
         self.assertEqual([False, True, True, False, False, True, True],
                          [row.is_at(version) for version in versions])
 
+    def test_who_asks_waits_longer_than_a_driver_may_take(self):
+        for op in operations.of_kind(operations.BLOCKING):
+            most = {param.name: param.maximum for param in op.params}
+            if op.on_engine:
+                self.assertGreater(op.seconds_for(most), max(
+                    docker.READ_SECONDS, most.get('timeout_seconds', 0)), op.name)
+
     def test_no_driver_is_abstract(self):
         for driver in (docker.DockerDriver, fake.FakeDriver):
             self.assertEqual(frozenset(), driver.__abstractmethods__)
