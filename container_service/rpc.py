@@ -35,6 +35,10 @@ RETRY = 1
 WAKE_TOPIC = 'container-service-conductor'
 ASK_TOPIC = 'container-service-ask'
 
+# Before the uuid of a pull in the place of a container's: an older conductor knows no such
+# container, and finds the pull by its poll.
+PULL = 'pull:'
+
 
 class JsonSerializer(oslo_messaging.NoOpSerializer):
     """Really goes through JSON, so that the in-process transport behaves as a broker does."""

@@ -25,8 +25,8 @@ class Wake:
     """Topic of the doorbell."""
     target = oslo_messaging.Target(version=rpc.VERSION)
 
-    def __init__(self, inflight, pass_on=lambda container_uuid: None):
-        self._inflight = inflight
+    def __init__(self, inflight, pass_on=lambda container_uuid: None, pulling=None):
+        self._inflight, self._pulling = inflight, pulling
         self._pass_on = pass_on
 
     @oslo_messaging.expose
@@ -36,6 +36,9 @@ class Wake:
         return answers[0]
 
     def _wake(self, container_uuid):
+        if container_uuid.startswith(rpc.PULL):
+            # Not passed on: the poll of another one finds it.
+            return self._pulling.wake(container_uuid.removeprefix(rpc.PULL))
         answer = self._inflight.wake(container_uuid, caller_may_run=True)
         if answer == inflight.STOPPING:
             self._pass_on(container_uuid)

@@ -66,7 +66,7 @@ class Conductor:
         self._every(min(1.0, conf.probe_interval), self.prober)
         self._every(min(2.0, conf.reconcile_interval), self.reconciler)
         self._every(_PURGE_INTERVAL, self.sweep.purge)
-        self._listen(endpoint.Wake(self.inflight, self.pass_on),
+        self._listen(endpoint.Wake(self.inflight, self.pass_on, self.pulling),
                      endpoint.Ask(self._db, self.engines, deployment))
         self.health.watch(self.lease)
         LOG.info('Conductor %s is up as %s', self.lease.server, self.lease.uuid)

@@ -7,6 +7,7 @@ from container_service import exceptions
 from container_service import images as rules
 from container_service import operations
 from container_service import references
+from container_service import rpc
 from container_service.api import types
 from container_service.api import views
 from container_service.api.controllers import base
@@ -34,6 +35,12 @@ def _bay(asked):
     return bay or host
 
 
+def _wake(parts, row):
+    """Let a conductor begin with what is to be done with an image, if anything is."""
+    if row is not None and row.status in images.BUSY:
+        parts.doorbell.ring(f'{rpc.PULL}{row.pull_uuid}', row.bay_uuid)
+
+
 class TagController(base.Controller):
     """/v1/images/{image}/tag"""
 
@@ -42,6 +49,7 @@ class TagController(base.Controller):
     def post(self, arguments, asked):
         row = rules.tag(self.context, self.parts.db, self.at['image'], asked['repo'],
                         asked.get('tag'))
+        _wake(self.parts, row)
         pecan.response.status = 202
         pecan.response.headers['Location'] = f'{self.base}/v1/images/{row.uuid}'
         return views.image(row, self.base)
@@ -59,7 +67,7 @@ class ImageController(base.Controller):
 
     @base.endpoint('image:delete', query=_ALL_PROJECTS, status=204)
     def delete(self, arguments):
-        rules.delete(self.context, self.parts.db, self.at['image'])
+        _wake(self.parts, rules.delete(self.context, self.parts.db, self.at['image']))
         return base.empty(204)
 
 
@@ -101,6 +109,7 @@ class ImagesController(base.Controller):
             self.context, self.parts.db, bay=_bay(asked), registry=asked.get('registry'),
             reference=_reference(asked['repo'], asked.get('tag')),
             policy=asked.get('image_pull_policy'))
+        _wake(self.parts, row)
         pecan.response.status = 202
         pecan.response.headers['Location'] = f'{self.base}/v1/images/{row.uuid}'
         return views.image(row, self.base)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from container_service import exceptions
+from container_service import images
 from container_service import lifecycle
+from container_service import rpc
 from container_service.conductor import endpoint
 from container_service.db import bays
 from container_service.db import settings
@@ -19,6 +21,12 @@ class TestWake(base.BenchCase):
         wake = endpoint.Wake(self.here.inflight)
         self.assertEqual('accepted', wake.wake({}, lifecycle.new_uuid()))
 
+
+    def test_for_what_is_done_with_an_image(self):
+        made = images.pull(self.context, self.db, reference='far/away:1')
+        wake = endpoint.Wake(self.here.inflight, pulling=self.here.pulling)
+        self.assertEqual('accepted', wake.wake({}, f'{rpc.PULL}{made.pull_uuid}'))
+        self.assertEqual(['far/away:1'], self.engine.pulls)
 
     def test_while_it_drains_peers_are_rung_instead(self):
         uuids = [self.create() for _ in range(3)]
