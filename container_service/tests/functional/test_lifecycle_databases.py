@@ -15,10 +15,12 @@ from container_service import exceptions
 from container_service import lifecycle
 from container_service import pulls
 from container_service import states
+from container_service.db import bays as bay_rows
 from container_service.db import conductors
 from container_service.db import containers
 from container_service.db import models
 from container_service.db import outages
+from container_service.db import paging
 from container_service.db.base import now
 from container_service.drivers.base import Observed
 from container_service.tests import base
@@ -344,6 +346,35 @@ class Races:
             return (conn.execute(sa.select(now())).scalar_one() - first).total_seconds()
 
         self.assertGreaterEqual(self.db.transact(unit), 0.05)
+
+    def test_containers_by_what_they_were_created_with(self):
+        self.create('aa', auto_remove=True, memory_bytes=64 * 2 ** 20)
+        self.create('bb', memory_bytes=640 * 2 ** 20, environment={'auto_remove': 'true'})
+        self.create('cc', environment={'x': '"auto_remove":true,{"auto_remove":true}'})
+
+        def found(**wanted):
+            with self.db.read() as conn:
+                rows, _ = containers.listing(conn, page=paging.Page(10), **wanted)
+            return ''.join(row.name[0] for row in rows)
+
+        for wanted, names in (({'auto_remove': True}, 'a'), ({'auto_remove': False}, 'bc'),
+                              ({'memory': 64 * 2 ** 20}, 'a'), ({'memory': 2 ** 20}, '')):
+            self.assertEqual(names, found(options=wanted), wanted)
+        self.assertEqual('abc', found(filters={'bay_name': 'bay'}))
+        with self.db.read() as conn:
+            self.assertEqual([True, False, False], [
+                bool(row.auto_remove) for row in containers.compared(conn, self.place.uuid)])
+
+    def test_bays_by_label_and_which_one_fits(self):
+        self.make_bay('east', labels={'availability_zone': 'east', 'a"b': 'c\\d'})
+        self.make_bay('East', labels={'Availability_zone': 'East'})
+        with self.db.read() as conn:
+            for label, names in ((('availability_zone', None), ['east']),
+                                 (('a"b', 'c\\d'), ['east']),
+                                 (('Availability_zone', 'East'), ['East']), (('zone', None), [])):
+                rows, _ = bay_rows.listing(conn, page=paging.Page(10), labels=[label])
+                self.assertEqual(names, [row.name for row in rows], label)
+            self.assertEqual('east', bay_rows.place(conn, 'project', zone='east').name)
 
     def test_a_lease(self):
         conductor = lifecycle.new_uuid()
