@@ -59,7 +59,7 @@ def _parts(where, entry, **kinds):
     """Convert the parts of an object.  Empty ones are as if they were not there."""
     for name in entry:
         if name not in kinds:
-            raise Within(f'{where}.{ascii(name)[1:33]}', 'is not known here; there are '
+            raise Within(f'{where}.{_shown(name)}', 'is not known here; there are '
                          + ', '.join(kinds))
     made = {}
     for name, convert in kinds.items():
@@ -70,6 +70,22 @@ def _parts(where, entry, **kinds):
         except ValueError as exc:
             raise Within(f'{where}.{name}', exc) from None
     return made
+
+
+def _shown(name):
+    """A name that somebody has sent, to be put into an error."""
+    return ascii(name)[1:-1][:64]
+
+
+def _size(value):
+    """Bytes, from MiB in digits or a number with a unit; 4 KiB to 16 GiB."""
+    match = re.fullmatch(r' *([0-9]{1,12})([bkmg]?) *', str(value).lower(), re.ASCII)
+    if match is None or isinstance(value, (bool, float)):
+        raise ValueError('must be MiB in digits, or a number with a unit such as 64m')
+    size = int(match[1]) * {'b': 1, 'k': 1024, 'g': 1024 * types.MIB}.get(match[2], types.MIB)
+    if not 4096 <= size <= 16 * 1024 * types.MIB:
+        raise ValueError('must be from 4k to 16g')
+    return size
 
 
 def _whole(minimum, maximum):
@@ -181,7 +197,7 @@ class ExposedPorts(types._Type):
     def _port(port, more):
         match = re.fullmatch(r'([0-9]{1,5})(?:/(tcp|udp|sctp))?', port, re.ASCII)
         if not match or not 1 <= int(match[1]) <= 65535:
-            raise Within(f'.{ascii(port)[1:33]}', 'must be a port from 1 to 65535, then /tcp, '
+            raise Within(f'.{_shown(port)}', 'must be a port from 1 to 65535, then /tcp, '
                                                  '/udp or /sctp')
         if more not in ({}, None):
             raise Within(f'.{port}', 'must be an empty object')
@@ -330,10 +346,9 @@ class Tmpfs(types._Type):
         made = {}
         for path, size in value.items():
             try:
-                made[_absolute(path)] = (TMPFS_BYTES if size in (None, '') else
-                                         operations.memory(size))
+                made[_absolute(path)] = TMPFS_BYTES if size in (None, '') else _size(size)
             except ValueError as exc:
-                raise Within(f'.{ascii(path)[1:65]}', exc) from None
+                raise Within(f'.{_shown(path)}', exc) from None
         return made
 
 

@@ -520,6 +520,28 @@ class TestWithMariaDB(Story, Deployed):
         fixtures.eventually(lambda: self.show(web)['status'] == 'Stopped')
         self.assertEqual(3, self.show(web)['exit_code'])
 
+    def test_what_containers_have_done_by_themselves(self):
+        """One gets its file, is removed by hand, and comes back with it; one goes as it ends."""
+        self.deploy()
+        file = {'type': 'bind', 'destination': '/etc/mine/file',
+                'source': base64.b64encode(b'hello').decode()}
+        web = self.create(operation='run', command=self.sleeps, auto_heal=True, mounts=[file],
+                          tmpfs={'/run': '1m'}, stop_timeout=0)
+        short = self.create(operation='run', command=['sleep', '1'], auto_remove=True)
+        for made in (web, short):
+            self.succeeded(made['action'])
+        self.on_engine(web)[0].remove(force=True)
+        fixtures.eventually(lambda: self.show(web)['status'] == 'Running'
+                            and self.show(web)['engine_id'] != web['engine_id']
+                            and len(self.history(web)) == 3, WAIT)
+        self.assertEqual([('run', 'succeeded'), ('rebuild', 'succeeded')],
+                         self.statuses(web)[:2])
+        answer = self.ask(web, 'execute', expect=200, command='cat+/etc/mine/file')
+        self.assertEqual('hello', answer['output'])
+        fixtures.eventually(lambda: self.statuses(short)[1:] == [('delete', 'succeeded')], WAIT)
+        self.assertEqual([], self.on_engine(short))
+        self.assertEqual(short['user_id'], self.history(short)[1]['user_id'])
+
     def test_daemons_end_when_they_are_told_to(self):
         self.deploy()
         self.assertIn('nothing to do', self.processes.manage('db', 'sync'))

@@ -143,6 +143,22 @@ class TestOptions(CreationCase):
                             auto_heal='no', tmpfs={}, disk=0)
         self.assertEqual({}, self.row(made['uuid']).spec)
 
+    def test_which_part_is_wrong(self):
+        for name, fields in (
+                ('nets[1].v4-fixed-ip', {'nets': [{'network': 'a'},
+                                                  {'network': 'b', 'v4-fixed-ip': 'x'}]}),
+                ('healthcheck.interval', {'healthcheck': {'cmd': 'a', 'interval': 'x'}}),
+                ('healthcheck.cmd', {'healthcheck': {'retries': 1}}),
+                ('exposed_ports.x', {'exposed_ports': {'x': {}}}),
+                ('published_ports[0].host_port', {'published_ports': [
+                    {'container_port': 1, 'host_port': 80}]}),
+                ('tmpfs./run', {'tmpfs': {'/run': 'x'}}),
+                ('mounts[0].source', {'mounts': [
+                    {'type': 'bind', 'source': '/etc/passwd', 'destination': '/a'}]}),
+                ('mounts[0].type', {'mounts': [{'source': 'v', 'destination': '/a'}]}),
+                ('mounts[0].options', {'mounts': [file('/a', options='rw')]})):
+            self.refused(name, self.create(**fields))
+
     def test_large(self):
         answer = self.create(environment={f'k{i}': 'x' * 30000 for i in range(3)})
         self.assert_refused(413, 'body_too_large', answer)
