@@ -14,6 +14,7 @@ from oslo_log import log
 from webob import acceptparse
 
 from container_service import exceptions
+from container_service.api import versions
 
 LOG = log.getLogger(__name__)
 
@@ -71,7 +72,8 @@ class Middleware:
             LOG.exception('%r %r', environ['REQUEST_METHOD'], environ.get('PATH_INFO'))
             error, kept = exceptions.Error(), []
         status, headers, body = render(
-            error, environ.get('openstack.request_id'), _prefers_problem(accept, acceptable))
+            error, environ.get('openstack.request_id'), _prefers_problem(accept, acceptable),
+            of_the_field=versions.is_of_the_field(environ))
         start_response(status, headers + kept)
         return [body]
 
@@ -96,16 +98,20 @@ def foreign(code, detail=None):
     return error
 
 
-def render(error, request_id, problem=False):
-    """The answer that tells an error, as (status line, headers, body)."""
+def render(error, request_id, problem=False, of_the_field=False):
+    """The answer that tells an error, as (status line, headers, body).
+
+    Clients of the field show the title and nothing else, and they break at a Retry-After.
+    """
     status = error.status
     if problem:
         content = {'type': f'urn:container-service:error:{error.code}', 'title': error.title,
                    'status': status, 'detail': error.detail, 'code': error.code,
                    'request_id': request_id}
     else:
-        content = {'status': status, 'code': error.code, 'title': error.title,
-                   'detail': error.detail, 'request_id': request_id, 'links': []}
+        title = error.detail if of_the_field else error.title
+        content = {'status': status, 'code': error.code, 'title': title, 'detail': error.detail,
+                   'request_id': request_id, 'links': []}
     if error.hint:
         content['hint'] = error.hint
     if 'maximum' in error.values:
@@ -114,7 +120,7 @@ def render(error, request_id, problem=False):
     body = json.dumps(content if problem else {'errors': [content]}).encode()
     headers = [('Content-Type', PROBLEM if problem else JSON),
                ('Content-Length', str(len(body)))]
-    if error.retry_after:
+    if error.retry_after and not of_the_field:
         headers.append(('Retry-After', str(error.retry_after)))
     if 'allow' in error.values:
         headers.append(('Allow', error.values['allow']))

@@ -106,6 +106,12 @@ def header_given(request):
     return bool(request.environ.get('HTTP_OPENSTACK_API_VERSION'))
 
 
+def is_of_the_field(environ):
+    """Whether the caller is, by the version it names, a client that was not made for us."""
+    return (bool(environ.get('HTTP_OPENSTACK_API_VERSION'))
+            and environ.get(_ENVIRON, MAXIMUM) < OWN_SHAPES)
+
+
 def headers(version=MINIMUM):
     """What every answer says about versions."""
     return [(HEADER, f'{SERVICE} {text(version)}'),

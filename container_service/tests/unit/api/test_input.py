@@ -547,6 +547,17 @@ class TestForeignFailures(base.ApiTestCase):
         # Nobody writes lines of the log from outside.
         self.assertIn(r'/v1/containers/a\nb', self.log.output)
 
+    def test_clients_of_the_field(self):
+        self.behave(None, raised=exceptions.Unavailable('Words.'))
+        for version, title, again in (
+                ('1.1', 'Words.', False), ('1.40', 'Words.', False),
+                ('1.41', exceptions.Unavailable.title, True),
+                (None, exceptions.Unavailable.title, True)):
+            answer = self.get('/v1/containers', version=version)
+            self.assertEqual((title, 'Words.', again), (
+                base.error(answer)['title'], base.error(answer)['detail'],
+                'Retry-After' in answer.headers), version)
+
     def test_every_error_there_is_can_be_told(self):
         for kind in exceptions._by_code().values():
             self.behave(None, raised=kind('Words.'))
