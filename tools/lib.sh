@@ -251,6 +251,23 @@ update_venv() {
     printf '%s\n' "$now $REPO" >"$stamp"
 }
 
+# ensure_clients: the clients of other projects, without anything of ours, in $VENV/clients.
+ensure_clients() {
+    ( flock 8 && update_clients ) 8<"$REPO"
+}
+
+update_clients() {
+    local venv=$VENV/clients now
+    now=$(sha256sum <"$REPO/test-clients.txt")
+    if [ -x "$venv/bin/openstack" ] && [ "$(cat "$venv/.stamp" 2>/dev/null)" = "$now $REPO" ]; then
+        return
+    fi
+    step "installing the clients that tests use into $venv"
+    "$VENV/bin/python" -m venv --clear "$venv"
+    "$venv/bin/python" -m pip install -qq -r "$REPO/test-clients.txt"
+    printf '%s\n' "$now $REPO" >"$venv/.stamp"
+}
+
 # ---- a small image, without a registry ----------------------------------------------------------
 
 # busybox_binary DIRECTORY: path of a static busybox; the installed one, or one unpacked there. Not

@@ -21,6 +21,7 @@
 #   CS_TEST_POSTGRESQL_URL  CS_TEST_DATABASE_PREFIX, and whatever is left over is dropped at the end
 #   CS_TEST_SERVICES        tools/services.sh: `kill rabbitmq`, `start rabbitmq`. With another
 #                           CONTAINER_SERVICE_SERVICES_DIR it runs a broker of a test's own.
+#   CS_TEST_CLIENTS         a Python that has python-zunclient, -openstackclient and -magnumclient
 #   OS_TEST_DBAPI_ADMIN_CONNECTION   the same databases for oslo.db's fixtures
 
 set -euo pipefail
@@ -249,6 +250,10 @@ main() {
     ensure_venv test-requirements.txt doc/requirements.txt
     export PATH=$VENV/bin:$PATH
     [[ " ${parts[*]} " == ' style ' || " ${parts[*]} " == ' faults ' ]] || provide_services
+    if [[ " ${parts[*]} " == *' functional '* ]]; then
+        ensure_clients
+        export CS_TEST_CLIENTS=$VENV/clients/bin/python
+    fi
 
     local part
     for part in "${parts[@]}"; do

@@ -308,14 +308,22 @@ class Processes(fixtures.Fixture):
         # A name of its own on a bus and in an engine that others use too.
         self.host = f'host-{uuid.uuid4().hex[:12]}'
         self._conf = self.useFixture(Conf()).conf
-        database = self.useFixture(Database(self._conf, self._kind))
-        self.db, self.url = database.db, f'http://127.0.0.1:{free_port()}'
-        self._write_config(database.url)
+        self.url = f'http://127.0.0.1:{free_port()}'
+        self._write_config(self._provide_database())
         self.manage('db', 'sync')
         self.deployment = settings.deployment(self.db)
         self.engine = docker.DockerClient(needed('CS_TEST_DOCKER'))
         self.addCleanup(self.engine.close)
         self.addCleanup(self._remove_containers)
+        self._start_all()
+
+    def _provide_database(self):
+        """Make ``db``; returns its address."""
+        database = self.useFixture(Database(self._conf, self._kind))
+        self.db = database.db
+        return database.url
+
+    def _start_all(self):
         self.conductors = [self.start_conductor() for _ in range(self._count)]
         self.api = self._start(*self.api_command)
         eventually(self._is_up, 60, 0.1)
