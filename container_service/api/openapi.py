@@ -48,6 +48,10 @@ _OF_ACTIONS = {
         type='string', pattern='^wait=[0-9]{1,3}$'),
 }
 
+_PREFER_RECORDED = _header(
+    'Prefer', 'respond-async: record it as an action, and do not wait for what comes of it.',
+    type='string', enum=['respond-async'])
+
 
 def document(root):
     """The whole description of the API below a controller class."""
@@ -66,7 +70,8 @@ def document(root):
         'components': {
             'schemas': schemas.SCHEMAS,
             'headers': _HEADERS,
-            'parameters': {'Version': _VERSION, **_OF_ACTIONS},
+            'parameters': {'Version': _VERSION, 'PreferRecorded': _PREFER_RECORDED,
+                           **_OF_ACTIONS},
             'responses': {'Error': {
                 'description': 'It failed, and nothing was changed.', 'headers': _headers(),
                 'content': {'application/json': {'schema': schemas.named('Errors')},
@@ -110,6 +115,8 @@ def _parameters(route):
               for param in route.endpoint.query if not param.in_body]
     if route.endpoint.policy != endpoints.PUBLIC:
         found.append({'$ref': '#/components/parameters/Version'})
+    if route.endpoint.operation is not None and route.endpoint.operation.recorded_as:
+        found.append({'$ref': '#/components/parameters/PreferRecorded'})
     if _is_action(route.endpoint):
         found += [{'$ref': f'#/components/parameters/{name}'} for name in _OF_ACTIONS]
     return found
@@ -143,6 +150,8 @@ def _successes(declared):
     content = schemas.answer(declared.returns)
     found = {str(declared.status): _answer('It is accepted.' if declared.status == 202 else
                                            'It is done.', content)}
+    if declared.operation is not None and declared.operation.recorded_as:
+        found['202'] = _answer('It is recorded as an action.', schemas.named('Action'))
     if _is_action(declared):
         found['200'] = _answer('It was waited for and has ended; or the answer to a dry run.',
                                {'anyOf': [content, schemas.named('DryRun')]})
