@@ -96,7 +96,7 @@ def _operation(route, rules):
         version = getattr(declared.operation or declared, name)
         if version:
             described[f'x-{name}'] = versions.text(version)
-    body = _body(declared)
+    body = _body(route)
     return {**described, 'requestBody': body} if body else described
 
 
@@ -109,10 +109,10 @@ def _parameters(route):
     found = [{'name': name, 'in': 'path', 'required': True, 'schema': {
         'type': 'string', 'minLength': 1, 'pattern': '^[^/]+$'}}
         for name in re.findall(r'{(\w+)}', route.path)]
-    found += [{'name': param.wire_name, 'in': 'query', 'description': param.help,
-               'required': param.required and not route.endpoint.params_in_body,
-               'schema': param.schema}
-              for param in route.endpoint.query if not param.in_body]
+    if not _in_body(route):
+        found += [{'name': param.wire_name, 'in': 'query', 'description': param.help,
+                   'required': param.required, 'schema': param.schema}
+                  for param in route.endpoint.query]
     if route.endpoint.policy != endpoints.PUBLIC:
         found.append({'$ref': '#/components/parameters/Version'})
     if route.endpoint.operation is not None and route.endpoint.operation.recorded_as:
@@ -122,26 +122,31 @@ def _parameters(route):
     return found
 
 
+def _in_body(route):
+    """Whether arguments are told as a body.  In the query they are taken too, but not twice."""
+    return route.endpoint.params_in_body is not None and route.method != 'GET'
+
+
 def _is_action(declared):
     return declared.operation is not None and declared.operation.is_async
 
 
-def _body(declared):
-    """The JSON object that comes in: the one declared, or the arguments that may be in it."""
+def _body(route):
+    """The JSON object that comes in: the one declared, or the arguments."""
+    declared = route.endpoint
     if declared.body is not None:
         schema, required = types.schema(declared.body), True
-    elif declared.params_in_body is not None:
+    elif _in_body(route):
         schema = {'type': 'object', 'additionalProperties': False, 'properties': {
             param.wire_name: param.schema for param in declared.query}}
-        in_body = [param.wire_name for param in declared.query
-                   if param.in_body and param.required]
-        if in_body:
-            schema['required'] = in_body
-        required = bool(in_body)
+        needed = [param.wire_name for param in declared.query if param.required]
+        if needed:
+            schema['required'] = needed
+        required = bool(needed)
     else:
         return None
     content = {'schema': schema}
-    if declared.example:
+    if declared.example is not None:
         content['example'] = declared.example
     return {'required': required, 'content': {'application/json': content}}
 

@@ -11,7 +11,10 @@ from container_service.api.controllers import base
 from container_service.db import bays
 from container_service.db import strays
 
-_EXAMPLE = {'name': 'node2', 'endpoint': 'tcp://node2:2376', 'public': True}
+_EXAMPLE = {'name': 'node2', 'endpoint': 'tcp://node2:2376', 'public': True,
+            'ca_cert': '/etc/container-service/node2/ca.pem',
+            'client_cert': '/etc/container-service/node2/cert.pem',
+            'client_key': '/etc/container-service/node2/key.pem'}
 
 
 class StraysController(base.Controller):

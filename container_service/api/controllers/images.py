@@ -74,7 +74,7 @@ class ImageController(base.Controller):
 class PruneController(base.Controller):
     """/v1/images/prune"""
 
-    @base.endpoint('image:prune', body=types.ImagePrune, status=202, example={'host': 'node2'},
+    @base.endpoint('image:prune', body=types.ImagePrune, status=202, example={},
                    returns=base.Listing('images', 'Image', paged=False))
     def post(self, arguments, asked):
         rows = rules.prune(self.context, self.parts.db, _bay(asked))
@@ -103,7 +103,7 @@ class ImagesController(base.Controller):
                 'next': self.next_link(rows, more)}
 
     @base.endpoint('image:pull', body=types.ImagePull, returns='Image', status=202,
-                   example={'repo': 'nginx', 'tag': '1.27', 'host': 'node2'})
+                   example={'repo': 'nginx', 'tag': '1.27'})
     def post(self, arguments, asked):
         row = rules.pull(
             self.context, self.parts.db, bay=_bay(asked), registry=asked.get('registry'),

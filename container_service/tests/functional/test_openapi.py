@@ -31,6 +31,10 @@ class TestOpenApi(base.TestCase):
             api_action_limit=100000, api_project_action_limit=100000,
             secrets_keys_file=self.keys()))
         self.made = 0
+        self.image = self.request('post_json', '/v1/images', params={
+            'repo': 'busybox', 'host': 'bay'}).json['uuid']
+        self.registry = self.request('post_json', '/v1/registries', params={
+            'registry': {'domain': 'r.example.org'}}).json['registry']['uuid']
         self.schema = schemathesis.openapi.from_wsgi(
             '/v1/openapi.json', self.newest)
 
@@ -58,7 +62,8 @@ class TestOpenApi(base.TestCase):
             fixtures.eventually(lambda: self.status() == 'Running', 20, 0.02)
         action = self.request('get', f'/v1/actions?container={self.name}').json['actions'][0]
         return {'container': self.name, 'bay': 'bay', 'host': 'bay', 'action': action['uuid'],
-                'request_id': action['request_id'], 'project': 'local'}
+                'request_id': action['request_id'], 'project': 'local', 'class': 'default',
+                'image': self.image, 'registry': self.registry}
 
     @property
     def name(self):
@@ -107,3 +112,19 @@ class TestOpenApi(base.TestCase):
 
     def test_requests_that_are_wrong(self):
         self.ask_all(modes.GenerationMode.NEGATIVE)
+
+    def test_examples(self):
+        wrong = []
+        # The bay last: where there are two, requests must say which.
+        paths = sorted(self.schema.raw_schema['paths'].items(),
+                       key=lambda item: item[0] == '/v1/bays')
+        for path, methods in paths:
+            for method, described in methods.items():
+                content = described.get('requestBody', {}).get('content', {})
+                example = content.get('application/json', {}).get('example')
+                if example is not None:
+                    answer = self.request(f'{method}_json', path.format(**self.known()),
+                                          params=example, expect_errors=True)
+                    if answer.status_int >= 300:
+                        wrong.append(f'{method} {path}: {answer.text}')
+        self.assertEqual([], wrong)

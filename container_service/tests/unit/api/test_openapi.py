@@ -81,7 +81,7 @@ class TestDocument(base.base.TestCase):
     def test_examples_of_bodies_are_taken(self):
         for kind, example in BODIES.items():
             self.assertIsNotNone(example, kind)
-            self.assertTrue(types.given(types.parse(kind, example)), kind)
+            types.parse(kind, example)
 
 
 class TestServed(base.ApiTestCase):
