@@ -131,14 +131,15 @@ def create(context, db, op, *, name, image, spec, files=None, terms=Terms(),  # 
         return earlier
 
 
-def submit(context, db, op, ident, params, terms=Terms(), fence=None):  # noqa: B008
+def submit(context, db, op, ident, params, terms=Terms(), fence=None,  # noqa: B008
+           guard=None):
     """Accept an operation on a container.
 
     It is checked against the status that the container will have when all that is queued has
     succeeded.  An equal request whose action is the last in line and still queued is folded
     into it, where the table allows that.  ``fence``: only if nobody has claimed the container
-    since it was that.  Raises ContainerNotFound, InvalidState, Busy, QueueFull, Fenced,
-    IdempotencyMismatch.
+    since it was that; ``guard`` is what ``Quotas.guard`` gives.  Raises ContainerNotFound,
+    InvalidState, Busy, QueueFull, Fenced, NameTaken, QuotaExceeded, IdempotencyMismatch.
     """
     action_uuid = new_uuid()
     params, payload = op.without_payload(params)
@@ -147,6 +148,7 @@ def submit(context, db, op, ident, params, terms=Terms(), fence=None):  # noqa: 
         row = containers.lock(conn, ident, context.project_scope)
         if fence not in (None, row.fence):
             raise exceptions.Fenced(container=row.uuid)
+        reserved = _reserve(conn, context, row, op.changes_to(row, params), guard)
         waiting = actions.unfinished(conn, CONTAINER, row.uuid) if row.task_state else []
         if waiting and terms.if_busy == operations.REJECT:
             raise exceptions.Busy(uuid=row.uuid, action=waiting[0].uuid,
@@ -165,7 +167,7 @@ def submit(context, db, op, ident, params, terms=Terms(), fence=None):  # noqa: 
         _check_name(conn, row, op.changes_to(row, params).get('name'))
         status = row.projected_status or row.status
         values = {'projected_status': op.target_for(params, status),
-                  'next_sequence': row.next_sequence + 1}
+                  'next_sequence': row.next_sequence + 1, **reserved}
         if not waiting:
             values.update(task_state=states.task_state(op.name), runnable_at=row.db_now,
                           head_urgent=int(op.urgent))
@@ -178,7 +180,8 @@ def submit(context, db, op, ident, params, terms=Terms(), fence=None):  # noqa: 
 
     try:
         return _accept(context, db, unit, action_uuid)
-    except (db_exc.DBDuplicateEntry, exceptions.Conflict, exceptions.NotFound):
+    except (db_exc.DBDuplicateEntry, exceptions.Conflict, exceptions.NotFound,
+            exceptions.QuotaExceeded):
         # What was accepted before may have changed what stands against it now.
         earlier = replayed(context, db, terms)
         if earlier is None:
@@ -266,6 +269,21 @@ def _check(op, params, row, waiting, terms):
     # Delete is never refused for this: it is what empties a queue.
     if terms.queue_limit and len(waiting) >= terms.queue_limit and op.name != 'delete':
         raise exceptions.QueueFull(uuid=row.uuid, count=len(waiting))
+
+
+def _reserve(conn, context, row, changes, guard):
+    """The columns of amounts while a change of them waits: none may be given away meanwhile.
+
+    Raises QuotaExceeded.
+    """
+    if 'spec' not in changes:
+        return {}
+    taken = {name: getattr(row, name) or 0 for name in containers.AMOUNTS}
+    more = {name: changes['spec'].get(name) or 0 for name in containers.AMOUNTS}
+    # Before anything else is read: the lock in it comes first.
+    if guard is not None and row.project_id == context.project_id:
+        guard(conn, more, taken)
+    return {name: more[name] for name in more if more[name] > taken[name]}
 
 
 def _check_name(conn, row, name):
@@ -621,9 +639,13 @@ def _settle(conn, row, values, status, ended):
     Returns whether another action is next.
     """
     _forget_payloads(conn, [ended])
-    waiting = actions.unfinished(conn, CONTAINER, row.uuid)
+    waiting = queued = actions.unfinished(conn, CONTAINER, row.uuid)
     if status != states.SUCCEEDED:
         waiting = _skip(conn, waiting, ended, status)
+        if any(operations.OPERATIONS[action.operation].changes
+               for action in (ended, *queued) if action not in waiting):
+            # What it was to take is free again.
+            values = {'spec': row.spec, **values}
     real = values.get('status', row.status)
     values = dict(values, projected_status=_projected(real, waiting))
     head = waiting[0] if waiting else None

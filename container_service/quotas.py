@@ -39,10 +39,10 @@ class Quotas:
         self._default, self._projects = {}, {}
 
     def guard(self, project_id):
-        """What a creation of a project has to pass; None where there is no limit.
+        """What a creation or change of a project has to pass; None where there is no limit.
 
-        It is called with the connection of the transaction and the spec, and raises
-        QuotaExceeded.
+        It is called with the connection of the transaction, the spec and, of a change, the
+        amounts that are taken already.  Raises QuotaExceeded.
         """
         with self._lock:
             if self._read_at is None or self._clock() - self._read_at >= _FRESH:
@@ -55,7 +55,7 @@ class Quotas:
             return None
         if own is None:
             self._make_row(project_id)
-        return lambda conn, spec: _check(conn, project_id, default, spec)
+        return lambda conn, spec, before=None: _check(conn, project_id, default, spec, before)
 
     def _make_row(self, project_id):
         """What is locked while its containers are counted."""
@@ -72,7 +72,7 @@ class Quotas:
             self._read_at = None
 
 
-def _check(conn, project_id, default, spec):
+def _check(conn, project_id, default, spec, before):
     # The lock comes first: what is read before it could be older than what others did meanwhile.
     limits = {**default, **quotas.of_project(conn, project_id, lock=True)}
     limits = {name: limit for name, limit in limits.items() if limit != NONE}
@@ -81,8 +81,8 @@ def _check(conn, project_id, default, spec):
     used = in_use(conn, project_id)
     for name, limit in limits.items():
         words, amount = RESOURCES[name]
-        wanted = amount(spec)
-        if wanted and used[name] + wanted > limit:
+        wanted = amount(spec) - (0 if before is None else amount(before))
+        if wanted > 0 and used[name] + wanted > limit:
             raise exceptions.QuotaExceeded(resource=words, limit=limit, used=_plain(used[name]),
                                            wanted=_plain(wanted))
 

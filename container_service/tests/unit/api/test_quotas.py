@@ -4,6 +4,7 @@
 from container_service import lifecycle
 from container_service import operations
 from container_service import quotas
+from container_service.drivers import base as drivers
 from container_service.tests import base as tests
 from container_service.tests.unit.api import base
 
@@ -113,6 +114,28 @@ class TestEnforcement(QuotaCase):
             self.refused(self.create(f'{name}-2', **values))
             # Who wants nothing of it is not stopped by it.
             self.assertEqual(202, self.create(f'{name}-3').status_int)
+
+    def test_changes_of_amounts(self):
+        self.quota('PUT', {'memory': 100, 'cpu': 2})
+        uuid = self.create('c1', memory='40').json['uuid']
+        self.create('c2', memory='40')
+        self.carry_out(uuid, 'Created')
+
+        def update(**body):
+            return self.call('PATCH', '/v1/containers/c1', body, version='1.41')
+
+        self.refused(update(memory='61'))
+        self.assertEqual(202, update(memory='60', cpu=2).status_int)
+        # It is not given away while the change waits, nor taken when that has failed.
+        self.refused(self.create('c3', memory='6'))
+        self.refused(self.create('c3', cpu=0.1))
+        lifecycle.fail(self.db, self.claim(uuid), {'code': 'x', 'detail': 'x'},
+                       drivers.Observed('Created'))
+        self.assertEqual(202, self.create('c3', memory='20').status_int)
+        self.refused(update(memory='41'))
+        self.assertEqual(202, update(memory='30').status_int)
+        self.carry_out(uuid, 'Created')
+        self.assertEqual(202, self.create('c4', memory='10').status_int)
 
     def test_a_limit_of_the_default_class(self):
         self.put_class(containers=1)
