@@ -104,7 +104,7 @@ class ActionCommand(WaitingCommand, base.ShowCommand):
     """A command that ends in actions: prints them, and with --poll waits for their end."""
 
     fields = ACTION_FIELDS
-    brief = ('uuid', 'operation', 'container_name', 'container_uuid', 'status', 'stage')
+    brief = ('uuid', 'operation', 'container_name', 'container_uuid', 'status', 'stage', 'result')
     brief_list = ('uuid', 'operation', 'container_name', 'status')
     hides_empty = True
     changes = True

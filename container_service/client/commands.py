@@ -116,7 +116,8 @@ _CONTAINERS = {
     'update': changing.Update, 'wait': inspection.Wait, 'logs': logs.Logs,
     'exec': execution.Exec, 'cp': files.Copy, 'stats': inspection.Stats, 'top': inspection.Top,
     'inspect': inspection.Inspect,
-    'network list': inspection.ListNetworks}
+    'commit': changing.Commit, 'network list': inspection.ListNetworks,
+    'network attach': changing.AttachNetwork, 'network detach': changing.DetachNetwork}
 
 # Name of a command to its class, by the heading it has in the help.
 COMMANDS = {

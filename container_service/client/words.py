@@ -11,8 +11,10 @@ import shlex
 from container_service import operations
 
 # Where a command is called otherwise than its operation, as users of Docker expect.
-CLI_NAMES = {'reboot': 'restart', 'execute': 'exec', 'network_list': 'network list',
-             'get_archive': 'cp', 'put_archive': 'cp', 'resize_container': 'update'}
+CLI_NAMES = {
+    'reboot': 'restart', 'execute': 'exec', 'execution': 'exec', 'get_archive': 'cp',
+    'put_archive': 'cp', 'resize_container': 'update', 'network_list': 'network list',
+    'network_attach': 'network attach', 'network_detach': 'network detach'}
 
 _RESULT_LENGTH = 200
 
@@ -200,6 +202,14 @@ def _cut(text):
     return text if len(text) <= _RESULT_LENGTH else f'{text[:_RESULT_LENGTH]}...'
 
 
+def _parameters(value):
+    return _brief({name: entry for name, entry in value.items() if not is_empty(entry)})
+
+
+def _mebibytes(value):
+    return f'{value} MiB' if str(value).isdigit() else str(value)
+
+
 def _ports(value):
     return ', '.join(f'{port.get("host_port")}:{port.get("container_port")}'
                      f'/{port.get("protocol", "tcp")}' for port in value)
@@ -221,8 +231,9 @@ def _files(value):
 
 _SPECIAL = {
     'addresses': _addresses, 'command': _words, 'entrypoint': _words, 'error': _detail,
-    'operation': cli_name, 'progress': _progress, 'restart_policy': _restart_policy,
-    'files': _files, 'nets': _nets, 'published_ports': _ports, 'tmpfs': _sizes,
+    'files': _files, 'memory': _mebibytes, 'nets': _nets, 'operation': cli_name,
+    'parameters': _parameters, 'progress': _progress, 'published_ports': _ports,
+    'restart_policy': _restart_policy, 'result': _result, 'tmpfs': _sizes,
     'unfinished_actions': _allowance, 'unfinished_actions_per_container': _allowance,
-    'result': _result, 'waiting': _detail,
+    'waiting': _detail,
 }
