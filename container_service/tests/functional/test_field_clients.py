@@ -7,6 +7,7 @@ What they print is for people; what is compared is what the engine and our API s
 
 import json
 import os
+import re
 import time
 import uuid
 
@@ -223,11 +224,18 @@ class OperationsMixin:
         self.name = renamed
         self.assertEqual('Running', self.as_json('show', renamed)['status'])
 
-    def test_rebuild(self):
+    def test_commit_and_rebuild(self):
         self.run_one()
-        before = self.container()['engine_id']
-        self.do('rebuild', '--image', self.image, self.name)
+        self.openstack('exec', self.name, 'sh', '-c', 'echo new >/changed')
+        out = self.do('commit', self.name, f'{self.name}:new')
+        image = re.search('The image is ([0-9a-f-]{36})', out)[1]
+        [listed] = [found for found in self.as_json('image', 'list') if found['uuid'] == image]
+        self.assertEqual((self.name, 'new'), (listed['repo'], listed['tag']))
+        self.do('rebuild', '--image', f'{self.name}:new', self.name)
         self.assert_state('Running', 'running')
+        self.assertEqual('new\n\n', self.openstack('exec', self.name, 'cat', '/changed'))
+        before = self.container()['engine_id']
+        self.do('rebuild', self.name)
         self.assertNotEqual(before, self.container()['engine_id'])
 
     def test_what_it_uses(self):
