@@ -125,7 +125,7 @@ def read_then_write():
 def adopt_off():
     """A create that finds its container made already, by an attempt before, has failed."""
     from container_service.drivers import docker
-    rewrite(docker.DockerDriver._create,
+    rewrite(docker.DockerDriver._make,
             ('None if attempt.first else self._find(container)', 'None'),
             ('found = self._inspect(container.engine_name)', 'found = None'),
             ('deadline = time.monotonic() + NAME_SECONDS', 'deadline = time.monotonic()'))
