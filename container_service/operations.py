@@ -715,6 +715,10 @@ _ROWS = (
         allowed=CONTAINER_STATUSES - {CREATING, DELETED}, http_method='GET', since=OWN_VERSION,
         deadline_seconds=30),
     Operation(
+        'diff', BLOCKING, 'List the paths of a container that differ from those of its image.',
+        allowed=frozenset((CREATED, RUNNING, STOPPED, PAUSED)), verb='compare',
+        http_method='GET', since=OWN_VERSION, deadline_seconds=30),
+    Operation(
         'get_archive', BLOCKING, 'Return a file or directory of a container as a tar archive.',
         allowed=frozenset((CREATED, RUNNING, STOPPED, PAUSED)), verb='copy from',
         http_method='GET', deadline_seconds=60,

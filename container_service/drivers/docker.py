@@ -1688,6 +1688,14 @@ class DockerDriver(base.Driver):
         return docker_answers.inspected(self._require(container))
 
     @_raises_driver_errors
+    def diff(self, container):
+        kinds = {0: 'changed', 1: 'added', 2: 'deleted'}
+        told = self._bounded_json(_Deadline(self.read_seconds), 'GET',
+                                  f'/containers/{self._require(container)["Id"]}/changes')
+        return {'changes': [{'path': each['Path'], 'kind': kinds[each['Kind']]}
+                            for each in told or ()]}
+
+    @_raises_driver_errors
     def get_archive(self, container, path):
         found, deadline = self._require(container), _Deadline(self.read_seconds)
         limit = self.bay.limits.archive_bytes

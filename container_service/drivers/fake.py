@@ -969,6 +969,11 @@ class FakeDriver(base.Driver):
                 'HostConfig': {'Memory': known.spec.get('memory_bytes') or 0},
                 'NetworkSettings': {'Networks': {name: {} for name in known.networks}}}
 
+    def diff(self, container):
+        known = self._require(container)
+        with self.engine.call('diff', container.uuid):
+            return {'changes': [{'path': path, 'kind': 'added'} for path in sorted(known.files)]}
+
     def get_archive(self, container, path):
         known = self._require(container)
         with self.engine.call('get_archive', container.uuid):

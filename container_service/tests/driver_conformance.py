@@ -1020,6 +1020,14 @@ class DriverConformance:
         self.assertRaises(exceptions.NoTerminal, self.driver.execute_resize, container, plain,
                           80, 24)
 
+    def test_diff(self):
+        container = self.container()
+        self.driver.create(base.Attempt(), container)
+        self.assertEqual({'changes': []}, self.driver.diff(container))
+        told = self.driver.diff(self.holding_files())['changes']
+        self.assertIn({'path': '/tmp/below/two', 'kind': 'added'}, told)
+        self.assertLessEqual({each['kind'] for each in told}, {'added', 'changed'})
+
     # get_archive
 
     def archive(self, container, path):
