@@ -12,6 +12,7 @@ from container_service import exceptions
 from container_service import lifecycle
 from container_service import references
 from container_service.db import bays
+from container_service.db import idempotency
 from container_service.db import images
 from container_service.db import pulls
 from container_service.db import registries
@@ -19,12 +20,18 @@ from container_service.db.base import run_again
 
 IF_NOT_PRESENT = 'ifnotpresent'
 
+_ATTEMPTS = 5
 
-def pull(context, db, *, reference, bay=None, registry=None, policy=None):
-    """Have an image on a bay; returns it.
+IMAGE = 'image'         # what an idempotency key stands for
+
+
+def pull(context, db, *, reference, bay=None, registry=None, policy=None,
+         terms=lifecycle.Terms()):  # noqa: B008
+    """Have an image on a bay; returns it, and whether the same request was made before.
 
     With the policy ``ifnotpresent`` one that the project has there already is left as it is.
-    Raises BayNotFound, BayRequired, RegistryNotFound, InvalidParameter, ImageBusy, NameTaken.
+    Raises BayNotFound, BayRequired, RegistryNotFound, InvalidParameter, ImageBusy, NameTaken,
+    IdempotencyMismatch.
     """
     uuid, pull_uuid = lifecycle.new_uuid(), lifecycle.new_uuid()
 
@@ -48,6 +55,7 @@ def pull(context, db, *, reference, bay=None, registry=None, policy=None):
             if row.status in images.BUSY and row.status != images.PULLING:
                 raise exceptions.ImageBusy(image=asked, status=row.status)
             if row.status == images.AVAILABLE and policy == IF_NOT_PRESENT:
+                idempotency.insert(conn, context, terms, row.uuid, IMAGE)
                 return images.find(conn, row.uuid)
         # Others must see whose it is before it is there.
         made = images.put(conn, row, uuid, {
@@ -55,15 +63,16 @@ def pull(context, db, *, reference, bay=None, registry=None, policy=None):
             'status': images.PULLING, 'status_reason': None, 'asked_for': 1,
             **({'registry_uuid': registry_uuid} if registry_uuid else {}),
             'pull_uuid': pulls.join(conn, place.uuid, str(asked), pull_uuid, registry_uuid)})
+        idempotency.insert(conn, context, terms, made, IMAGE)
         return images.find(conn, made)
 
-    return _twice(db, unit)
+    return _once(context, db, terms, unit)
 
 
-def tag(context, db, ident, repo, name=None):
-    """Give an image another name, by which its project knows it on its bay; returns that one.
+def tag(context, db, ident, repo, name=None, terms=lifecycle.Terms()):  # noqa: B008
+    """Give an image another name, by which its project knows it on its bay; as ``pull``.
 
-    Raises ImageUnknown, ImageBusy, NameTaken, InvalidParameter.
+    Raises ImageUnknown, ImageBusy, NameTaken, InvalidParameter, IdempotencyMismatch.
     """
     uuid, pull_uuid = lifecycle.new_uuid(), lifecycle.new_uuid()
 
@@ -88,25 +97,27 @@ def tag(context, db, ident, repo, name=None):
             'status_reason': None, 'asked_for': 1, 'registry_uuid': None,
             'pull_uuid': pulls.begin(conn, images.TAG, source.bay_uuid,
                                      images.engine_name(source), pull_uuid, str(target))})
+        idempotency.insert(conn, context, terms, made, IMAGE)
         return images.find(conn, made)
 
-    return _twice(db, unit)
+    return _once(context, db, terms, unit)
 
 
-def delete(context, db, ident):
-    """Give an image up; its engine's image is removed with the last claim on it.
+def delete(context, db, ident, terms=lifecycle.Terms()):  # noqa: B008
+    """Give an image up; its engine's image is removed with the last claim on it; as ``pull``.
 
-    One that is being pulled is not pulled any further.  Returns the image while it is being
-    removed, None when it is gone.  Raises ImageUnknown, ImageInUse, ImageBusy.
+    One that is being pulled is not pulled any further.  The image is None when it is gone.
+    Raises ImageUnknown, ImageInUse, ImageBusy, IdempotencyMismatch.
     """
-    return _delete(db, ident, context.project_scope)
+    return _delete(context, db, ident, context.project_scope, terms)
 
 
-def _delete(db, ident, project_id):
+def _delete(context, db, ident, project_id, terms):
     pull_uuid = lifecycle.new_uuid()
 
     def unit(conn):
         row = images.lock(conn, ident, project_id)
+        idempotency.insert(conn, context, terms, row.uuid, IMAGE)
         user = images.user_of(conn, row, row.project_id)
         if user:
             raise exceptions.ImageInUse(image=_words(row), user=user)
@@ -128,7 +139,7 @@ def _delete(db, ident, project_id):
                                      pull_uuid)})
         return images.find(conn, row.uuid)
 
-    return _twice(db, unit)
+    return _once(context, db, terms, unit)
 
 
 def prune(context, db, bay=None):
@@ -146,7 +157,7 @@ def prune(context, db, bay=None):
             row = images.find(conn, uuid)
         try:
             if row is not None:
-                _delete(db, uuid, None)
+                _delete(context, db, uuid, None, lifecycle.Terms())
                 gone.append(row)
         except (exceptions.ImageInUse, exceptions.ImageBusy, exceptions.ImageUnknown):
             pass
@@ -157,9 +168,18 @@ def _words(row):
     return references.join(row.repo, row.tag)
 
 
-def _twice(db, unit):
-    """Run a transaction, once more when somebody made the same rows at the same time."""
-    try:
-        return db.transact(unit, run_again)
-    except db_exc.DBDuplicateEntry:
-        return db.transact(unit, run_again)
+def _once(context, db, terms, unit):
+    """Run a transaction, unless the request was made before; as ``pull`` returns.
+
+    Again when somebody made the same rows at the same time.
+    """
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        try:
+            return db.transact(unit, run_again), False
+        except (db_exc.DBDuplicateEntry, exceptions.Conflict, exceptions.NotFound) as exc:
+            with db.read() as conn:
+                earlier = idempotency.earlier(conn, context.project_id, terms)
+                if earlier is not None:
+                    return images.find(conn, earlier.resource_uuid), True
+            if not (attempts_left and isinstance(exc, db_exc.DBDuplicateEntry)):
+                raise

@@ -82,17 +82,28 @@ def update(context, db, keys, ident, changes):
         raise exceptions.NameTaken(kind='registry', name=values['name']) from None
 
 
-def delete(context, db, ident):
-    """Forget a registry that nothing uses.  Raises RegistryNotFound, RegistryInUse."""
+def delete(context, db, ident, terms=lifecycle.Terms()):  # noqa: B008
+    """Forget a registry that nothing uses; returns whether the same request did so before.
+
+    Raises RegistryNotFound, RegistryInUse, IdempotencyMismatch.
+    """
     deleting = []
 
     def unit(conn):
         row = registries.get(conn, ident, context.project_scope, lock=True)
         deleting[:] = [row.uuid]
+        idempotency.insert(conn, context, terms, row.uuid, 'registry')
         _refuse_while_used(conn, row)
         registries.delete(conn, row.uuid)
 
-    db.transact(unit, landed=lambda conn: registries.find(conn, deleting[0]) is None or None)
+    try:
+        db.transact(unit, landed=lambda conn: registries.find(conn, deleting[0]) is None or None)
+        return False
+    except (db_exc.DBDuplicateEntry, exceptions.RegistryNotFound, exceptions.RegistryInUse):
+        with db.read() as conn:
+            if idempotency.earlier(conn, context.project_id, terms) is None:
+                raise
+        return True
 
 
 def _refuse_while_used(conn, row):

@@ -8,6 +8,7 @@ from container_service import images as rules
 from container_service import operations
 from container_service import references
 from container_service import rpc
+from container_service.api import accept
 from container_service.api import types
 from container_service.api import views
 from container_service.api.controllers import base
@@ -35,10 +36,13 @@ def _bay(asked):
     return bay or host
 
 
-def _wake(parts, row):
+def _accepted(parts, row, replayed):
     """Let a conductor begin with what is to be done with an image, if anything is."""
-    if row is not None and row.status in images.BUSY:
+    if replayed:
+        pecan.response.headers['Idempotency-Replayed'] = 'true'
+    elif row is not None and row.status in images.BUSY:
         parts.doorbell.ring(f'{rpc.PULL}{row.pull_uuid}', row.bay_uuid)
+    return row
 
 
 class TagController(base.Controller):
@@ -47,9 +51,9 @@ class TagController(base.Controller):
     @base.endpoint('image:tag', query=_ALL_PROJECTS, body=types.ImageTag, returns='Image',
                    status=202, example={'repo': 'ours/nginx', 'tag': 'tested'})
     def post(self, arguments, asked):
-        row = rules.tag(self.context, self.parts.db, self.at['image'], asked['repo'],
-                        asked.get('tag'))
-        _wake(self.parts, row)
+        row = _accepted(self.parts, *rules.tag(
+            self.context, self.parts.db, self.at['image'], asked['repo'], asked.get('tag'),
+            terms=accept.read_terms(self, {})))
         pecan.response.status = 202
         pecan.response.headers['Location'] = f'{self.base}/v1/images/{row.uuid}'
         return views.image(row, self.base)
@@ -67,7 +71,8 @@ class ImageController(base.Controller):
 
     @base.endpoint('image:delete', query=_ALL_PROJECTS, status=204)
     def delete(self, arguments):
-        _wake(self.parts, rules.delete(self.context, self.parts.db, self.at['image']))
+        _accepted(self.parts, *rules.delete(
+            self.context, self.parts.db, self.at['image'], terms=accept.read_terms(self, {})))
         return base.empty(204)
 
 
@@ -105,11 +110,10 @@ class ImagesController(base.Controller):
     @base.endpoint('image:pull', body=types.ImagePull, returns='Image', status=202,
                    example={'repo': 'nginx', 'tag': '1.27'})
     def post(self, arguments, asked):
-        row = rules.pull(
+        row = _accepted(self.parts, *rules.pull(
             self.context, self.parts.db, bay=_bay(asked), registry=asked.get('registry'),
             reference=_reference(asked['repo'], asked.get('tag')),
-            policy=asked.get('image_pull_policy'))
-        _wake(self.parts, row)
+            policy=asked.get('image_pull_policy'), terms=accept.read_terms(self, {})))
         pecan.response.status = 202
         pecan.response.headers['Location'] = f'{self.base}/v1/images/{row.uuid}'
         return views.image(row, self.base)

@@ -44,7 +44,9 @@ class RegistryController(base.Controller):
 
     @_endpoint('registry:delete', query=_ALL_PROJECTS, status=204)
     def delete(self, arguments):
-        rules.delete(self.context, self.parts.db, self.at['registry'])
+        if rules.delete(self.context, self.parts.db, self.at['registry'],
+                        accept.read_terms(self, {})):
+            pecan.response.headers['Idempotency-Replayed'] = 'true'
         return base.empty(204)
 
 

@@ -208,6 +208,31 @@ class TestPull(ImageCase):
         self.assertEqual([], self.listed())
 
 
+class TestKeys(ImageCase):
+    """Requests with an Idempotency-Key whose answers were lost."""
+
+    def again(self, method, path, body=None, status=202):
+        """Ask twice with one key; returns the first answer."""
+        key = {'Idempotency-Key': lifecycle.new_uuid()}
+        one = self.call(method, path, body, headers=key, **NEWEST)
+        self.here.sweep()
+        two = self.call(method, path, body, headers=key, **NEWEST)
+        self.assertEqual([status] * 2, [one.status_int, two.status_int], two)
+        self.assertEqual('true', two.headers['Idempotency-Replayed'])
+        self.refused(422, 'idempotency_mismatch', 'POST', '/v1/images',
+                     {'repo': 'else', 'host': 'bay'}, headers=key)
+        return one
+
+    def test_each_change(self):
+        image = self.again('POST', '/v1/images', {'repo': IMAGE, 'host': 'bay'}).json
+        self.assertEqual([IMAGE], self.engine.pulls)
+        made = self.again('POST', f'/v1/images/{image["uuid"]}/tag', {'repo': 'mine'}).json
+        self.assertEqual(1, self.engine.calls['tag_image'])
+        for one in (image, made):
+            self.again('DELETE', f'/v1/images/{one["uuid"]}', status=204)
+        self.assertEqual([], self.listed())
+
+
 class TestDelete(ImageCase):
 
     def test_what_is_used_stays(self):

@@ -97,6 +97,10 @@ class TestRegistries(RegistryCase):
                     for _ in range(2))
         self.assertEqual(one.json, two.json)
         self.assertEqual('true', two.headers['Idempotency-Replayed'])
+        gone = [self.delete(f'/v1/registries/{one.json["registry"]["uuid"]}',
+                            headers={'Idempotency-Key': 'd'}, **NEWEST) for _ in range(2)]
+        self.assertEqual([204, 204], [answer.status_int for answer in gone])
+        self.assertEqual('true', gone[1].headers['Idempotency-Replayed'])
 
     def test_bad_input(self):
         good = {'domain': 'quay.io', 'username': 'u', 'password': 'p'}

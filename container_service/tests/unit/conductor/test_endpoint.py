@@ -23,7 +23,7 @@ class TestWake(base.BenchCase):
 
 
     def test_for_what_is_done_with_an_image(self):
-        made = images.pull(self.context, self.db, reference='far/away:1')
+        made, _ = images.pull(self.context, self.db, reference='far/away:1')
         wake = endpoint.Wake(self.here.inflight, pulling=self.here.pulling)
         self.assertEqual('accepted', wake.wake({}, f'{rpc.PULL}{made.pull_uuid}'))
         self.assertEqual(['far/away:1'], self.engine.pulls)
