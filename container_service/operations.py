@@ -89,7 +89,7 @@ def integer(value):
     return value
 
 
-@takes('text')
+@takes('text', type='string', pattern=r'^[^\u0000-\u0008\u000a-\u001f\u007f-\u009f]*$')
 def text(value):
     """Take text as it is; raises ValueError for anything else and for control characters."""
     if not isinstance(value, str):

@@ -201,7 +201,9 @@ class TextList(_Type):
 
 class Image(_Type):
     """An image reference, as it was written: what it stands for is in ``references.py``."""
-    schema = {'type': 'string', 'minLength': 1, 'maxLength': 255, 'pattern': r'^[!-~]+$'}
+    schema = {'type': 'string', 'minLength': 1, 'maxLength': 255,      # the most usual ones
+              'pattern': r'^([a-z0-9]+([.-][a-z0-9]+)*(:[0-9]{1,5})?/)?[a-z0-9]+([._/-][a-z0-9]+)*'
+                         r'(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$'}
 
     def frombasetype(self, value):
         references.parse(operations.text(value))
@@ -223,7 +225,8 @@ class BayCreate(wtypes.Base):
 
 class Domain(_Type):
     """Where a registry is."""
-    schema = {'type': 'string', 'minLength': 1, 'maxLength': 255, 'pattern': '^[!-~]+$'}
+    schema = {'type': 'string', 'minLength': 1, 'maxLength': 255,
+              'pattern': r'^[a-z0-9]+(\.[a-z0-9]+)+(:[0-9]{1,5})?$'}
 
     def frombasetype(self, value):
         return references.parse_domain(operations.text(value))
