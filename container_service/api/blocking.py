@@ -53,7 +53,7 @@ def _wait(controller, row, timeout_seconds):
     if not containers.is_at_rest(row) and timeout_seconds:
         parts.waiting.wait([row.uuid], timeout_seconds, look=containers.at_rest)
         with parts.db.read() as conn:
-            row = containers.by_uuid(conn, row.uuid)
+            row = containers.by_uuid(conn, row.uuid) or row       # it may be forgotten by now
     return views.container(row, controller.base, controller.context.is_admin)
 
 
