@@ -26,7 +26,7 @@ from container_service.client import registries
 from container_service.client import services
 
 BAY_FIELDS = (
-    'uuid', 'name', 'driver', 'endpoint', 'hosts', 'public', 'is_default', 'status',
+    'uuid', 'name', 'driver', 'endpoint', 'hosts', 'public', 'labels', 'is_default', 'status',
     'status_reason', 'health_status', 'health_status_reason', 'reconciled_at', 'strays',
     'watcher', 'node_count', 'created_at', 'updated_at')
 
@@ -37,6 +37,14 @@ class ListBays(base.ListCommand):
     path = 'bays'
     fields = BAY_FIELDS
     brief = ('name', 'driver', 'endpoint', 'status', 'health_status')
+
+    def add_arguments(self, parser):
+        super().add_arguments(parser)
+        parser.add_argument('--label', metavar='KEY[=VALUE]', action='append',
+                            help='Only those with this label; can be repeated.')
+
+    def query(self, parsed_args):
+        return {'label': parsed_args.label}
 
 
 class ShowBay(base.ShowCommand):
@@ -74,11 +82,16 @@ class CreateBay(base.ShowCommand):
                             help='Conductor host that reaches this engine; can be repeated.')
         parser.add_argument('--public', action='store_true',
                             help='Let every project place containers on it.')
+        parser.add_argument('--label', metavar='KEY=VALUE', action='append', dest='labels',
+                            type=creation.key_value,
+                            help='Label the bay, for example availability_zone=east; can be '
+                                 'repeated.')
 
     def take_action(self, parsed_args):
         keys = ('name', 'driver', 'endpoint', 'ca_cert', 'client_cert', 'client_key', 'hosts',
                 'public')
         body = {key: getattr(parsed_args, key) for key in keys}
+        body['labels'] = dict(parsed_args.labels or ())
         bay, _ = asking.change(
             self.client, 'POST', 'bays', key=str(uuid.uuid4()), on_trouble=self.tell_trouble,
             body={key: value for key, value in body.items() if value})

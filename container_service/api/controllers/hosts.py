@@ -31,14 +31,15 @@ class HostsController(base.Controller):
     """/v1/hosts"""
     member = ('host', HostController)
 
-    @base.endpoint('host:list', query=types.page('id', 'uuid', 'hostname', 'created_at'),
+    @base.endpoint('host:list', query=(
+        *types.page('id', 'uuid', 'hostname', 'created_at'), types.LABELS),
                    returns=base.Listing('hosts', 'Host'), since=(1, 4))
     def get(self, arguments):
         if arguments['sort_key'] == 'hostname':
             arguments['sort_key'] = 'name'
-        page = self.page(arguments)
+        page, labels = self.page(arguments), types.label_pairs(arguments['label'])
         with self.parts.db.read() as conn:
-            rows, more = bays.listing(conn, page=page)
+            rows, more = bays.listing(conn, page=page, labels=labels)
             used = _used(conn)
         return {'hosts': [views.host(row, self.base, used.get(row.uuid, ())) for row in rows],
                 'next': self.next_link(rows, more)}

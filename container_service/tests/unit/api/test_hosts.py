@@ -42,6 +42,14 @@ class TestHosts(base.ApiTestCase):
         self.assertEqual(([self.bay.name], None), (
             [host['hostname'] for host in answer.json['hosts']], answer.json['next']))
 
+    def test_by_label(self):
+        self.make_bay('another')
+        for query, found in (('label=availability_zone', [self.bay.name]),
+                             ('label=availability_zone=z1', [self.bay.name]),
+                             ('label=availability_zone=z2', [])):
+            answer = self.get(f'/v1/hosts?{query}', version='1.4')
+            self.assertEqual(found, [host['hostname'] for host in answer.json['hosts']], query)
+
     def test_members_are_refused(self):
         for path in ('/v1/hosts', f'/v1/hosts/{self.bay.name}'):
             self.assert_refused(403, 'forbidden', self.get(

@@ -898,11 +898,17 @@ class BayTest(ShellTest):
         self.service.answer('POST', '/v1/bays', {'uuid': stub.UUID, 'name': 'b'}, status=201)
         self.stdout('bay', 'create', 'b', '--endpoint', 'tcp://h:2376', '--ca-cert', '/ca',
                     '--client-cert', '/c', '--client-key', '/k', '--host', 'x', '--host', 'y',
-                    '--public')
+                    '--public', '--label', 'availability_zone=east', '--label', 'a=')
         self.assertEqual({
             'name': 'b', 'driver': 'docker', 'endpoint': 'tcp://h:2376', 'ca_cert': '/ca',
-            'client_cert': '/c', 'client_key': '/k', 'hosts': ['x', 'y'], 'public': True},
+            'client_cert': '/c', 'client_key': '/k', 'hosts': ['x', 'y'], 'public': True,
+            'labels': {'availability_zone': 'east', 'a': ''}},
             self.the_request().body)
+
+    def test_list_by_label(self):
+        self.service.answer('GET', '/v1/bays', {'bays': []})
+        self.stdout('bay', 'list', '--label', 'a=b', '--label', 'c')
+        self.assertEqual(['a=b', 'c'], self.the_request().query['label'])
 
     def test_list_and_show(self):
         bay = {'uuid': stub.UUID, 'name': 'b', 'hosts': ['x', 'y'], 'links': []}
