@@ -187,8 +187,9 @@ payloads = sa.Table(
     sa.Column('id', Id, primary_key=True, autoincrement=True),
     sa.Column('owner_uuid', Uuid, nullable=False),
     sa.Column('name', sa.String(255), nullable=False),
+    sa.Column('part', sa.Integer, nullable=False),     # large ones are kept in several rows
     sa.Column('data', Bytes, nullable=False),
-    sa.UniqueConstraint('owner_uuid', 'name'),
+    sa.UniqueConstraint('owner_uuid', 'name', 'part'),
     **TABLE_OPTIONS)
 
 # What conductors do with images: one row while any number of containers wait for one image on

@@ -5,20 +5,28 @@ import sqlalchemy as sa
 
 from container_service.db.models import payloads as table
 
+# Servers take packets of some size only, and bytes may take twice their number there.
+PIECE_BYTES = 1024 * 1024
+
 
 def insert(conn, owner_uuid, data):
     """Keep ``data``, {name: bytes}, for an owner."""
-    if data:
-        conn.execute(table.insert(), [
-            {'owner_uuid': owner_uuid, 'name': name, 'data': content}
-            for name, content in data.items()])
+    for name, content in (data or {}).items():
+        for part, start in enumerate(range(0, max(len(content), 1), PIECE_BYTES)):
+            # Each by itself: a client may put what is given together into one packet.
+            conn.execute(table.insert().values(
+                owner_uuid=owner_uuid, name=name, part=part,
+                data=content[start:start + PIECE_BYTES]))
 
 
 def of(conn, owner_uuid):
     """{name: bytes} of an owner."""
-    rows = conn.execute(sa.select(table.c.name, table.c.data)
-                        .where(table.c.owner_uuid == owner_uuid))
-    return {row.name: row.data for row in rows}
+    pieces = {}
+    for row in conn.execute(sa.select(table.c.name, table.c.data)
+                            .where(table.c.owner_uuid == owner_uuid)
+                            .order_by(table.c.name, table.c.part)):
+        pieces.setdefault(row.name, []).append(row.data)
+    return {name: b''.join(found) for name, found in pieces.items()}
 
 
 def delete(conn, owner_uuids):

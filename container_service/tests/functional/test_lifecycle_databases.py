@@ -6,6 +6,7 @@ that are let go together.
 """
 
 import datetime
+import os
 import threading
 
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from container_service.db import containers
 from container_service.db import models
 from container_service.db import outages
 from container_service.db import paging
+from container_service.db import payloads
 from container_service.db.base import now
 from container_service.drivers.base import Observed
 from container_service.tests import base
@@ -325,6 +327,17 @@ class Races:
         for thread in (holder, submitter):
             thread.join(30)
         self.assertEqual(7, self.action(accepted[0]).sequence)
+
+    def test_an_archive_as_large_as_may_be(self):
+        uuid = self.create()
+        self.carry_out(uuid)
+        data = os.urandom(self.conf.api.max_archive_bytes)
+        action = self.submit('put_archive', uuid, path='/tmp', data=data)
+        with self.db.read() as conn:
+            self.assertEqual({'data': data}, payloads.of(conn, action))
+        self.carry_out(uuid)
+        with self.db.read() as conn:
+            self.assertEqual({}, payloads.of(conn, action))
 
     def test_times_have_microseconds_and_are_the_databases(self):
         moment = datetime.datetime(2026, 2, 3, 4, 5, 6, 789012)

@@ -28,6 +28,8 @@ def upgrade():
         sa.Column('id', Id, primary_key=True, autoincrement=True),
         sa.Column('owner_uuid', sa.String(36), nullable=False),
         sa.Column('name', sa.String(255), nullable=False),
+        sa.Column('part', sa.Integer, nullable=False),
         sa.Column('data', Bytes, nullable=False),
-        sa.UniqueConstraint('owner_uuid', 'name', name='uq_payloads_owner_uuid_name'),
+        sa.UniqueConstraint('owner_uuid', 'name', 'part',
+                            name='uq_payloads_owner_uuid_name_part'),
         **TABLE_OPTIONS)
