@@ -124,10 +124,15 @@ class Route:
 
 
 def routes(controller, path=''):
-    """Every route at and below a controller class, without a request being made."""
+    """Every route at and below a controller class, without a request being made.
+
+    Raises TypeError for a handler that is not declared.
+    """
     for method in METHODS:
         handler = getattr(controller, method.lower(), None)
         if handler is not None:
+            if not hasattr(handler, 'endpoint'):
+                raise TypeError(f'{controller.__name__}.{method.lower()} is not declared')
             yield Route(method, path or '/', handler.endpoint)
     for name, child in controller.children.items():
         yield from routes(child, f'{path}/{name}')

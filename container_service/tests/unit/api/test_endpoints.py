@@ -41,6 +41,12 @@ class TestRegistry(base.base.TestCase):
                 if handler is not None:
                     self.assertTrue(hasattr(handler, 'endpoint'), (kind, method))
 
+    def test_one_that_is_not_declared_is_told(self):
+        forgotten = type('Forgotten', (), {
+            'children': {}, 'member': None, 'get': lambda self, arguments: {}})
+        with self.assertRaisesRegex(TypeError, 'Forgotten.get is not declared'):
+            list(endpoints.routes(forgotten))
+
     def test_each_has_a_rule_of_policy(self):
         """Apart from the documents that everybody may read."""
         rules = {rule.name for rule in policy.list_rules()}
