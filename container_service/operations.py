@@ -11,6 +11,7 @@ import ipaddress
 import re
 import shlex
 
+from container_service import exceptions
 from container_service import references
 from container_service.states import (
     CONTAINER_STATUSES,
@@ -517,6 +518,14 @@ def _is_about_limits(params):
 
 
 def _updated(params, row, result):
+    """Raises InvalidParameter for what does not go together, as it is at the creation."""
+    if row.spec.get('auto_remove'):
+        policy = params.get('restart_policy') or {}
+        for name, wanted in (('restart_policy', policy.get('Name', 'no') != 'no'),
+                             ('auto_heal', params.get('auto_heal'))):
+            if wanted:
+                raise exceptions.InvalidParameter(
+                    name=name, reason='does not go with auto_remove, which the container has')
     given = {name: value for name, value in params.items()
              if name != 'name' and value is not None}
     return {**({'spec': {**row.spec, **given}} if given else {}), **_renamed(params, row, result)}

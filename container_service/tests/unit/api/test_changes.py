@@ -145,6 +145,16 @@ class TestUpdate(ChangeCase):
                 'PATCH', '/v1/containers/web?cpu=1', version=version))
         self.assertEqual(1, len(self.actions_of(self.uuid)))
 
+    def test_what_does_not_go_with_what_it_has(self):
+        self.make('short', 'Running', auto_remove=True)
+        for body, field in (({'auto_heal': True}, 'auto_heal'),
+                            ({'restart_policy': {'Name': 'always'}}, 'restart_policy')):
+            answer = self.call('PATCH', '/v1/containers/short', body, version='1.41')
+            self.assertIn(field, self.assert_refused(400, 'invalid_parameter', answer))
+        answer = self.call('PATCH', '/v1/containers/short', {
+            'auto_heal': False, 'restart_policy': {'Name': 'no'}}, version='1.41')
+        self.assertEqual(202, answer.status_int)
+
     def test_wrong_status(self):
         self.set_status(self.uuid, states.ERROR)
         self.assert_refused(409, 'invalid_state', self.update({'cpu': 1}, version='1.40'))
