@@ -128,7 +128,7 @@ _CONTAINERS = {
     'list': containers.ListContainers, 'show': containers.ShowContainer,
     'update': changing.Update, 'wait': inspection.Wait, 'logs': logs.Logs,
     'exec': execution.Exec, 'cp': files.Copy, 'stats': inspection.Stats, 'top': inspection.Top,
-    'inspect': inspection.Inspect,
+    'diff': inspection.Diff, 'inspect': inspection.Inspect,
     'commit': changing.Commit, 'network list': inspection.ListNetworks,
     'network attach': changing.AttachNetwork, 'network detach': changing.DetachNetwork}
 

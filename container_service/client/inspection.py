@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is seen of containers beyond their records: stats, top, inspect, wait, networks."""
+"""What is seen of containers beyond their records: stats, top, diff, inspect, wait, networks."""
 
 import json
 import time
@@ -11,6 +11,8 @@ from container_service.client import derived
 from container_service.client import outcomes
 from container_service.client import wait
 from container_service.client import words
+
+_KINDS = {'changed': 'C', 'added': 'A', 'deleted': 'D'}
 
 
 class Stats(base.ListCommand):
@@ -74,6 +76,29 @@ class Top(base.ListCommand):
         self.fields = tuple(title.lower() for title in answer['titles'])
         self.print_list(parsed_args, [dict(zip(self.fields, process))
                                       for process in answer['processes']])
+
+
+class Diff(base.ListCommand):
+    """List what has changed in the file system of a container since it was made.
+
+    A is added, C changed, D deleted.
+    """
+
+    arguments = 'CONTAINER'
+    paged = False
+    fields = ('kind', 'path')
+
+    def add_arguments(self, parser):
+        super().add_arguments(parser)
+        base.add_container(parser)
+
+    def take_action(self, parsed_args):
+        answer = derived.ask(self.client, operations.OPERATIONS['diff'], parsed_args.container, {})
+        if parsed_args.formatter != 'table' or parsed_args.columns:
+            return self.print_list(parsed_args, answer['changes'])
+        for change in answer['changes']:
+            print(_KINDS.get(change['kind'], '?'), words.printable(change['path']),
+                  file=self.app.stdout)
 
 
 class Inspect(base.Command):

@@ -141,6 +141,8 @@ class TestClient(deployed.DeployedTestCase):
         self.assertGreater(stats['memory_bytes'], 0)
         self.assertIn(self.name, self.cli('stats'))
         self.assertIn('sh -c', self.cli('top', self.name))
+        self.cli('exec', self.name, 'sh', '-c', 'echo x >/new')
+        self.assertIn('A /new\n', self.cli('diff', self.name))
         [inspected] = json.loads(self.cli('inspect', self.name))
         self.assertTrue(inspected['State']['Running'])
         [network] = self.json('network', 'list', self.name)

@@ -43,6 +43,16 @@ class TopTest(stub.CommandTest):
         self.assertEqual({'ps_args': ['-o pid,cmd']}, self.service.requests[-1].query)
 
 
+class DiffTest(stub.CommandTest):
+
+    def test_as_docker_shows_it(self):
+        changes = [{'kind': 'changed', 'path': '/etc'}, {'kind': 'added', 'path': '/etc/a\x1b'},
+                   {'kind': 'deleted', 'path': '/tmp/x y'}]
+        self.service.answer('GET', f'{WEB}/diff', {'changes': changes})
+        self.assertEqual('C /etc\nA /etc/a?\nD /tmp/x y\n', self.stdout('diff', 'web'))
+        self.assertEqual(changes, json.loads(self.stdout('diff', 'web', '-f', 'json')))
+
+
 class InspectTest(stub.CommandTest):
 
     def test_always_a_list(self):
