@@ -757,8 +757,10 @@ def _join_pull(conn, row, image):
     """Have the image of a container pulled; returns whose credentials that needs, and the pull."""
     asked = references.parse(image)
     registry_uuid = registries.of_image(conn, row.project_id, asked, row.registry_uuid)
-    known = images.named(conn, row.project_id, row.bay_uuid, asked.name, asked.version)
+    # This one first: it lets one at a time through, and a look for an image that is not there
+    # holds up who makes it.
     pull = pulls.join(conn, row.bay_uuid, str(asked), new_uuid(), registry_uuid)
+    known = images.named(conn, row.project_id, row.bay_uuid, asked.name, asked.version)
     images.expect(conn, known, new_uuid(), pull, registry_uuid, project_id=row.project_id,
                   user_id=row.user_id, bay_uuid=row.bay_uuid, repo=asked.name,
                   tag=asked.version)
