@@ -238,6 +238,13 @@ class OperationsMixin:
         before = self.container()['engine_id']
         self.do('rebuild', self.name)
         self.assertNotEqual(before, self.container()['engine_id'])
+        kept = self.container()
+        self.openstack('delete', '--stop', self.name)
+        self.succeeded(self.caller.history(kept)[-1])
+        self.openstack('image', 'delete', image)
+        fixtures.eventually(lambda: not [
+            tag for found in self.processes.engine.images.list() for tag in found.tags
+            if self.name in tag])
 
     def test_what_it_uses(self):
         self.run_one()
