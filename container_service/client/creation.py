@@ -151,6 +151,8 @@ def _add_place(parser):
                         help='Name or uuid of the bay to place it on.')
     parser.add_argument('--availability-zone', metavar='ZONE',
                         help='Place it on a bay of this zone.')
+    parser.add_argument('--hint', metavar='KEY=VALUE', action='append', type=key_value,
+                        help='Place it on a bay with this label; can be repeated.')
     parser.add_argument('--host', help='Place it on this host; for administrators.')
     parser.add_argument('--runtime', help='Container runtime of the engine; for administrators.')
     parser.add_argument('--privileged', action='store_true', default=None,
@@ -176,8 +178,8 @@ def _body(args):
         'tmpfs': dict(args.tmpfs or ()), 'read_only': args.read_only, 'healthcheck': check,
         'auto_remove': args.rm, 'auto_heal': args.auto_heal, 'registry': args.registry,
         'image_pull_policy': _PULL_POLICIES.get(args.pull), 'host': args.host,
-        'availability_zone': args.availability_zone, 'runtime': args.runtime,
-        'privileged': args.privileged}
+        'availability_zone': args.availability_zone, 'hints': dict(args.hint or ()),
+        'runtime': args.runtime, 'privileged': args.privileged}
     # What was not asked for is left to the service.
     return {key: value for key, value in body.items() if value not in (None, {}, [])}
 

@@ -74,10 +74,11 @@ class OptionsTest(stub.CommandTest):
             {'restart_policy': {'Name': 'on-failure', 'MaximumRetryCount': 3},
              'auto_remove': True, 'auto_heal': True, 'stop_signal': 'SIGINT', 'stop_timeout': 0,
              'registry': 'ours', 'availability_zone': 'z', 'host': 'h', 'runtime': 'runc',
-             'disk': 5, 'image_pull_policy': 'ifnotpresent'},
+             'disk': 5, 'image_pull_policy': 'ifnotpresent', 'hints': {'rack': 'r1'}},
             self.body('--restart', 'on-failure:3', '--rm', '--auto-heal', '--stop-signal', 'int',
                       '--stop-timeout', '0', '--registry', 'ours', '--availability-zone', 'z',
-                      '--host', 'h', '--runtime', 'runc', '--disk', '5', '--pull', 'missing'))
+                      '--host', 'h', '--runtime', 'runc', '--disk', '5', '--pull', 'missing',
+                      '--hint', 'rack=r1'))
 
     def test_wrong_usage_names_what_is_wrong(self):
         for argv, told in (
