@@ -367,8 +367,8 @@ class GatewayTimeout(Error):
 class ActionUnfinished(GatewayTimeout):
     code = 'action_unfinished'
     title = 'Action has not ended yet'
-    message = ('Action %(action)s (%(operation)s) was accepted and goes on, but did not end '
-               'within %(seconds)d seconds.')
+    message = ('Action %(action)s (%(operation)s) was accepted and goes on; it had not ended when '
+               'this answer was due.')
     hint = 'Ask for that action to learn what became of it. Do not send the request again.'
 
 

@@ -138,8 +138,7 @@ def _older_answer(controller, op, accepted, ended):
     if op.waited:
         if ended is None:
             raise exceptions.ActionUnfinished(
-                action=accepted.action.uuid, operation=op.name,
-                seconds=controller.parts.conf.api.sync_timeout)
+                action=accepted.action.uuid, operation=op.name)
         if ended.error is not None:
             raise exceptions.Error.from_dict(ended.error)
     if op.older_body == operations.EMPTY:
