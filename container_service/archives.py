@@ -53,6 +53,9 @@ def clean(data, limit):
     except (tarfile.TarError, EOFError, UnicodeError, ValueError, OverflowError) as exc:
         raise exceptions.InvalidParameter(
             name='data', reason=f'must be a tar archive that is not compressed ({exc})') from None
+    except RecursionError:          # tarfile calls itself for each header before an entry
+        raise exceptions.InvalidParameter(
+            name='data', reason='has too many headers for one entry') from None
     return packed.getvalue()
 
 

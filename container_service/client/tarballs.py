@@ -6,6 +6,7 @@ that it is unpacked to, whatever names and links it has, and nothing but files, 
 links is made.
 """
 
+import contextlib
 import io
 import os
 import stat
@@ -70,11 +71,15 @@ def unpack(data, directory, rename=None):
         _link(directory, parts, target)
 
 
+@contextlib.contextmanager
 def _opened(data):
     try:
-        return tarfile.open(fileobj=io.BytesIO(data))
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            yield archive
     except tarfile.TarError as exc:
         raise Unsafe(f'That is no tar archive: {exc}.') from exc
+    except RecursionError:          # tarfile calls itself for each header before an entry
+        raise Unsafe('The archive has too many headers for one entry.') from None
 
 
 def _parts(member):

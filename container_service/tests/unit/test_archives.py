@@ -27,6 +27,14 @@ def packed(*members, form=tarfile.PAX_FORMAT):
     return made.getvalue()
 
 
+def headers(kind, count=1500):
+    """What stands before an entry, again and again, and never an entry."""
+    content = b'9 path=a\n'
+    header = tarfile.TarInfo('a')
+    header.type, header.size = kind, len(content)
+    return (header.tobuf() + content.ljust(tarfile.BLOCKSIZE, b'\0')) * count
+
+
 class TestClean(base.TestCase):
 
     def members(self, data):
@@ -78,6 +86,14 @@ class TestClean(base.TestCase):
             error = self.assertRaises(
                 exceptions.InvalidParameter, archives.clean, data, LIMIT)
             self.assertIn('data', error.detail)
+
+    def test_headers_that_go_on_and_on(self):
+        """Each says something of the next; tarfile calls itself for each."""
+        for kind in (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE):
+            error = self.assertRaises(
+                exceptions.InvalidParameter, archives.clean, headers(kind), LIMIT)
+            self.assertIn('data: ', error.detail)
+            self.assertIn('headers', error.detail)
 
     def test_too_large(self):
         data = packed(('a', tarfile.REGTYPE, b'x' * 5000))

@@ -114,6 +114,17 @@ class TarballsTest(unittest.TestCase):
         self.unpack(('file', 'x', None))
         self.assertEqual(0o755, 0o7777 & os.stat(os.path.join(self.directory, 'file')).st_mode)
 
+    def test_what_cannot_be_read(self):
+        header = tarfile.TarInfo('long')
+        header.type, header.size = tarfile.GNUTYPE_LONGNAME, 2
+        endless = (header.tobuf() + b'a'.ljust(tarfile.BLOCKSIZE, b'\0')) * 1500
+        whole = archive(('a', 'x', None), ('b', 'x' * 2000, None))
+        for data in (endless, whole[:2000]):
+            with self.assertRaises(tarballs.Unsafe):
+                tarballs.unpack(data, self.directory)
+        with self.assertRaises(tarballs.Unsafe):
+            tarballs.top(endless)
+
     def test_what_is_no_archive(self):
         for data in (b'', b'x' * 2000, archive()):
             with self.assertRaises(tarballs.Unsafe):
