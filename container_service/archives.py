@@ -45,12 +45,13 @@ def clean(data, limit):
               tarfile.open(fileobj=packed, mode='w', format=tarfile.PAX_FORMAT) as made):
             for number, member in enumerate(given):
                 _check(member)
-                total += member.size
+                total += member.size if member.isreg() else 0
                 if number >= _MEMBERS or total > limit:      # a file may be larger than it looks
                     raise exceptions.ArchiveTooLarge(path='data', limit=limit)
                 made.addfile(_plain(member), given.extractfile(member)
                              if member.isreg() else None)
-    except (tarfile.TarError, EOFError, UnicodeError, ValueError, OverflowError) as exc:
+    except (tarfile.TarError, EOFError, OSError, UnicodeError, ValueError,
+            OverflowError) as exc:
         raise exceptions.InvalidParameter(
             name='data', reason=f'must be a tar archive that is not compressed ({exc})') from None
     except RecursionError:          # tarfile calls itself for each header before an entry
@@ -65,6 +66,10 @@ def _check(member):
         _refuse(member, 'is outside of the place that it is put to')
     if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
         _refuse(member, 'is neither a file, a directory nor a link')
+    if member.size < 0:
+        _refuse(member, 'has a size below 0')
+    if member.issparse():                   # a few bytes stand for any number of zeros
+        _refuse(member, 'is a file with holes')
     if member.issym() or member.islnk():
         # A symbolic link begins where it stands, a hard one at the root of the archive.
         start = posixpath.dirname(name) if member.issym() else ''

@@ -93,6 +93,10 @@ def operation(controller, op, ident, arguments):
     older = controller.version < versions.OWN_SHAPES
     if older and op.waited:
         wait = controller.parts.conf.api.sync_timeout
+    if op.takes_archive and terms.key is None:
+        # To look through an archive costs more than to see that there is nowhere to put it.
+        with controller.parts.db.read() as conn:
+            containers.get(conn, ident, controller.context.project_scope)
     if op.payload and params[op.payload] is not None:
         params[op.payload] = _received(controller, op, params[op.payload])
     request = (controller.context, controller.parts.db, op, ident, params, terms)

@@ -35,6 +35,12 @@ def headers(kind, count=1500):
     return (header.tobuf() + content.ljust(tarfile.BLOCKSIZE, b'\0')) * count
 
 
+def extended(entry, values):
+    """The header of a member without content, behind one that says more of it."""
+    return (tarfile.TarInfo._create_pax_generic_header(values, tarfile.XHDTYPE, 'utf-8')
+            + entry.tobuf(tarfile.USTAR_FORMAT))
+
+
 class TestClean(base.TestCase):
 
     def members(self, data):
@@ -100,6 +106,25 @@ class TestClean(base.TestCase):
         self.assertRaises(exceptions.ArchiveTooLarge, archives.clean, data, 4000)
         text = base64.b64encode(data).decode()
         self.assertRaises(exceptions.ArchiveTooLarge, archives.received, text, 4000, True)
+
+    def test_sizes_that_hide_others(self):
+        """Of a directory the size is nothing, and holes are zeros that nobody sent."""
+        entry = tarfile.TarInfo('d')
+        entry.type = tarfile.DIRTYPE
+        hidden = extended(entry, {'size': '-1000000000000000'})
+        holes = extended(tarfile.TarInfo('f'), {
+            'GNU.sparse.major': '0', 'GNU.sparse.minor': '1', 'GNU.sparse.name': 'f',
+            'GNU.sparse.size': str(64 * LIMIT), 'GNU.sparse.map': '0,0'})
+        self.assertIn('below 0', self.refused(hidden + holes + bytes(1024)).detail)
+        self.assertIn('holes', self.refused(holes + bytes(1024)).detail)
+        for size in ('-1', '-512'):
+            self.refused(extended(tarfile.TarInfo('f'), {'size': size}) + bytes(1024))
+        self.assertEqual([('d', tarfile.DIRTYPE, '')], self.members(
+            extended(entry, {'size': str(10 ** 15)}) + bytes(1024)))
+
+    def test_less_than_its_header_says(self):
+        data = extended(tarfile.TarInfo('f'), {'size': '100000'}) + bytes(1024)
+        self.assertRaises(exceptions.InvalidParameter, archives.clean, data, LIMIT)
 
     def test_encodings(self):
         data = packed(('a', tarfile.REGTYPE, b'x'))

@@ -280,6 +280,10 @@ class TestPutArchive(ChangeCase):
         self.assertEqual(200, answer.status_int)
         self.assert_refused(400, 'invalid_parameter', self.put(ARCHIVE.decode(), version='1.25'))
 
+    def test_nothing_is_unpacked_for_a_container_that_is_not_there(self):
+        self.PATH = '/v1/containers/nowhere/put_archive'
+        self.assert_refused(404, 'container_not_found', self.put(b'x', version='1.41'))
+
     def test_bad_input_changes_nothing(self):
         hostile = io.BytesIO()
         with tarfile.open(fileobj=hostile, mode='w') as archive:
