@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the daemons share: the signals that end them, and an exit that nothing holds up."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -29,6 +30,20 @@ class Told:
             os._exit(128 + number)
         else:
             self.stop = True
+
+
+@contextlib.contextmanager
+def one_of_many(what, uuid):
+    """Do something about one row: that it fails is logged, and the next one gets its turn.
+
+    Raises DatabaseUnavailable, which says nothing of the row.
+    """
+    try:
+        yield
+    except exceptions.DatabaseUnavailable:
+        raise
+    except Exception:
+        LOG.exception('%s %s', what, uuid)
 
 
 def until_told_to_stop(*services):

@@ -5,6 +5,20 @@ Raise the nearest class close to the cause.  ``api/errors.py`` turns them into a
 ``conductor/runner.py`` into the error of an action.  Standard library only.
 """
 
+import re
+
+# As many characters fit into every column that is made for words, whatever they are.
+_MOST_CHARACTERS = 4096
+
+# Control characters, what ends a line, and halves of characters that no encoding takes.
+_UNPRINTABLE = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+')
+
+
+def printable(words):
+    """Words on one line that can be logged and stored: those of a registry may be anything."""
+    words = _UNPRINTABLE.sub(' ', str(words))
+    return words if len(words) <= _MOST_CHARACTERS else words[:_MOST_CHARACTERS - 3] + '...'
+
 
 class Error(Exception):
     """Base of all errors of this project.
@@ -21,7 +35,7 @@ class Error(Exception):
 
     def __init__(self, detail=None, **values):
         self.values = values
-        self.detail = detail if detail is not None else self.message % values
+        self.detail = printable(detail if detail is not None else self.message % values)
         if 'hint' in values:
             self.hint = values['hint']
         super().__init__(self.detail)

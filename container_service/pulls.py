@@ -10,6 +10,7 @@ ended when the last action that waits for it is cancelled.  What else is done wi
 
 import dataclasses
 
+from container_service import daemon
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import states
@@ -91,12 +92,15 @@ def sweep(db, bays=None):
         untold = images.forgotten(conn)
     release(db, [row for row in abandoned if bays is None or row.bay_uuid in bays])
     for uuid in untold:
-        db.transact(lambda conn, uuid=uuid: images.settle(conn, uuid), run_again)
+        with daemon.one_of_many('Telling the images of pull', uuid):
+            db.transact(lambda conn, uuid=uuid: images.settle(conn, uuid), run_again)
     for uuid in forgotten:
-        db.transact(lambda conn, uuid=uuid: pulls.free_waiters(conn, uuid), run_again)
+        with daemon.one_of_many('Freeing what waits for pull', uuid):
+            db.transact(lambda conn, uuid=uuid: pulls.free_waiters(conn, uuid), run_again)
 
 
 def release(db, rows, delay=0):
     """Queue pulls again that nobody carries out any more, or end those nobody wants."""
     for row in rows:
-        db.transact(lambda conn, row=row: pulls.release(conn, row, delay), run_again)
+        with daemon.one_of_many('Releasing pull', row.uuid):
+            db.transact(lambda conn, row=row: pulls.release(conn, row, delay), run_again)

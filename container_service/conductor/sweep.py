@@ -7,6 +7,7 @@ died, that a slot was lost to an error: all of it ends here at the latest.
 
 from oslo_log import log
 
+from container_service import daemon
 from container_service import lifecycle
 from container_service import pulls
 from container_service.db import actions
@@ -84,10 +85,11 @@ class Sweep:
         pulls.sweep(self._db, served)
 
     def _free(self, row, counts):
-        if lifecycle.take_over(self._db, row, counts=counts,
-                               max_attempts=self._conf.conductor.max_attempts):
-            LOG.warning('Action %s (%s of %s): its conductor %s does not run it any more; '
-                        'freed', row.uuid, row.operation, row.resource_uuid, row.conductor)
+        with daemon.one_of_many('Freeing action', row.uuid):
+            if lifecycle.take_over(self._db, row, counts=counts,
+                                   max_attempts=self._conf.conductor.max_attempts):
+                LOG.warning('Action %s (%s of %s): its conductor %s does not run it any more; '
+                            'freed', row.uuid, row.operation, row.resource_uuid, row.conductor)
 
     def _free_lost(self):
         """Free what is ours by SQL, but nobody here is at.
@@ -110,8 +112,9 @@ class Sweep:
         with self._db.read() as conn:
             overdue = actions.overdue(conn)
         for row in overdue:
-            if lifecycle.expire(self._db, row):
-                LOG.info('Action %s was not begun within its time limit', row.uuid)
+            with daemon.one_of_many('Expiring action', row.uuid):
+                if lifecycle.expire(self._db, row):
+                    LOG.info('Action %s was not begun within its time limit', row.uuid)
 
     def purge(self):
         """Forget what is older than is promised to be kept."""

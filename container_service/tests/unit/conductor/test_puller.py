@@ -2,9 +2,11 @@
 """Shared pulls, as a conductor carries them out on the fake engine."""
 
 from container_service import exceptions
+from container_service import images as image_rules
 from container_service import lifecycle
 from container_service import pulls
 from container_service import states
+from container_service.db import images
 from container_service.db import pulls as rows
 from container_service.drivers import fake
 from container_service.tests.unit.conductor import base
@@ -82,6 +84,20 @@ class TestShared(PullerCase):
             self.assert_at_rest(uuid, states.ERROR)
             self.assertEqual(states.SKIPPED, self.action(start).status)
         self.assertEqual(1, self.engine.calls['pull'])
+
+    def test_what_a_registry_says_is_not_written_as_it_is(self):
+        said = 'no\0pe\nERROR root logged in ' + 'x' * 70000
+        self.engine.fail('pull', exceptions.PullFailed(said))
+        uuid = self.create(image=IMAGE)
+        image, _ = image_rules.pull(self.context, self.db, reference=IMAGE)
+        self.here.sweep()
+        self.here.sweep()
+        with self.db.read() as conn:
+            reason = images.find(conn, image.uuid).status_reason
+        for words in (reason, self.container(uuid).status_reason,
+                      self.pulls()[0].error['detail'], self.errors(uuid)[0]['detail']):
+            self.assertEqual(('no pe ERROR root', 4096), (words[:16], len(words)))
+        self.assertNotIn('\nERROR root', self.log.output)
 
     def test_a_failure_that_may_pass_is_tried_again(self):
         """Every later attempt failed of the same old pull."""

@@ -10,6 +10,7 @@ from container_service.db import actions
 from container_service.db import bays
 from container_service.db import conductors
 from container_service.db import containers
+from container_service.db import images
 from container_service.db import models
 from container_service.db import pulls as pull_rows
 from container_service.drivers import fake
@@ -59,6 +60,75 @@ class TestWake(base.BenchCase):
     def count(self):
         with self.db.read() as conn:
             return len(conn.execute(conductors.table.select()).all())
+
+
+class TestOneOfMany(base.BenchCase):
+    """A row with which something is wrong keeps nobody else waiting."""
+
+    def setUp(self):
+        super().setUp()
+        self.bad, self.good = self.create(image='bad/image:1'), self.create(image='good/image:1')
+
+    def broken(self, module, name, is_bad):
+        real = getattr(module, name)
+
+        def call(first, row, *args, **values):
+            if is_bad(row):
+                raise ValueError('A string literal cannot contain NUL (0x00) characters.')
+            return real(first, row, *args, **values)
+
+        self.patch(module, name, call)
+
+    def goes_on(self, other):
+        for _ in range(3):
+            other.sweep()
+        self.assert_at_rest(self.good, states.CREATED)
+        self.assertIn('NUL', self.log.output)
+
+    def waiting(self, bench):
+        return [lifecycle.wait_for_pull(self.db, self.claim(uuid, bench.lease))
+                for uuid in (self.bad, self.good)]
+
+    def test_what_came_of_a_pull_cannot_be_told(self):
+        bad, good = self.waiting(self.here)
+        self.broken(images, 'settle', lambda uuid: uuid in (bad, good))
+        for pull in (bad, good):
+            claim = pulls.claim(self.db, pull, self.here.lease)
+            self.assertRaises(ValueError, pulls.end, self.db, claim, states.FAILED, {
+                'code': 'image_pull_failed', 'title': 'x', 'detail': 'x', 'stage': None,
+                'hint': None, 'retriable': True})
+        self.here.sweep()
+        for uuid in (self.bad, self.good):
+            self.assertEqual('retrying', self.actions_of(uuid)[0].waiting_code)
+
+    def test_what_waits_for_a_pull_cannot_be_freed(self):
+        bad, good = self.waiting(self.here)
+        self.broken(pull_rows, 'free_waiters', lambda uuid: uuid == bad)
+        self.goes_on(self.here)
+        self.assertEqual([('create', 'queued')], self.outcomes(self.bad))
+
+    def test_a_pull_cannot_be_released(self):
+        other = self.another()
+        claims = [pulls.claim(self.db, pull, other.lease) for pull in self.waiting(other)]
+        self.broken(pull_rows, 'release', lambda row: row.uuid == claims[0].pull.uuid)
+        self.die(other)
+        self.goes_on(self.here)
+
+    def test_an_action_cannot_be_freed(self):
+        other = self.another()
+        for uuid in (self.bad, self.good):
+            self.claim(uuid, other.lease)
+        self.broken(lifecycle, 'take_over', lambda row: row.resource_uuid == self.bad)
+        self.die(other)
+        self.goes_on(self.here)
+
+    def test_an_action_cannot_be_expired(self):
+        terms = lifecycle.Terms(timeout_seconds=1)
+        late = [self.ask('start', self.good, terms=terms).action.uuid for _ in range(2)]
+        self.let_pass(5)
+        self.broken(lifecycle, 'expire', lambda row: row.uuid == late[0])
+        self.here.sweep()
+        self.assertEqual(states.FAILED, self.action(late[1]).status)
 
 
 class TestTakeOver(base.BenchCase):
