@@ -132,14 +132,15 @@ def create(context, db, op, *, name, image, spec, files=None, terms=Terms(),  # 
 
 
 def submit(context, db, op, ident, params, terms=Terms(), fence=None,  # noqa: B008
-           guard=None):
+           guard=None, defaults=None):
     """Accept an operation on a container.
 
     It is checked against the status that the container will have when all that is queued has
     succeeded.  An equal request whose action is the last in line and still queued is folded
     into it, where the table allows that.  ``fence``: only if nobody has claimed the container
-    since it was that; ``guard`` is what ``Quotas.guard`` gives.  Raises ContainerNotFound,
-    InvalidState, Busy, QueueFull, Fenced, NameTaken, QuotaExceeded, IdempotencyMismatch.
+    since it was that; ``guard`` is what ``Quotas.guard`` gives, ``defaults`` what a container
+    has of the amounts that its spec does not name.  Raises ContainerNotFound, InvalidState,
+    Busy, QueueFull, Fenced, NameTaken, QuotaExceeded, IdempotencyMismatch.
     """
     action_uuid = new_uuid()
     params, payload = op.without_payload(params)
@@ -148,7 +149,8 @@ def submit(context, db, op, ident, params, terms=Terms(), fence=None,  # noqa: B
         row = containers.lock(conn, ident, context.project_scope)
         if fence not in (None, row.fence):
             raise exceptions.Fenced(container=row.uuid)
-        reserved = _reserve(conn, context, row, op.changes_to(row, params), guard)
+        reserved = _reserve(conn, context, row, op.changes_to(row, params), guard,
+                            defaults or {})
         waiting = actions.unfinished(conn, CONTAINER, row.uuid) if row.task_state else []
         if waiting and terms.if_busy == operations.REJECT:
             raise exceptions.Busy(uuid=row.uuid, action=waiting[0].uuid,
@@ -271,15 +273,15 @@ def _check(op, params, row, waiting, terms):
         raise exceptions.QueueFull(uuid=row.uuid, count=len(waiting))
 
 
-def _reserve(conn, context, row, changes, guard):
+def _reserve(conn, context, row, changes, guard, defaults):
     """The columns of amounts while a change of them waits: none may be given away meanwhile.
 
     Raises QuotaExceeded.
     """
     if 'spec' not in changes:
         return {}
-    taken = {name: getattr(row, name) or 0 for name in containers.AMOUNTS}
-    more = {name: changes['spec'].get(name) or 0 for name in containers.AMOUNTS}
+    taken, more = ({name: amounts.get(name) or defaults.get(name) or 0
+                    for name in containers.AMOUNTS} for amounts in (row._mapping, changes['spec']))
     # Before anything else is read: the lock in it comes first.
     if guard is not None and row.project_id == context.project_id:
         guard(conn, more, taken)

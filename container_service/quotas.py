@@ -20,20 +20,30 @@ NONE = -1                     # as a limit: there is none
 MIB = 1024 * 1024
 _FRESH = 1.0                  # seconds
 
-# What is limited: the words for it, and how much of it a container with a spec takes.
+# What is limited: the words for it, what says it in a spec, and in which unit.
 RESOURCES = {
-    'containers': ('containers', lambda spec: 1),
-    'cpu': ('cores', lambda spec: spec.get('cpu') or 0),
-    'memory': ('MiB of memory', lambda spec: (spec.get('memory_bytes') or 0) / MIB),
-    'disk': ('GiB of disk', lambda spec: spec.get('disk') or 0),
+    'containers': ('containers', None, 1),
+    'cpu': ('cores', 'cpu', 1),
+    'memory': ('MiB of memory', 'memory_bytes', MIB),
+    'disk': ('GiB of disk', 'disk', 1),
 }
+
+# A container that does not say how much it takes of these may take all that its host has.  (So it
+# is with disk, but most engines cannot limit that.)
+_WITHOUT_BOUND = ('cpu', 'memory')
+
+
+def defaults_of(conf):
+    """What a container takes that does not say so, as in a spec."""
+    return {'cpu': conf.bays.default_cpu, 'memory_bytes': conf.bays.default_memory * MIB}
 
 
 class Quotas:
-    """The quotas as one process knows them."""
+    """The quotas as one process knows them.  ``defaults`` is what ``defaults_of`` gives."""
 
-    def __init__(self, db, clock=time.monotonic):
+    def __init__(self, db, clock=time.monotonic, defaults=None):
         self._db, self._clock = db, clock
+        self.defaults = defaults or {}
         self._lock = threading.Lock()
         self._read_at = None
         self._default, self._projects = {}, {}
@@ -42,7 +52,8 @@ class Quotas:
         """What a creation or change of a project has to pass; None where there is no limit.
 
         It is called with the connection of the transaction, the spec and, of a change, the
-        amounts that are taken already.  Raises QuotaExceeded.
+        amounts that are taken already.  Raises QuotaExceeded, and InvalidParameter for a
+        creation that leaves out what is limited and has no default.
         """
         with self._lock:
             if self._read_at is None or self._clock() - self._read_at >= _FRESH:
@@ -55,7 +66,8 @@ class Quotas:
             return None
         if own is None:
             self._make_row(project_id)
-        return lambda conn, spec, before=None: _check(conn, project_id, default, spec, before)
+        return lambda conn, spec, before=None: self._check(
+            conn, project_id, default, spec, before)
 
     def _make_row(self, project_id):
         """What is locked while its containers are counted."""
@@ -66,30 +78,43 @@ class Quotas:
         with self._lock:
             self._projects.setdefault(project_id, False)
 
+    def _check(self, conn, project_id, default, spec, before):
+        # The lock comes first: what is read before it could be older than what others did
+        # meanwhile.
+        limits = {**default, **quotas.of_project(conn, project_id, lock=True)}
+        limits = {name: limit for name, limit in limits.items() if limit != NONE}
+        if not limits:
+            return
+        used = self.in_use(conn, project_id)
+        for name, limit in limits.items():
+            words = RESOURCES[name][0]
+            wanted = self._amount(name, spec)
+            if before is not None:
+                wanted -= self._amount(name, before)
+            elif not wanted and name in _WITHOUT_BOUND:
+                raise exceptions.InvalidParameter(name=name, reason=(
+                    f'must be given, since the quota of the project is {limit} {words}'))
+            if wanted > 0 and used[name] + wanted > limit:
+                raise exceptions.QuotaExceeded(resource=words, limit=limit,
+                                               used=_plain(used[name]), wanted=_plain(wanted))
+
+    def _amount(self, name, spec):
+        _, key, unit = RESOURCES[name]
+        return 1 if key is None else (spec.get(key) or self.defaults.get(key) or 0) / unit
+
+    def in_use(self, conn, project_id):
+        """What the live containers of a project have, as {resource: amount}."""
+        return in_use(conn, project_id, self.defaults)
+
     def forget(self):
         """Read them anew: they have been changed here."""
         with self._lock:
             self._read_at = None
 
 
-def _check(conn, project_id, default, spec, before):
-    # The lock comes first: what is read before it could be older than what others did meanwhile.
-    limits = {**default, **quotas.of_project(conn, project_id, lock=True)}
-    limits = {name: limit for name, limit in limits.items() if limit != NONE}
-    if not limits:
-        return
-    used = in_use(conn, project_id)
-    for name, limit in limits.items():
-        words, amount = RESOURCES[name]
-        wanted = amount(spec) - (0 if before is None else amount(before))
-        if wanted > 0 and used[name] + wanted > limit:
-            raise exceptions.QuotaExceeded(resource=words, limit=limit, used=_plain(used[name]),
-                                           wanted=_plain(wanted))
-
-
-def in_use(conn, project_id):
+def in_use(conn, project_id, defaults=None):
     """What the live containers of a project have, as {resource: amount}."""
-    rows = containers.used(conn, project_id)
+    rows = containers.used(conn, project_id, defaults)
     found = {'containers': sum(row.containers for row in rows),
              'cpu': sum(row.cpu for row in rows),
              'memory': sum(int(row.memory_bytes) for row in rows) / MIB,

@@ -100,9 +100,11 @@ def operation(controller, op, ident, arguments):
     if op.payload and params[op.payload] is not None:
         params[op.payload] = _received(controller, op, params[op.payload])
     request = (controller.context, controller.parts.db, op, ident, params, terms)
-    guard = controller.parts.quotas.guard(controller.context.project_id) if op.changes else None
+    quotas = controller.parts.quotas
+    guard = quotas.guard(controller.context.project_id) if op.changes else None
     accepted = _within_limits(
-        controller, op, terms, lambda: lifecycle.submit(*request, guard=guard),
+        controller, op, terms, lambda: lifecycle.submit(
+            *request, guard=guard, defaults=quotas.defaults),
         adds_nothing=lambda: op.coalesce and lifecycle.would_fold(*request))
     if terms.dry_run:
         return _verdict(controller, op, params, accepted)

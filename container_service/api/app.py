@@ -43,7 +43,7 @@ def build(conf, db, bus):
         doorbell=rpc.Doorbell(bus, members.choose),
         calls=calls.Calls(bus, members.choose, conf.api.call_slots),
         waiting=waiting.Waiting(db, conf.api.wait_slots), limits=limits.Limits(conf, db),
-        quotas=quotas.Quotas(db),
+        quotas=quotas.Quotas(db, defaults=quotas.defaults_of(conf)),
         keys=secrets.Keys(conf),
         pool=members.state)
     app = pecan.make_app(

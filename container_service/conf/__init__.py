@@ -190,11 +190,13 @@ BAYS_OPTS = [
     cfg.IntOpt(
         'default_memory', default=2048, min=0,
         help='MiB of memory that a container may use whose request names none; 0 for no limit, '
-             'with which one container can take all the memory of its host.'),
+             'with which one container can take all the memory of its host. Quotas count it: set '
+             'the same for API processes and conductors.'),
     cfg.FloatOpt(
         'default_cpu', default=0.0, min=0.0,
         help='Processor cores that a container may use whose request names none; 0 for no '
-             'limit: then containers share what there is.'),
+             'limit: then containers share what there is, and where a quota limits cores a '
+             'request must name them. Set the same for API processes and conductors.'),
     cfg.ListOpt(
         'drivers', default=['docker'], item_type=types.String(),
         help='Drivers that bays may use: docker, fake.'),

@@ -111,11 +111,16 @@ def _amounts(values):
     return {name: values['spec'].get(name) for name in AMOUNTS} if 'spec' in values else {}
 
 
-def used(conn, project_id=None):
-    """What live containers have, by project and bay: their number, and sums of AMOUNTS."""
+def used(conn, project_id=None, defaults=None):
+    """What live containers have, by project and bay: their number, and sums of AMOUNTS.
+
+    ``defaults``, by name, count for containers that say nothing.
+    """
+    defaults = defaults or {}
     query = sa.select(
         table.c.project_id, table.c.bay_uuid, sa.func.count().label('containers'),
-        *(sa.func.coalesce(sa.func.sum(table.c[name]), 0).label(name) for name in AMOUNTS)
+        *(sa.func.sum(sa.func.coalesce(table.c[name], defaults.get(name, 0))).label(name)
+          for name in AMOUNTS)
     ).where(table.c.deleted_at.is_(None)).group_by(table.c.project_id, table.c.bay_uuid)
     if project_id is not None:
         query = query.where(table.c.project_id == project_id)

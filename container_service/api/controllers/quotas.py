@@ -44,7 +44,7 @@ class QuotaController(_Controller):
             limits = rules.limits(conn, self.at['project'])
             if not arguments['usages']:
                 return limits
-            used = rules.in_use(conn, self.at['project'])
+            used = self.parts.quotas.in_use(conn, self.at['project'])
         return {name: {'limit': limit, 'in_use': used[name]} for name, limit in limits.items()}
 
     @_endpoint('quota:update', body=types.Quota, example=_EXAMPLE, returns='Quota')

@@ -106,36 +106,75 @@ class TestEnforcement(QuotaCase):
         self.assertEqual(202, self.create('c3', project='other').status_int)
 
     def test_amounts(self):
-        for limits, values in (({'cpu': 1}, {'cpu': 0.6}), ({'memory': 100}, {'memory': '60'})):
+        values = {'cpu': 0.6, 'memory': '60'}
+        for name, limit in (('cpu', 1), ('memory', 150)):
             self.quota('DELETE')
-            self.quota('PUT', limits)
-            name = list(limits)[0]
+            self.quota('PUT', {name: limit})
             self.assertEqual(202, self.create(f'{name}-1', **values).status_int)
             self.refused(self.create(f'{name}-2', **values))
-            # Who wants nothing of it is not stopped by it.
-            self.assertEqual(202, self.create(f'{name}-3').status_int)
+
+    def test_who_does_not_say_takes_the_defaults(self):
+        self.quota('PUT', {'memory': 5000})
+        for name in ('c1', 'c2'):
+            self.assertEqual(202, self.create(name).status_int)
+        self.assertEqual({'limit': 5000, 'in_use': 4096},
+                         self.quota(more='?usages=true').json['memory'])
+        self.assertIn('2048 more', self.refused(self.create('c3')))
+        self.assertEqual(202, self.create('c3', memory='900').status_int)
+
+    def test_who_does_not_say_and_there_is_no_default(self):
+        """It could take all that its host has, and would count for nothing."""
+        self.create('before')
+        self.quota('PUT', {'cpu': 1})
+        self.assertIn('must be given', self.assert_refused(
+            400, 'invalid_parameter', self.create('c1')))
+        self.assertEqual(202, self.create('c1', cpu=0.5).status_int)
+        self.assertEqual(0.5, self.quota(more='?usages=true').json['cpu']['in_use'])
+        # What is there already may be changed otherwise.
+        self.assertEqual(202, self.call('PATCH', '/v1/containers/before', {'memory': '64'},
+                                        version='1.41').status_int)
+        # Most engines cannot limit it.
+        self.quota('PUT', {'cpu': -1, 'disk': 1})
+        self.assertEqual(202, self.create('c2').status_int)
+
+    def test_changes_of_what_was_left_to_the_defaults(self):
+        self.quota('PUT', {'memory': 3000})
+        uuid = self.create('c1').json['uuid']
+        self.carry_out(uuid, 'Created')
+
+        def update(memory):
+            return self.call('PATCH', '/v1/containers/c1', {'memory': memory}, version='1.41')
+
+        def in_use():
+            return self.quota(more='?usages=true').json['memory']['in_use']
+
+        self.assertIn('1000 more', self.refused(update('3048')))
+        self.assertEqual(202, update('100').status_int)
+        self.assertEqual(2048, in_use())                # until it has less
+        self.carry_out(uuid, 'Created')
+        self.assertEqual(100, in_use())
 
     def test_changes_of_amounts(self):
-        self.quota('PUT', {'memory': 100, 'cpu': 2})
-        uuid = self.create('c1', memory='40').json['uuid']
-        self.create('c2', memory='40')
+        self.quota('PUT', {'memory': 106, 'cpu': 3})
+        uuid = self.create('c1', memory='40', cpu=0.5).json['uuid']
+        self.create('c2', memory='40', cpu=0.5)
         self.carry_out(uuid, 'Created')
 
         def update(**body):
             return self.call('PATCH', '/v1/containers/c1', body, version='1.41')
 
-        self.refused(update(memory='61'))
-        self.assertEqual(202, update(memory='60', cpu=2).status_int)
+        self.refused(update(memory='67'))
+        self.assertEqual(202, update(memory='60', cpu=1.5).status_int)
         # It is not given away while the change waits, nor taken when that has failed.
-        self.refused(self.create('c3', memory='6'))
-        self.refused(self.create('c3', cpu=0.1))
+        self.assertIn('memory', self.refused(self.create('c3', memory='7', cpu=0.1)))
+        self.assertIn('cores', self.refused(self.create('c3', memory='6', cpu=1.1)))
         lifecycle.fail(self.db, self.claim(uuid), {'code': 'x', 'detail': 'x'},
                        drivers.Observed('Created'))
-        self.assertEqual(202, self.create('c3', memory='20').status_int)
+        self.assertEqual(202, self.create('c3', memory='26', cpu=0.1).status_int)
         self.refused(update(memory='41'))
         self.assertEqual(202, update(memory='30').status_int)
         self.carry_out(uuid, 'Created')
-        self.assertEqual(202, self.create('c4', memory='10').status_int)
+        self.assertEqual(202, self.create('c4', memory='10', cpu=0.1).status_int)
 
     def test_a_limit_of_the_default_class(self):
         self.put_class(containers=1)
