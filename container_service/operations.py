@@ -101,20 +101,30 @@ def text(value):
     return value
 
 
+_TEXTS = 65536           # of a command, or of variables: they are kept with the action
+
+
 @takes('list of texts, or one text that is split as a shell does',
        anyOf=[{'type': 'array', 'items': {'type': 'string'}}, {'type': 'string'}])
 def command(value):
     """Convert a command to an argument array; text is split as a shell splits words."""
     if isinstance(value, str):
+        _check_length([value])           # before it is split, which takes long
         try:
             value = shlex.split(value)
         except ValueError as exc:
             raise ValueError(f'cannot be split into words: {exc}') from None
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
         raise ValueError('must be a list of texts, or one text')
+    _check_length(value)
     if any('\0' in v for v in value):
         raise ValueError('must not contain a NUL character')
     return value
+
+
+def _check_length(texts):
+    if sum(map(len, texts)) > _TEXTS:
+        raise ValueError('must be at most 64 KiB long')
 
 
 @takes('signal name or number', type=['string', 'integer'])
@@ -277,6 +287,7 @@ def environment(value):
             raise ValueError(f'has a name that cannot be one: {ascii(key)[:64]}')
         if not isinstance(content, str) or '\0' in content or len(content) > 32768:
             raise ValueError(f'has {key}, which must be text of at most 32768 characters')
+    _check_length([*value, *value.values()])
     return value
 
 

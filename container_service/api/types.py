@@ -80,10 +80,7 @@ class Command(_Type):
     schema = operations.command.schema
 
     def frombasetype(self, value):
-        words = operations.command(value)
-        if sum(map(len, words)) > 65536:
-            raise ValueError('must be at most 64 KiB long')
-        return words
+        return operations.command(value)
 
 
 class TextMap(_Type):

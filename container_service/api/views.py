@@ -84,7 +84,7 @@ def action(row, base, pool=None, *, position=None, behind=None):
         'uuid': row.uuid, 'operation': row.operation, 'status': row.status,
         'container_uuid': row.resource_uuid, 'container_name': row.resource_name,
         'bay_uuid': row.bay_uuid, 'project_id': row.project_id, 'user_id': row.user_id,
-        'request_id': row.request_id, 'parameters': row.params, 'stage': row.stage,
+        'request_id': row.request_id, 'parameters': _parameters(row), 'stage': row.stage,
         'progress': progress, 'position': position, 'waiting': waiting, 'liveness': liveness,
         'conductor': row.conductor, 'attempts': row.attempts, 'error': row.error,
         'result': row.result,
@@ -98,6 +98,13 @@ def action(row, base, pool=None, *, position=None, behind=None):
         'progress_at': time(row.progress_at), 'finished_at': time(row.finished_at),
         'links': links(base, 'actions', row.uuid),
     }
+
+
+def _parameters(row):
+    """Those of an action; of variables, which may be secrets, only the names."""
+    if not row.params or not row.params.get('environment'):
+        return row.params
+    return {**row.params, 'environment': dict.fromkeys(row.params['environment'], '***')}
 
 
 def _just_accepted(row, position, behind):

@@ -243,7 +243,14 @@ class TestConversions(base.TestCase):
         self.converts(operations.command, [
             ('sh -c "a b"', ['sh', '-c', 'a b']), (['sh', '-c', 'a b'], ['sh', '-c', 'a b']),
             ([], [])])
-        self.refuses(operations.command, ['sh "', ['a', 1], {'a': 1}, None, ['a\0']])
+        self.refuses(operations.command, ['sh "', ['a', 1], {'a': 1}, None, ['a\0'],
+                                           ['a' * 40000] * 2, 'a ' * 40000])
+
+    def test_environment(self):
+        self.converts(operations.environment, [
+            (['A=1=2', 'B='], {'A': '1=2', 'B': ''}), ({'A': 'x' * 32768}, {'A': 'x' * 32768})])
+        self.refuses(operations.environment, [
+            ['A'], {'A': 1}, {'A B': ''}, {'A': 'x' * 32769}, dict.fromkeys('ABC', 'x' * 30000)])
 
     def test_signal(self):
         self.converts(operations.signal, [

@@ -334,6 +334,24 @@ class TestExecution(ChangeCase):
     def test_its_own_address(self):
         self.asked(self.post('/v1/containers/web/execution', self.BODY, version='1.41'))
 
+    def test_variables_are_not_shown(self):
+        answer = self.post('/v1/containers/web/execution', {
+            **self.BODY, 'environment': {'TOKEN': 's3cr3t'}}, version='1.41')
+        self.assertEqual({'TOKEN': '***'}, answer.json['parameters']['environment'])
+        for path in ('/v1/actions', answer.headers['Location']):
+            shown = self.get(path, version='1.41', persona=base.READER)
+            self.assertIn('TOKEN', shown.text)
+            self.assertNotIn('s3cr3t', shown.text)
+        self.assertEqual({'TOKEN': 's3cr3t'}, self.claim(self.uuid).action.params['environment'])
+
+    def test_a_command_and_its_variables_are_bounded(self):
+        for field, body in (('command', {'command': ['a' * 65537]}),
+                            ('environment', {**self.BODY, 'environment': {
+                                f'A{n}': 'x' * 3000 for n in range(30)}})):
+            for path in ('execution', 'execute'):
+                self.assertIn(field, self.assert_refused(400, 'invalid_parameter', self.post(
+                    f'/v1/containers/web/{path}', body, version='1.41')))
+
     def test_a_call_that_nobody_waits_for(self):
         answer = self.post('/v1/containers/web/execute', self.BODY, version='1.41',
                            headers=self.PREFERRED)
