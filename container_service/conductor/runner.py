@@ -42,6 +42,11 @@ def _told_apart(exc, row):
     return exceptions.EngineContainerMissing(_NEVER_MADE + why, hint=exc.hint)
 
 
+def _not_undone(exc):
+    """What to tell of an action that is not undone."""
+    return f'What it had done could not be taken back: {exc.detail}'
+
+
 def _has_happened(claim, observed):
     """Whether an operation has had its effect, by what the engine says now."""
     op = claim.operation
@@ -256,11 +261,15 @@ class Runner:
             else:
                 observed = driver.observe(container)
                 detail = 'Cancelled before it was tried again.'
-        # Whatever it is, the request to cancel stays, and it is undone the next time.
+        # The request to cancel stays, and it is undone the next time.
         except (exceptions.EngineUnreachable, exceptions.Unavailable) as exc:
             return self._park(claim, exc)
         except exceptions.DriverError as exc:
-            return self._retry(claim, exc)
+            if exc.retriable and claim.action.attempts < self._conf.max_attempts:
+                return self._retry(claim, exc)
+            # Else it would be in the way of all that comes, a forced delete too.
+            error = exceptions.DriverError(f'It was to be cancelled. {_not_undone(exc)}')
+            return self._end_failed(claim, container, lifecycle.as_error(error, stage))
         if observed is not None and _has_happened(claim, observed):
             return self._end(claim, lambda: lifecycle.succeed(self._db, claim, observed))
         error = lifecycle.as_error(exceptions.Cancelled(detail), stage)
@@ -276,16 +285,28 @@ class Runner:
         return plain
 
     def _failed(self, claim, attempt, container, exc):
+        """End an action as failed, undone where it can be; or as succeeded if it is through."""
+        error, undo, done = lifecycle.as_error(exc, attempt.stage), None, None
+        try:
+            undo = self._engines.driver(claim.container.bay_uuid).undo(claim.operation)
+            if undo is not None:
+                done = undo(self._plain(attempt), container, **claim.action.params)
+        except exceptions.Error as again:
+            LOG.warning('Cannot undo action %s: %s', claim.action.uuid, again)
+            if undo is not None:
+                error['detail'] = f'{exc.detail.rstrip(".")}. {_not_undone(again)}'
+        except Exception:
+            LOG.exception('Undoing action %s', claim.action.uuid)
+        if done is not None:
+            return self._end(claim, lambda: lifecycle.succeed(
+                self._db, claim, done, too_late=True))
+        return self._end_failed(claim, container, error)
+
+    def _end_failed(self, claim, container, error):
         """End an action as failed, the container in a true status."""
         observed, status, post_mortem = None, states.UNKNOWN, None
         try:
             driver = self._engines.driver(claim.container.bay_uuid)
-            undo = driver.undo(claim.operation)
-            if undo is not None:
-                done = undo(self._plain(attempt), container, **claim.action.params)
-                if done is not None:
-                    return self._end(claim, lambda: lifecycle.succeed(
-                        self._db, claim, done, too_late=True))
             observed = driver.observe(container)
             if observed is None:
                 status = states.ERROR           # nothing on the engine: nothing true to say
@@ -294,8 +315,7 @@ class Runner:
             LOG.warning('Cannot observe container %s: %s', container.uuid, again)
         except Exception:
             LOG.exception('Observing container %s', container.uuid)
-        error = lifecycle.as_error(exc, attempt.stage)
-        LOG.info('Action %s failed: %s', claim.action.uuid, exc.detail)
+        LOG.info('Action %s failed: %s', claim.action.uuid, error['detail'])
         return self._end(claim, lambda: lifecycle.fail(
             self._db, claim, error, observed, status, post_mortem))
 

@@ -457,7 +457,8 @@ class Driver(abc.ABC):
         """The method that takes back an operation that has ended half way; None: there is none.
 
         It gets what the operation got.  What it returns, if anything, is the Observed of an
-        operation that turns out to be done, so that nothing was taken back.
+        operation that turns out to be done, so that nothing was taken back.  It takes back as much
+        as it can, then raises DriverError for the rest.
         """
         return getattr(self, f'undo_{operation.method}', None)
 

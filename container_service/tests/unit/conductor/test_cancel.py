@@ -22,6 +22,12 @@ class RunningCase(base.BenchCase):
     def last(self, uuid):
         return self.actions_of(uuid)[-1]
 
+    def busy(self):
+        """An error that may pass."""
+        error = exceptions.DriverError('device is busy')
+        error.retriable = True
+        return error
+
 
 class TestUndo(RunningCase):
 
@@ -83,7 +89,7 @@ class TestUndo(RunningCase):
     def test_an_undo_that_the_engine_refuses_is_tried_again(self):
         """The error took its slot down, and the sweep repeated it without a pause."""
         uuid = self.create(operation='run')
-        self.engine.fail('delete', exceptions.DriverError('device is busy'), times=2)
+        self.engine.fail('delete', self.busy(), times=2)
         self.cancel_meanwhile(uuid)
         self.here.sweep()
         self.assertNotIn('Traceback', self.log.output)
@@ -96,6 +102,36 @@ class TestUndo(RunningCase):
         self.retry()
         self.assertEqual(states.CANCELLED, self.last(uuid).status)
         self.assertEqual(['create', 'start', 'delete'], self.effects(uuid))
+
+    def assert_not_undone(self, uuid):
+        action = self.last(uuid)
+        self.assertEqual((states.FAILED, 'engine_error'), (action.status, action.error['code']))
+        self.assertIn('could not be taken back: device is busy', action.error['detail'])
+        self.assert_at_rest(uuid, states.RUNNING)
+        self.assertEqual(action.error['detail'], self.container(uuid).status_reason)
+        self.engine.succeed('delete')
+
+    def test_an_undo_that_the_engine_always_refuses(self):
+        """It was tried for ever, and nothing else could be done with the container."""
+        uuid = self.create(operation='run')
+        self.engine.fail('delete', self.busy())
+        self.cancel_meanwhile(uuid)
+        self.here.sweep()
+        self.assertEqual(states.QUEUED, self.last(uuid).status)
+        for _ in range(self.conf.conductor.max_attempts):
+            self.retry()
+        self.assertEqual(self.conf.conductor.max_attempts, self.last(uuid).attempts)
+        self.assert_not_undone(uuid)
+        self.submit('delete', uuid, force=True)
+        self.here.sweep()
+        self.assert_at_rest(uuid, states.DELETED)
+
+    def test_an_undo_that_trying_again_does_not_help(self):
+        uuid = self.create(operation='run')
+        self.engine.fail('delete', exceptions.DriverError('device is busy'))
+        self.cancel_meanwhile(uuid)
+        self.here.sweep()
+        self.assert_not_undone(uuid)
 
     def test_another_conductor_undoes_what_a_dead_one_was_asked_to_stop(self):
         uuid = self.create(operation='run')

@@ -75,6 +75,18 @@ class TestRebuild(RebuildCase):
                          (self.last().status, self.last().error['code']))
         self.assert_as_it_was()
 
+    def test_one_that_does_not_start_nor_the_old_one_again(self):
+        """What the container was then was not even looked at."""
+        self.engine.fail('start', exceptions.StartFailed('port is already allocated.'))
+        self.submit('rebuild', self.uuid)
+        self.here.sweep()
+        self.assertEqual((states.FAILED, 'start_failed'),
+                         (self.last().status, self.last().error['code']))
+        self.assertEqual('port is already allocated. What it had done could not be taken back: '
+                         'port is already allocated.', self.last().error['detail'])
+        self.assert_as_it_was('Stopped')
+        self.assertEqual(self.last().error['detail'], self.container(self.uuid).status_reason)
+
     def test_one_that_is_tried_again(self):
         error = exceptions.DriverError('busy')
         error.retriable = True
@@ -127,6 +139,22 @@ class TestCancel(RebuildCase):
         self.assertEqual(states.CANCELLED, self.last().status)
         self.assert_as_it_was()
         self.assertEqual('Cancelled; the container is as it was.', self.last().error['detail'])
+
+    def test_when_the_old_one_does_not_start_again(self):
+        """It was tried for ever, and nothing else could be done with the container."""
+        busy = exceptions.DriverError('busy')
+        busy.retriable = True
+        self.engine.fail('start', busy, times=1)
+        self.submit('rebuild', self.uuid)
+        self.here.sweep()
+        self.engine.fail('start', exceptions.StartFailed('port is already allocated'))
+        self.cancel(self.last().uuid)
+        self.here.sweep()
+        self.assertEqual((states.FAILED, 'engine_error'),
+                         (self.last().status, self.last().error['code']))
+        self.assertIn('port is already allocated', self.last().error['detail'])
+        self.assert_as_it_was('Stopped')
+        self.assertEqual(self.last().error['detail'], self.container(self.uuid).status_reason)
 
     def test_when_it_is_through(self):
         """Nothing brings the old one back, so it has succeeded."""
