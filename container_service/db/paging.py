@@ -25,7 +25,7 @@ def fetch(conn, table, query, page, visible):
     when the last item of a page has changed or gone meanwhile.  Raises InvalidParameter for an
     unknown marker.
     """
-    key = table.c[page.sort_key]
+    key = _sortable(table.c[page.sort_key])
     if page.marker is not None:
         after = conn.execute(sa.select(key, table.c.id).where(
             table.c.uuid == page.marker, *visible)).first()
@@ -42,3 +42,14 @@ def fetch(conn, table, query, page, visible):
     query = query.order_by(*(c.desc() if page.descending else c.asc() for c in order))
     rows = conn.execute(query.limit(page.limit + 1)).all()
     return rows[:page.limit], len(rows) > page.limit
+
+
+def _sortable(column):
+    """A column whose nulls come before all else.
+
+    They compare with nothing, so behind one the list would end, and databases differ in where
+    they put them.
+    """
+    if not column.nullable:
+        return column
+    return sa.func.coalesce(column, -1 if isinstance(column.type, sa.Integer) else '')

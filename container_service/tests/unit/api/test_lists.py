@@ -2,6 +2,7 @@
 from urllib import parse
 
 from container_service import lifecycle
+from container_service.db import images
 from container_service.tests.unit.api import base
 
 
@@ -105,11 +106,11 @@ class TestPages(base.ApiTestCase):
         for number in range(7):
             self.make(f'c{number}', labels={'k': str(number % 2)})
 
-    def walk(self, path, collection='containers', most=20):
+    def walk(self, path, collection='containers', most=20, version=None):
         """The pages behind an address, followed by ``next`` as given."""
         pages = []
         while path and len(pages) < most:
-            answer = self.get(path)
+            answer = self.get(path, version=version)
             self.assertEqual(200, answer.status_int, answer)
             pages.append(answer.json[collection])
             path = answer.json['next']
@@ -126,6 +127,23 @@ class TestPages(base.ApiTestCase):
                 pages = self.walk(f'/v1/containers?limit={limit}{order}')
                 self.assertEqual(sizes, [len(page) for page in pages])
                 self.assertEqual(7, len({c['uuid'] for page in pages for c in page}))
+
+    def test_what_has_no_value_to_sort_by(self):
+        for number, name in enumerate((None, 'bb', None, 'aa', None)):
+            self.post('/v1/registries', {'registry': {
+                'domain': f'r{number}.example', 'name': name}}, version='1.41')
+            image = self.post('/v1/images', {'repo': f'i{number}'}, version='1.41').json['uuid']
+            size = number * 100 if name else None
+            self.db.transact(lambda conn: images.update(conn, image, {'size': size}))  # noqa: B023
+        for collection, key, order in (('registries', 'name', [None] * 3 + ['aa', 'bb']),
+                                       ('images', 'size', [None] * 3 + ['100', '300'])):
+            for way, wanted in (('asc', order), ('desc', order[::-1])):
+                for limit in (1, 2, 3, 10):
+                    pages = self.walk(f'/v1/{collection}?sort_key={key}&sort_dir={way}'
+                                      f'&limit={limit}', collection, version='1.41')
+                    found = [item for page in pages for item in page]
+                    self.assertEqual(wanted, [item[key] for item in found])
+                    self.assertEqual(5, len({item['uuid'] for item in found}))
 
     def test_next_keeps_the_filters(self):
         query = 'limit=1&label=k%3D1&label=k&sort_dir=desc&name=None&all_projects=True'
