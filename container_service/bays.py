@@ -30,7 +30,8 @@ def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
     """Record a bay; with an idempotency key used before, find the one made then.
 
     Returns (bay, whether it was made before).  Its engine is looked at by the next reconciling
-    pass.  Raises InvalidParameter, NameTaken, IdempotencyMismatch.
+    pass.  Raises InvalidParameter, NameTaken, IdempotencyMismatch,
+    MadeAndGone.
     """
     if driver not in conf.bays.drivers:
         raise exceptions.InvalidParameter(
@@ -62,9 +63,9 @@ def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
         return db.transact(unit, landed=lambda conn: bays.find(conn, uuid)), False
     except db_exc.DBDuplicateEntry:
         with db.read() as conn:
-            earlier = idempotency.earlier(conn, context.project_id, terms)
+            earlier = idempotency.made(conn, context.project_id, terms, bays.find)
             if earlier is not None:
-                return bays.get(conn, earlier.resource_uuid, None), True
+                return earlier, True
         raise exceptions.NameTaken(kind='bay', name=name) from None
 
 

@@ -287,6 +287,14 @@ class UnsupportedMediaType(Error):
     message = 'The body must be JSON, sent with Content-Type: application/json.'
 
 
+class MadeAndGone(Error):
+    status = 410
+    code = 'made_and_gone'
+    title = 'What was made is gone'
+    message = ('The request with the Idempotency-Key %(key)s made the %(kind)s %(uuid)s, which is '
+               'gone. Use a new key to make another one.')
+
+
 class IdempotencyMismatch(Error):
     status = 422
     code = 'idempotency_mismatch'

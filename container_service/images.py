@@ -31,7 +31,7 @@ def pull(context, db, *, reference, bay=None, registry=None, policy=None,
 
     With the policy ``ifnotpresent`` one that the project has there already is left as it is.
     Raises BayNotFound, BayRequired, RegistryNotFound, InvalidParameter, ImageBusy, NameTaken,
-    IdempotencyMismatch.
+    IdempotencyMismatch, MadeAndGone.
     """
     uuid, pull_uuid = lifecycle.new_uuid(), lifecycle.new_uuid()
 
@@ -72,7 +72,8 @@ def pull(context, db, *, reference, bay=None, registry=None, policy=None,
 def tag(context, db, ident, repo, name=None, terms=lifecycle.Terms()):  # noqa: B008
     """Give an image another name, by which its project knows it on its bay; as ``pull``.
 
-    Raises ImageUnknown, ImageBusy, NameTaken, InvalidParameter, IdempotencyMismatch.
+    Raises ImageUnknown, ImageBusy, NameTaken, InvalidParameter, IdempotencyMismatch,
+    MadeAndGone.
     """
     uuid, pull_uuid = lifecycle.new_uuid(), lifecycle.new_uuid()
 
@@ -139,7 +140,7 @@ def _delete(context, db, ident, project_id, terms):
                                      pull_uuid)})
         return images.find(conn, row.uuid)
 
-    return _once(context, db, terms, unit)
+    return _once(context, db, terms, unit, may_be_gone=True)
 
 
 def prune(context, db, bay=None):
@@ -168,7 +169,7 @@ def _words(row):
     return references.join(row.repo, row.tag)
 
 
-def _once(context, db, terms, unit):
+def _once(context, db, terms, unit, may_be_gone=False):
     """Run a transaction, unless the request was made before; as ``pull`` returns.
 
     Again when somebody made the same rows at the same time.
@@ -178,8 +179,13 @@ def _once(context, db, terms, unit):
             return db.transact(unit, run_again), False
         except (db_exc.DBDuplicateEntry, exceptions.Conflict, exceptions.NotFound) as exc:
             with db.read() as conn:
-                earlier = idempotency.earlier(conn, context.project_id, terms)
+                if may_be_gone:
+                    earlier = idempotency.earlier(conn, context.project_id, terms)
+                    found = earlier and images.find(conn, earlier.resource_uuid)
+                else:
+                    earlier = found = idempotency.made(
+                        conn, context.project_id, terms, images.find)
                 if earlier is not None:
-                    return images.find(conn, earlier.resource_uuid), True
+                    return found, True
             if not (attempts_left and isinstance(exc, db_exc.DBDuplicateEntry)):
                 raise

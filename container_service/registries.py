@@ -20,7 +20,7 @@ def create(context, db, keys, *, domain, name=None, username=None, password=None
     """Record a registry; with an idempotency key used before, find the one made then.
 
     Returns (registry, whether it was made before).  Raises NameTaken, SecretsUnavailable,
-    InvalidParameter, IdempotencyMismatch.
+    InvalidParameter, IdempotencyMismatch, MadeAndGone.
     """
     _check(username, password)
     uuid = lifecycle.new_uuid()
@@ -38,9 +38,9 @@ def create(context, db, keys, *, domain, name=None, username=None, password=None
         return db.transact(unit, landed=lambda conn: registries.find(conn, uuid)), False
     except db_exc.DBDuplicateEntry:
         with db.read() as conn:
-            earlier = idempotency.earlier(conn, context.project_id, terms)
+            earlier = idempotency.made(conn, context.project_id, terms, registries.find)
             if earlier is not None:
-                return registries.get(conn, earlier.resource_uuid, context.project_id), True
+                return earlier, True
         raise exceptions.NameTaken(kind='registry', name=name) from None
 
 

@@ -35,6 +35,21 @@ def earlier(conn, project_id, terms):
     return row
 
 
+def made(conn, project_id, terms, find):
+    """What an earlier request with the same key made, as ``find`` has it; None as ``earlier``.
+
+    Raises IdempotencyMismatch, and MadeAndGone when it is not there any more.
+    """
+    row = earlier(conn, project_id, terms)
+    if row is None:
+        return None
+    found = find(conn, row.resource_uuid)
+    if found is None:
+        raise exceptions.MadeAndGone(
+            key=terms.key, kind=row.resource_type, uuid=row.resource_uuid)
+    return found
+
+
 def purge(conn):
     """Forget keys that are older than they are promised to be kept."""
     conn.execute(table.delete().where(table.c.created_at < now(-KEEP_SECONDS)))

@@ -233,6 +233,20 @@ class TestKeys(ImageCase):
         self.assertEqual([], self.listed())
 
 
+    def test_what_was_made_is_gone(self):
+        image = self.pulled()
+        tag = f'/v1/images/{image["uuid"]}/tag'
+        for number, (path, body) in enumerate((
+                (tag, {'repo': 'mine'}), ('/v1/images', {'repo': 'else', 'host': 'bay'}))):
+            key = {'Idempotency-Key': f'k{number}'}
+            made = self.post(path, body, headers=key, **NEWEST).json
+            self.here.sweep()
+            self.remove(made)
+            self.here.sweep()
+            self.refused(410, 'made_and_gone', 'POST', path, body, headers=key,
+                         words=f'image {made["uuid"]}')
+
+
 class TestDelete(ImageCase):
 
     def test_what_is_used_stays(self):

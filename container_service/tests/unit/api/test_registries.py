@@ -101,6 +101,8 @@ class TestRegistries(RegistryCase):
                             headers={'Idempotency-Key': 'd'}, **NEWEST) for _ in range(2)]
         self.assertEqual([204, 204], [answer.status_int for answer in gone])
         self.assertEqual('true', gone[1].headers['Idempotency-Replayed'])
+        self.assert_refused(410, 'made_and_gone', self.post(
+            '/v1/registries', body, headers={'Idempotency-Key': 'k'}, **NEWEST))
 
     def test_bad_input(self):
         good = {'domain': 'quay.io', 'username': 'u', 'password': 'p'}
