@@ -85,14 +85,9 @@ def tag(context, db, ident, repo, name=None, terms=lifecycle.Terms()):  # noqa: 
             target = references.local(source.project_id, repo, name)
         except ValueError as exc:
             raise exceptions.InvalidParameter(name='repo', reason=str(exc)) from None
-        asked = references.parse(references.join(repo, name) if name else repo)
-        key = {'project_id': source.project_id, 'bay_uuid': source.bay_uuid,
-               'repo': asked.name, 'tag': asked.tag}
-        row = images.named(conn, **key)
-        if row is not None and not row.local:
-            raise exceptions.NameTaken(kind='pulled image', name=asked)
+        key, row = images.made(conn, source.project_id, source.bay_uuid, repo, name)
         if row is not None and (row.status in images.BUSY or row.uuid == source.uuid):
-            raise exceptions.ImageBusy(image=asked, status=row.status)
+            raise exceptions.ImageBusy(image=_words(row), status=row.status)
         made = images.put(conn, row, uuid, {
             **key, 'user_id': context.user_id, 'local': 1, 'status': images.TAGGING,
             'status_reason': None, 'asked_for': 1, 'registry_uuid': None,

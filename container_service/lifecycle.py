@@ -167,6 +167,9 @@ def submit(context, db, op, ident, params, terms=Terms(), fence=None,  # noqa: B
             row, waiting, cancelled = _clear_the_way(conn, row, waiting)
         _check(op, params, row, waiting, terms)
         _check_name(conn, row, op.changes_to(row, params).get('name'))
+        if op.makes_image:
+            # Only a look, too: it may be pulled before it is made.
+            images.made(conn, row.project_id, row.bay_uuid, params['repository'], params['tag'])
         status = row.projected_status or row.status
         values = {'projected_status': op.target_for(params, status),
                   'next_sequence': row.next_sequence + 1, **reserved}
@@ -628,7 +631,10 @@ def _finish(db, claim, status, values, undo=False, changes=False, **about):
 
 
 def _with_image(conn, row, action, result):
-    """The result of an operation that made an image, with the uuid that this is known by."""
+    """The result of an operation that made an image, with the uuid that this is known by.
+
+    Raises NameTaken.
+    """
     about = {name: result[name] for name in ('image_id', 'digest', 'size')}
     return {**result, 'uuid': images.record_local(
         conn, new_uuid(), project_id=row.project_id, user_id=action.user_id,

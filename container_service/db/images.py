@@ -82,6 +82,19 @@ def named(conn, project_id, bay_uuid, repo, tag):
         table.c.tag == tag).with_for_update()).first()
 
 
+def made(conn, project_id, bay_uuid, repo, tag=None):
+    """The key of an image that is made on a bay under a name, and what ``named`` has for that.
+
+    Raises NameTaken if it was pulled: its row is all that tells whose it is, if it is private.
+    """
+    asked = references.parse(references.join(repo, tag) if tag else repo)
+    key = {'project_id': project_id, 'bay_uuid': bay_uuid, 'repo': asked.name, 'tag': asked.tag}
+    row = named(conn, **key)
+    if row is not None and not row.local:
+        raise exceptions.NameTaken(kind='pulled image', name=asked)
+    return key, row
+
+
 def put(conn, row, uuid, values):
     """Change the image that was found under a name, or make it.  Returns its uuid."""
     if row is not None:
@@ -120,18 +133,17 @@ def record_local(conn, uuid, *, project_id, user_id, bay_uuid, repo, tag, about)
     """Record an image that was made on a bay under ``references.local(project, repo, tag)``.
 
     ``about`` is what its engine says of it: image_id, digest, size.  ``uuid`` is that of a new
-    row; one that has the name is changed.  Returns the uuid of the image.
+    row; one that has the name is changed.  Returns the uuid of the image.  Raises NameTaken.
     """
-    asked = references.parse(references.join(repo, tag) if tag else repo)
-    key = {'project_id': project_id, 'bay_uuid': bay_uuid, 'repo': asked.name, 'tag': asked.tag}
-    values = {**key, **about, 'user_id': user_id, 'local': 1, 'registry_uuid': None,
+    values = {**about, 'user_id': user_id, 'local': 1, 'registry_uuid': None,
               'status': AVAILABLE, 'status_reason': None, 'pull_uuid': None}
-    row = named(conn, **key)
+    key, row = made(conn, project_id, bay_uuid, repo, tag)
     try:
         with conn.begin_nested():
-            return put(conn, row, uuid, values)
+            return put(conn, row, uuid, {**key, **values})
     except db_exc.DBDuplicateEntry:
-        return put(conn, named(conn, **key), uuid, values)
+        key, row = made(conn, project_id, bay_uuid, repo, tag)
+        return put(conn, row, uuid, {**key, **values})
 
 
 @dataclasses.dataclass(frozen=True)

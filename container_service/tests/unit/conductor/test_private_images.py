@@ -190,3 +190,37 @@ class TestOthers(PrivateCase):
         for context in (None, OTHER):
             self.assertEqual(states.SUCCEEDED, self.made('far/away:1', context)[1].status)
         self.assertEqual(1, self.engine.pulls.count('far/away:1'))
+
+
+class TestMarks(PrivateCase):
+    """Nothing that its project does opens an image to others while it is on the engine."""
+
+    def setUp(self):
+        super().setUp()
+        self.engine.credentials['team'] = RIGHT       # as this engine calls the hub's part
+        self.register(domain='docker.io')
+
+    def test_a_commit_over_it_is_refused(self):
+        uuid = self.running('web')
+        self.assertEqual(states.SUCCEEDED, self.made('team/app:1')[1].status)
+        before = self.images()
+        error = self.assertRaises(exceptions.NameTaken, self.submit, 'commit', uuid,
+                                  repository='team/app', tag='1')
+        self.assertIn('pulled image named team/app:1', error.detail)
+        self.assertEqual(before, self.images())
+        self.refused('registry_refused', 'team/app:1', context=OTHER)
+
+    def test_one_that_is_pulled_before_the_commit_is_carried_out(self):
+        uuid = self.running('web')
+        action = self.submit('commit', uuid, repository='team/app', tag='1')
+        waits = self.create(image='team/app:1')
+        lifecycle.wait_for_pull(self.db, self.claim(waits))
+        self.here.sweep()
+        self.here.sweep()
+        self.assertEqual((states.FAILED, 'name_taken'),
+                         (self.action(action).status, self.action(action).error['code']))
+        self.assert_at_rest(uuid, states.RUNNING)
+        self.assert_at_rest(waits, states.CREATED)
+        self.assertEqual([(0, images.AVAILABLE)],
+                         [(row.local, row.status) for row in self.images()])
+        self.refused('registry_refused', 'team/app:1', context=OTHER)
