@@ -647,15 +647,12 @@ def _settle(conn, row, values, status, ended):
     Returns whether another action is next.
     """
     _forget_payloads(conn, [ended])
-    waiting = queued = actions.unfinished(conn, CONTAINER, row.uuid)
+    waiting = actions.unfinished(conn, CONTAINER, row.uuid)
     if status != states.SUCCEEDED:
         waiting = _skip(conn, waiting, ended, status)
-        if any(operations.OPERATIONS[action.operation].changes
-               for action in (ended, *queued) if action not in waiting):
-            # What it was to take is free again.
-            values = {'spec': row.spec, **values}
     real = values.get('status', row.status)
-    values = dict(values, projected_status=_projected(real, waiting))
+    values = {**values, 'projected_status': _projected(real, waiting),
+              **_amounts(row, values.get('spec', row.spec), waiting)}
     head = waiting[0] if waiting else None
     if head is None:
         values.update(running_action_uuid=None, task_state=None, runnable_at=None)
@@ -670,6 +667,23 @@ def _settle(conn, row, values, status, ended):
             payloads.delete(conn, [row.uuid])
     containers.update(conn, row.uuid, values)
     return head is not None
+
+
+def _amounts(row, spec, waiting):
+    """The columns of amounts: what a spec says, or the most that a change that waits will take."""
+    columns = {}
+    for name in containers.AMOUNTS:
+        coming = [action.params[name] for action in waiting
+                  if operations.OPERATIONS[action.operation].changes and action.params.get(name)]
+        if not coming:
+            columns[name] = spec.get(name)
+        elif spec.get(name):
+            columns[name] = max(spec[name], *coming)
+        else:
+            # It has a default, which is known only where changes are accepted: nothing is freed
+            # before the last one has ended.
+            columns[name] = getattr(row, name)
+    return columns
 
 
 def _skip(conn, waiting, cause, status):

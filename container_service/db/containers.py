@@ -101,9 +101,12 @@ def insert(conn, values):
 
 
 def update(conn, uuid, values, *where):
-    """Change a container; returns whether it matched."""
+    """Change a container; returns whether it matched.
+
+    Amounts follow from a spec among the values unless they are named themselves.
+    """
     return statements.update(
-        conn, table, uuid, {'updated_at': now(), **values, **_amounts(values)}, where)
+        conn, table, uuid, {'updated_at': now(), **_amounts(values), **values}, where)
 
 
 def _amounts(values):

@@ -28,6 +28,9 @@ class QuotaCase(base.ApiTestCase):
         return self.post('/v1/containers', {'name': name, 'image': tests.IMAGE, **values},
                          project=project)
 
+    def in_use(self, name):
+        return self.quota(more='?usages=true').json[name]['in_use']
+
     def refused(self, answer):
         return self.assert_refused(403, 'quota_exceeded', answer)
 
@@ -145,14 +148,11 @@ class TestEnforcement(QuotaCase):
         def update(memory):
             return self.call('PATCH', '/v1/containers/c1', {'memory': memory}, version='1.41')
 
-        def in_use():
-            return self.quota(more='?usages=true').json['memory']['in_use']
-
         self.assertIn('1000 more', self.refused(update('3048')))
         self.assertEqual(202, update('100').status_int)
-        self.assertEqual(2048, in_use())                # until it has less
+        self.assertEqual(2048, self.in_use('memory'))                # until it has less
         self.carry_out(uuid, 'Created')
-        self.assertEqual(100, in_use())
+        self.assertEqual(100, self.in_use('memory'))
 
     def test_changes_of_amounts(self):
         self.quota('PUT', {'memory': 106, 'cpu': 3})
@@ -175,6 +175,57 @@ class TestEnforcement(QuotaCase):
         self.assertEqual(202, update(memory='30').status_int)
         self.carry_out(uuid, 'Created')
         self.assertEqual(202, self.create('c4', memory='10', cpu=0.1).status_int)
+
+    def test_what_waiting_changes_will_take_is_kept_for_them(self):
+        """Whatever ends meanwhile: none of it is given away until nothing waits for it."""
+        self.quota('PUT', {'cpu': 100})
+        uuid = self.create('c1', cpu=1).json['uuid']
+        self.carry_out(uuid, 'Created')
+
+        def queue(operation, **params):
+            terms = lifecycle.Terms(on_predecessor_failure=operations.RUN)
+            lifecycle.submit(self.context, self.db, operations.OPERATIONS[operation], uuid,
+                             params, terms)
+
+        def fail():
+            lifecycle.fail(self.db, self.claim(uuid), {'code': 'x', 'detail': 'x'},
+                           drivers.Observed('Created'))
+
+        def attach():
+            lifecycle.succeed(self.db, self.claim(uuid), drivers.Observed(
+                'Created', result={'network': 'n', 'networks': {'n': 'id'}}))
+
+        def succeed():
+            self.carry_out(uuid, 'Created')
+
+        for before, ended, then in (
+                (('update', {'cpu': 2.0}), succeed, 2), (('update', {'cpu': 4.0}), fail, 2),
+                (('network_attach', {'network': 'n'}), attach, 2), (('start', {}), fail, 2),
+                (('rename', {'name': 'new'}), succeed, 2)):
+            queue(before[0], **before[1])
+            queue('update', cpu=8.0)
+            ended()
+            self.assertEqual(8, self.in_use('cpu'), before)
+            fail()
+            self.assertEqual(then, self.in_use('cpu'), before)
+        queue('update', cpu=8.0)
+        queue('update', cpu=4.0)
+        for left in (8, 4):
+            succeed()
+            self.assertEqual(left, self.in_use('cpu'))
+
+    def test_what_waits_beside_a_default(self):
+        self.quota('PUT', {'memory': 9000})
+        uuid = self.create('c1').json['uuid']
+        self.carry_out(uuid, 'Created')
+        for memory in ('4096', '64'):
+            self.call('PATCH', '/v1/containers/c1', {
+                'memory': memory, 'on_predecessor_failure': 'run'}, version='1.41')
+        for left in (4096, 2048):
+            self.assertEqual(4096, self.in_use('memory'))
+            lifecycle.fail(self.db, self.claim(uuid), {'code': 'x', 'detail': 'x'},
+                           drivers.Observed('Created'))
+            self.assertEqual(left, self.in_use('memory'))
 
     def test_a_limit_of_the_default_class(self):
         self.put_class(containers=1)
