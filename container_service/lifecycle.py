@@ -390,7 +390,8 @@ def too_late(action):
 
 def _may_have_acted(action):
     """Whether a queued action may have changed something on the engine in an earlier attempt."""
-    return action.started_at is not None and action.waiting_code != pulls.WAITING
+    return action.started_at is not None and (
+        action.waiting_code != pulls.WAITING or bool(action.remembered))
 
 
 def _cancelled_values(detail):
@@ -615,6 +616,8 @@ def _finish(db, claim, status, values, undo=False, changes=False, **about):
             if undo and actions.find(conn, actions.of_claim(claim.uuid)):
                 raise exceptions.Cancelled()
             raise exceptions.Fenced(container=uuid)
+        if status == states.CANCELLED and action.pull_uuid:
+            pulls.cancel_unless_waited_for(conn, action.pull_uuid)
         made = (claim.operation.changes_to(row, action.params, about.get('result'))
                 if changes else {})
         if status == states.SUCCEEDED and 'name' in made:
@@ -736,10 +739,11 @@ def requeue(db, claim, code, detail, delay, *, parked=False):
     values = {'waiting_code': code, 'waiting_detail': detail}
     if parked:
         values.update(attempts=claim.action.attempts - 1, parked_at=now())
-    else:
-        values['pull_uuid'] = None      # one that failed would fail the next attempt too
 
     def unit(conn):
+        pull = claim.action.pull_uuid and pulls.find(conn, claim.action.pull_uuid)
+        if pull and pull.status == states.FAILED and not parked:
+            values['pull_uuid'] = None      # it would fail the next attempt too
         _back_to_queue(conn, claim, now(delay), values)
         return True
 

@@ -295,3 +295,42 @@ class TestRetry(PullCase):
         pulls.end(self.db, self.claim_pull(pull), states.SUCCEEDED)
         lifecycle.requeue(self.db, self.claim(uuid), 'bay_unreachable', 'x', 0, parked=True)
         self.assertEqual(pull, self.claim(uuid).action.pull_uuid)
+
+    def test_a_later_attempt_remembers_it_too(self):
+        """It waited for the same image again, and was taken for one that had done nothing."""
+        uuid, pull = self.waiting()
+        pulls.end(self.db, self.claim_pull(pull), states.SUCCEEDED)
+        lifecycle.requeue(self.db, self.claim(uuid), 'retrying', 'busy', 0)
+        self.assertEqual(pull, self.claim(uuid).action.pull_uuid)
+
+
+class TestCancelOfWhatHasActed(PullCase):
+
+    def again(self):
+        """A create that has noted something on the engine, and waits for its image again."""
+        uuid, pull = self.waiting()
+        pulls.end(self.db, self.claim_pull(pull), states.SUCCEEDED)
+        claim = self.claim(uuid)
+        lifecycle.remember(self.db, claim, {'replaces': 'old'})
+        return uuid, lifecycle.wait_for_pull(self.db, claim)
+
+    def test_it_is_undone(self):
+        """It was said to have made nothing, and what it had stopped stayed so."""
+        for cancel in (lambda uuid: self.cancel(self.actions_of(uuid)[0].uuid),
+                       lambda uuid: self.submit('delete', uuid, force=True)):
+            uuid, pull = self.again()
+            cancel(uuid)
+            action = self.actions_of(uuid)[0]
+            self.assertEqual((states.QUEUED, [True]), (action.status, self.runnable(uuid)))
+            claim = self.claim(uuid)
+            self.assertEqual((states.CANCELLING, False), (claim.action.status, claim.first))
+            lifecycle.end_cancelled(self.db, claim, None, ERROR)
+            self.assertEqual(states.CANCELLED, self.actions_of(uuid)[0].status)
+            self.assertEqual(states.CANCELLED, self.pull(pull).status)
+
+    def test_the_pull_goes_on_for_others(self):
+        uuid, pull = self.again()
+        self.assertEqual(pull, self.waiting()[1])
+        self.cancel(self.actions_of(uuid)[0].uuid)
+        lifecycle.end_cancelled(self.db, self.claim(uuid), None, ERROR)
+        self.assertEqual(states.QUEUED, self.pull(pull).status)

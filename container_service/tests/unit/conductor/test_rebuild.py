@@ -2,6 +2,7 @@
 """A container that is made anew, as a conductor does it on the fake engine."""
 
 from container_service import exceptions
+from container_service import lifecycle
 from container_service import states
 from container_service.tests import base as tests
 from container_service.tests.unit.conductor import base
@@ -155,6 +156,20 @@ class TestCancel(RebuildCase):
         self.assertIn('port is already allocated', self.last().error['detail'])
         self.assert_as_it_was('Stopped')
         self.assertEqual(self.last().error['detail'], self.container(self.uuid).status_reason)
+
+    def test_before_it_is_tried_again_from_an_image_that_is_gone(self):
+        """It waited for its image once more, so it was said to have made nothing."""
+        busy = exceptions.DriverError('busy')
+        busy.retriable = True
+        self.engine.fail('start', busy, times=1)
+        self.submit('rebuild', self.uuid)
+        self.here.sweep()
+        self.let_retries_come()
+        lifecycle.wait_for_pull(self.db, self.claim(self.uuid))
+        self.cancel(self.last().uuid)
+        self.here.sweep()
+        self.assertEqual('Cancelled; the container is as it was.', self.last().error['detail'])
+        self.assert_as_it_was()
 
     def test_when_it_is_through(self):
         """Nothing brings the old one back, so it has succeeded."""
