@@ -421,6 +421,7 @@ class Operation:
     changes: object = None                 # f(params, row, result): columns of the container on
                                            # success; before it the result is None
     makes_image: bool = False              # its result is an image that the project has then
+    twin: str = None                       # the row that does the same: its rule is asked too
     recorded_as: str = None                # the row that a call becomes that nobody waits for
 
     @property
@@ -435,6 +436,11 @@ class Operation:
     @property
     def policy(self):
         return f'container:{self.name}'
+
+    @property
+    def policies(self):
+        """All rules that must allow it: one that is closed is not walked around by a twin."""
+        return (self.policy,) if self.twin is None else (self.policy, f'container:{self.twin}')
 
     @property
     def own_path(self):
@@ -656,7 +662,8 @@ _ROWS = (
         'resize_container', ASYNC, 'Change cores and memory of a container, as update does.',
         allowed=frozenset((CREATED, RUNNING, STOPPED, PAUSED)),
         params=_CHANGEABLE, on_engine=_is_about_limits, changes=_updated,
-        driver_method='update', verb='resize', since=(1, 19), older_body=CONTAINER),
+        driver_method='update', twin='update', verb='resize', since=(1, 19),
+        older_body=CONTAINER),
     Operation(
         'rebuild', ASYNC, 'Make a container anew, also from another image, under the same name.',
         allowed=frozenset((CREATED, RUNNING, STOPPED, ERROR)), during=REBUILDING,
@@ -720,7 +727,8 @@ _ROWS = (
     Operation(
         'execution', ASYNC, 'Run a command in a container and keep its output and exit code.',
         allowed=frozenset((RUNNING,)), verb='execute a command in', on_takeover=INTERRUPT,
-        since=OWN_VERSION, payload='stdin', params=_COMMAND, deadline_seconds=660),
+        since=OWN_VERSION, twin='execute', payload='stdin', params=_COMMAND,
+        deadline_seconds=660),
     Operation(
         'top', BLOCKING, 'List the processes of a container.',
         allowed=frozenset((RUNNING,)), verb='list the processes of', http_method='GET',

@@ -58,7 +58,8 @@ class Endpoint:
             raise exceptions.NotFound('There is no such address at version '
                                       f'{versions.text(controller.version)}.')
         if not self.instead:
-            controller.authorize(self.policy)
+            for rule in self.policies:
+                controller.authorize(rule)
         arguments = self._arguments(controller)
         if self.instead:
             controller.authorize(next(
@@ -73,6 +74,13 @@ class Endpoint:
             if asked.get(name):
                 _authorize_field(controller, name, rule)
         return method(arguments, asked)
+
+    @property
+    def policies(self):
+        """The rules that are asked, whatever is in the request."""
+        if self.operation is None or self.instead:
+            return (self.policy,)
+        return self.operation.policies
 
     def is_at(self, version):
         """Whether a microversion has it."""
@@ -119,7 +127,7 @@ class Route:
     @property
     def rules(self):
         """The rules of policy that it may ask."""
-        return (self.endpoint.policy, *self.endpoint.instead.values(),
+        return (*self.endpoint.policies, *self.endpoint.instead.values(),
                 *self.endpoint.fields.values())
 
 

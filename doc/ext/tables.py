@@ -176,7 +176,8 @@ def endpoint_table():
         methods = ' or '.join([route.method, 'PUT'][:1 + _also_put(route)])
         rows.append([
             f'``{methods} {route.path}``', _since(declared), _until(declared),
-            ' or '.join(f'``{rule}``' for rule in rules) or 'everybody', _success(declared),
+            (' and ' if len(declared.policies) > 1 else ' or ').join(
+                f'``{rule}``' for rule in rules) or 'everybody', _success(declared),
             ', '.join(name for name, used in CLIENTS.items() if {
                 route.name, f'PUT {route.path}' if _also_put(route) else ''} & set(used)),
             declared.summary or words[declared.policy]])

@@ -80,6 +80,20 @@ class TestPolicy(base.ApiTestCase):
         self.assert_refused(403, 'forbidden', self.post('/v1/containers/c1/stop'))
         self.assertEqual(202, self.post('/v1/containers/c1/pause').status_int)
 
+    def test_what_is_closed_is_so_for_what_does_the_same(self):
+        self.make_bay()
+        self.make('c1', 'Running')
+        self.parts.enforcer.set_rules(oslo_policy.Rules.from_dict({
+            'container:execute': 'role:admin', 'container:update': 'role:admin'}),
+            overwrite=False, use_conf=False)
+        for path, body, rule in (('execution', {'command': ['ls']}, 'container:execute'),
+                                 ('resize_container', {'name': 'c2'}, 'container:update')):
+            path = f'/v1/containers/c1/{path}'
+            for method in ('POST', 'PUT'):
+                answer = self.call(method, path, body, version='1.41', persona=base.MEMBER)
+                self.assertIn(rule, self.assert_refused(403, 'forbidden', answer))
+            self.assertEqual(202, self.post(path, body, version='1.41').status_int)
+
 
 class TestBays(base.ApiTestCase):
 
