@@ -207,13 +207,22 @@ def _is(row, image):
 
 
 def is_shared(conn, row):
-    """Whether other projects have the same image of the engine, or containers of it."""
+    """Whether other projects have the same image of the engine, or containers of it.
+
+    A private one only those share who have pulled it with credentials: when the last row that
+    says so goes, the image must go, or it is everybody's.
+    """
     if row.local:
         return False
-    others = conn.execute(sa.select(table.c.id).where(
+    same = sa.select(table.c.id).where(
         table.c.bay_uuid == row.bay_uuid, table.c.repo == row.repo, table.c.tag == row.tag,
-        table.c.local == 0, table.c.uuid != row.uuid,
-        table.c.status.in_((AVAILABLE, PULLING))).limit(1)).first()
+        table.c.local == 0, table.c.uuid != row.uuid).limit(1)
+    if row.registry_uuid is not None:
+        # Locked: of two that are deleted at the same time, neither may rely on the other.
+        return conn.execute(same.where(
+            table.c.status == AVAILABLE, table.c.registry_uuid.is_not(None))
+            .with_for_update()).first() is not None
+    others = conn.execute(same.where(table.c.status.in_((AVAILABLE, PULLING)))).first()
     return others is not None or user_of(conn, row, None) is not None
 
 

@@ -6,6 +6,7 @@ import os
 import fixtures as pyfixtures
 
 from container_service import exceptions
+from container_service import images as rules
 from container_service import lifecycle
 from container_service import registries
 from container_service import secrets
@@ -195,12 +196,51 @@ class TestOthers(PrivateCase):
 class TestMarks(PrivateCase):
     """Nothing that its project does opens an image to others while it is on the engine."""
 
-    def setUp(self):
-        super().setUp()
+    def left(self, uuid, meanwhile=lambda: None):
+        """Let the project delete its container, and then its image; returns what it has then."""
+        self.submit('delete', uuid, stop=True)
+        self.here.sweep()
+        row, = [row for row in self.images() if row.project_id == 'project']
+        meanwhile()
+        rules.delete(self.context, self.db, row.uuid)
+        self.here.sweep()
+        self.here.sweep()
+        return [row for row in self.images() if row.project_id == 'project']
+
+    def on_the_hub(self):
         self.engine.credentials['team'] = RIGHT       # as this engine calls the hub's part
         self.register(domain='docker.io')
 
+    def test_deleted_while_others_wait_for_it(self):
+        self.register()
+        found = []
+        self.assertEqual([], self.left(self.made()[0].uuid, lambda: found.append(
+            self.accept_create(image=IMAGE, context=OTHER)[0].uuid)))
+        self.assertFalse(self.engine.has_image(IMAGE))
+        self.assertEqual('registry_refused', self.actions_of(found[0])[0].error['code'])
+
+    def test_deleted_while_others_have_what_was_not_private_once(self):
+        self.engine.credentials[DOMAIN] = None
+        theirs = self.made(context=OTHER)[0].uuid
+        self.engine.credentials[DOMAIN] = RIGHT
+        self.register()
+        row, = self.left(self.made(image_pull_policy='always')[0].uuid)
+        self.assertEqual(images.AVAILABLE, row.status)
+        self.assertIn('is using', row.status_reason)
+        self.assert_at_rest(theirs, states.CREATED)
+        self.refused('registry_refused', context=OTHER)
+
+    def test_deleted_while_others_may_have_it(self):
+        self.register()
+        self.register(OTHER)
+        ours, theirs = self.made()[0].uuid, self.made(context=OTHER)[0].uuid
+        self.assertEqual([], self.left(ours))
+        self.assertTrue(self.engine.has_image(IMAGE))
+        self.refused('registry_refused', context=tests.caller('third'))
+        self.assert_at_rest(theirs, states.CREATED)
+
     def test_a_commit_over_it_is_refused(self):
+        self.on_the_hub()
         uuid = self.running('web')
         self.assertEqual(states.SUCCEEDED, self.made('team/app:1')[1].status)
         before = self.images()
@@ -211,6 +251,7 @@ class TestMarks(PrivateCase):
         self.refused('registry_refused', 'team/app:1', context=OTHER)
 
     def test_one_that_is_pulled_before_the_commit_is_carried_out(self):
+        self.on_the_hub()
         uuid = self.running('web')
         action = self.submit('commit', uuid, repository='team/app', tag='1')
         waits = self.create(image='team/app:1')
