@@ -109,10 +109,11 @@ def expect(conn, row, uuid, pull_uuid, registry_uuid, **key):
     """Say that an image is being pulled, ``row`` if it is known; others must see it before it
     is there, when it is private.
 
-    One with which something else is done is left to that.
+    One with which something else is done is left to that, unless it is deleted: the end of that
+    would be the end of the row, and what is pulled would be there without one.
     """
     private = {'registry_uuid': registry_uuid} if registry_uuid else {}
-    if row is None or row.status not in BUSY:
+    if row is None or row.status not in BUSY or row.status == DELETING:
         put(conn, row, uuid, {**key, **private, 'local': 0, 'status': PULLING,
                               'status_reason': None, 'asked_for': 0,
                               'pull_uuid': pull_uuid})

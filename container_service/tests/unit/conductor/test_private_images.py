@@ -219,6 +219,21 @@ class TestMarks(PrivateCase):
         self.assertFalse(self.engine.has_image(IMAGE))
         self.assertEqual('registry_refused', self.actions_of(found[0])[0].error['code'])
 
+    def test_deleted_and_then_made_a_container_of(self):
+        """The end of the removal ended the row, and then the image came again."""
+        self.register()
+        self.submit('delete', self.made()[0].uuid)
+        self.here.sweep()
+        rules.delete(self.context, self.db, self.images()[0].uuid)
+        uuid = self.create(image=IMAGE)
+        lifecycle.wait_for_pull(self.db, self.claim(uuid))
+        for _ in range(4):
+            self.here.sweep()
+        self.assert_at_rest(uuid, states.CREATED)
+        self.assertTrue(self.engine.has_image(IMAGE))
+        self.assertEqual([images.AVAILABLE], [row.status for row in self.images()])
+        self.refused('registry_refused', context=OTHER)
+
     def test_deleted_while_others_have_what_was_not_private_once(self):
         self.engine.credentials[DOMAIN] = None
         theirs = self.made(context=OTHER)[0].uuid
