@@ -421,6 +421,7 @@ class Operation:
     changes: object = None                 # f(params, row, result): columns of the container on
                                            # success; before it the result is None
     makes_image: bool = False              # its result is an image that the project has then
+    needs_one: bool = False                # nothing is done without any of its parameters
     twin: str = None                       # the row that does the same: its rule is asked too
     recorded_as: str = None                # the row that a call becomes that nobody waits for
 
@@ -656,12 +657,12 @@ _ROWS = (
     Operation(
         'update', ASYNC, 'Change cores, memory, restart policy or name of a container.',
         allowed=frozenset((CREATED, RUNNING, STOPPED, PAUSED)),
-        http_method='PATCH', params=_CHANGEABLE, on_engine=_is_about_limits, changes=_updated,
-        waited=True, older_status=200, older_body=CONTAINER),
+        http_method='PATCH', params=_CHANGEABLE, needs_one=True, on_engine=_is_about_limits,
+        changes=_updated, waited=True, older_status=200, older_body=CONTAINER),
     Operation(
         'resize_container', ASYNC, 'Change cores and memory of a container, as update does.',
         allowed=frozenset((CREATED, RUNNING, STOPPED, PAUSED)),
-        params=_CHANGEABLE, on_engine=_is_about_limits, changes=_updated,
+        params=_CHANGEABLE, needs_one=True, on_engine=_is_about_limits, changes=_updated,
         driver_method='update', twin='update', verb='resize', since=(1, 19),
         older_body=CONTAINER),
     Operation(

@@ -89,6 +89,9 @@ def _seconds_to_wait():
 def operation(controller, op, ident, arguments):
     """Accept an operation on a container and answer it."""
     options, params = split(arguments)
+    if op.needs_one and all(value is None for value in params.values()):
+        raise exceptions.Invalid('Nothing is to be changed. What can be: '
+                                 f'{", ".join(param.wire_name for param in op.params)}.')
     terms, wait = read_terms(controller, options), _seconds_to_wait()
     older = controller.version < versions.OWN_SHAPES
     if older and op.waited:

@@ -3,6 +3,7 @@
 
 import functools
 
+from container_service import exceptions
 from container_service import operations
 from container_service import quotas as rules
 from container_service.api import types
@@ -11,15 +12,34 @@ from container_service.db import quotas
 
 _endpoint = functools.partial(base.endpoint, since=(1, 26))
 _USAGES = types.Param('usages', operations.boolean, False, help='Tell also what is in use.')
+_WORD = types.Text(64)            # as long as the columns
 _EXAMPLE = {'containers': 40, 'memory': 51200, 'cpu': 20, 'disk': -1}
 
 
 class _Controller(base.Controller):
 
-    def check_project(self):
-        """Raises Forbidden unless it is the caller's own project, or an administrator asks."""
+    def word(self, variable):
+        """What stands for a variable in the path.  Raises InvalidParameter."""
+        try:
+            return _WORD.frombasetype(self.at[variable])
+        except ValueError as exc:
+            raise exceptions.InvalidParameter(name=variable, reason=str(exc)) from None
+
+    def project(self):
+        """The project in the path.
+
+        Raises Forbidden unless it is the caller's own one, or an administrator asks, and
+        InvalidParameter.
+        """
         if self.at['project'] != self.context.project_id:
             self.authorize('quota:update')
+        return self.word('project')
+
+
+def _refuse_nothing(asked):
+    if not asked:
+        raise exceptions.Invalid('Nothing is to be changed. What can be: '
+                                 f'{", ".join(rules.RESOURCES)}.')
 
 
 class DefaultsController(_Controller):
@@ -28,7 +48,7 @@ class DefaultsController(_Controller):
     @_endpoint('quota:show', returns='Quota', summary='Show the limits of projects that have '
                                                       'none of their own.')
     def get(self, arguments):
-        self.check_project()
+        self.project()
         with self.parts.db.read() as conn:
             return rules.limits(conn)
 
@@ -39,23 +59,24 @@ class QuotaController(_Controller):
 
     @_endpoint('quota:show', query=(_USAGES,), returns='QuotaOrUsages')
     def get(self, arguments):
-        self.check_project()
+        project = self.project()
         with self.parts.db.read() as conn:
-            limits = rules.limits(conn, self.at['project'])
+            limits = rules.limits(conn, project)
             if not arguments['usages']:
                 return limits
-            used = self.parts.quotas.in_use(conn, self.at['project'])
+            used = self.parts.quotas.in_use(conn, project)
         return {name: {'limit': limit, 'in_use': used[name]} for name, limit in limits.items()}
 
     @_endpoint('quota:update', body=types.Quota, example=_EXAMPLE, returns='Quota')
     def put(self, arguments, asked):
-        limits = rules.change(self.parts.db, self.at['project'], asked)
+        _refuse_nothing(asked)
+        limits = rules.change(self.parts.db, self.word('project'), asked)
         self.parts.quotas.forget()
         return limits
 
     @_endpoint('quota:delete', returns='Quota')
     def delete(self, arguments):
-        limits = rules.reset(self.parts.db, self.at['project'])
+        limits = rules.reset(self.parts.db, self.word('project'))
         self.parts.quotas.forget()
         return limits
 
@@ -65,18 +86,19 @@ class QuotasController(base.Controller):
     member = ('project', QuotaController)
 
 
-class QuotaClassController(base.Controller):
+class QuotaClassController(_Controller):
     """/v1/quota_classes/{class}"""
 
     @_endpoint('quota_class:show', returns='Quota')
     def get(self, arguments):
         with self.parts.db.read() as conn:
             return {**dict.fromkeys(rules.RESOURCES, rules.NONE),
-                    **quotas.of_class(conn, self.at['class'])}
+                    **quotas.of_class(conn, self.word('class'))}
 
     @_endpoint('quota_class:update', body=types.Quota, example=_EXAMPLE, returns='Quota')
     def put(self, arguments, asked):
-        limits = rules.change_class(self.parts.db, self.at['class'], asked)
+        _refuse_nothing(asked)
+        limits = rules.change_class(self.parts.db, self.word('class'), asked)
         self.parts.quotas.forget()
         return limits
 

@@ -38,6 +38,8 @@ SAMPLES = {operations.name: 'other-name', operations.text: '/tmp', operations.co
 
 def required_of(op):
     """The least that a request for an operation may have in its body."""
+    if op.needs_one:
+        return {'cpu': 1}
     return {param.wire_name: SAMPLES[param.convert] for param in op.params if param.required}
 
 

@@ -145,6 +145,15 @@ class TestUpdate(ChangeCase):
                 'PATCH', '/v1/containers/web?cpu=1', version=version))
         self.assertEqual(1, len(self.actions_of(self.uuid)))
 
+    def test_nothing_to_change(self):
+        for version in ('1.40', '1.41'):
+            for body in ({}, {'cpu': None, 'name': None}, None):
+                for how in ({}, {'path': '/resize_container', 'method': 'POST'}):
+                    answer = self.update(body, version=version, **how)
+                    self.assertIn('cpu, memory, ', self.assert_refused(
+                        400, 'invalid_request', answer))
+        self.assertEqual(1, len(self.actions_of(self.uuid)))
+
     def test_what_does_not_go_with_what_it_has(self):
         self.make('short', 'Running', auto_remove=True)
         for body, field in (({'auto_heal': True}, 'auto_heal'),

@@ -68,6 +68,23 @@ class TestQuotas(QuotaCase):
         # The text False is not true.
         self.assertEqual(ALL, self.quota(more='?usages=False').json)
 
+    def test_words_that_no_column_holds(self):
+        for method, body in (('GET', None), ('PUT', {'cpu': 1}), ('DELETE', None)):
+            for word, path in (('project', '/v1/quotas/'), ('class', '/v1/quota_classes/')):
+                if (word, method) == ('class', 'DELETE'):
+                    continue
+                answer = self.call(method, path + 'p' * 65, body, version='1.41')
+                self.assertIn(f'{word}: ', self.assert_refused(400, 'invalid_parameter', answer))
+                self.assertEqual(200, self.call(
+                    method, path + 'p' * 64, body, version='1.41').status_int)
+
+    def test_nothing_to_put(self):
+        for path in ('quotas/project', 'quota_classes/default'):
+            for body in ({}, {'cpu': None}, None):
+                answer = self.call('PUT', f'/v1/{path}', body, version='1.41')
+                self.assertIn('containers, cpu', self.assert_refused(
+                    400, 'invalid_request', answer))
+
     def test_other_classes_are_kept(self):
         self.call('PUT', '/v1/quota_classes/gold', {'disk': 7}, version='1.26')
         self.assertEqual({**ALL, 'disk': 7},
