@@ -71,6 +71,7 @@ PULL_STALL_SECONDS = 60          # a pull that says nothing for so long has fail
 WAIT_SLICE_SECONDS = 2           # how long one look at an ending container may block
 KILL_SECONDS = 20                # after SIGKILL; longer means a process the kernel cannot end
 REMOVE_SECONDS = 60
+REMOVE_IMAGE_SECONDS = 300       # a large one, on a slow disk
 NAME_SECONDS = 10                # a name that is taken with no container to be seen
 EVENTS_QUIET_SECONDS = 60
 COMPARE_SECONDS = 60             # between looks at the engine's id when nothing has failed
@@ -734,7 +735,8 @@ class _Events:
 
 class DockerDriver(base.Driver):
 
-    # The longest silence of a pull; every other call is shorter.
+    # The longest silence of a pull.  Every other call about a container is shorter, or its wait
+    # ends with the attempt.
     call_timeout_seconds = CONNECT_SECONDS + PULL_STALL_SECONDS
 
     read_seconds = READ_SECONDS
@@ -946,7 +948,9 @@ class DockerDriver(base.Driver):
         attempt.enter('removing image')
         attempt.gate_destructive()
         try:
-            self._client().remove_image(references.join(*references.split(image)))
+            name = urllib.parse.quote(references.join(*references.split(image)))
+            self._client().open_stream(
+                'DELETE', f'/images/{name}', timeout=REMOVE_IMAGE_SECONDS).close()
         except docker.errors.APIError:
             # When two names of one image are removed at once, the engine fails in one or both.
             if self.find_image(image) is not None:
@@ -1140,9 +1144,26 @@ class DockerDriver(base.Driver):
         if not self._is_marked(name, mark):
             attempt.enter('committing')
             attempt.gate()
-            self._client().commit(found['Id'], *references.split(name), message=mark)
+            repo, of = references.split(name)
+            self._ask_long(attempt, '/commit', {
+                'container': found['Id'], 'repo': repo, 'tag': of, 'comment': mark})
         return base.with_image(observed(self._require_id(found['Id'])), self.find_image(name),
                                repository, tag)
+
+    def _ask_long(self, attempt, path, params):
+        """Ask for something that may take any time; the end of the attempt ends the wait."""
+        client = self._client()
+
+        def left():
+            attempt.gate()
+            return WAIT_SLICE_SECONDS
+
+        with docker_streams.Connection(self.bay, left, CONNECT_SECONDS) as stream:
+            body, status = stream.ask(
+                f'/v{client.api_version}{path}?{urllib.parse.urlencode(params)}', {})
+        answer = requests.Response()
+        answer.status_code, answer.raw = status, io.BytesIO(body)
+        client._raise_for_status(answer)
 
     def _is_marked(self, name, mark):
         try:

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a command reads and writes, over one connection to an engine.
+"""What a command reads and writes, over one connection to an engine, and what takes long there.
 
 A command's input ends when the client ends its side of the connection, while its output goes on.
 Python's TLS sockets cannot end one side, so TLS is done in memory here, and with it the little
-HTTP that comes before.  Everything else goes through the SDK, in docker.py.
+HTTP that comes before.  An answer that comes late is waited for here too, for this wait can be
+ended at any time.  Everything else goes through the SDK, in docker.py.
 """
 
+import http.client
+import io
 import json
 import re
 import selectors
@@ -50,11 +53,8 @@ class Connection:
 
     def post(self, path, body):
         """Send a request; returns what comes after the header of the answer, and its status."""
-        data = json.dumps(body).encode()
-        request = (f'POST {path} HTTP/1.1\r\nHost: engine\r\nContent-Type: application/json\r\n'
-                   f'Content-Length: {len(data)}\r\n\r\n').encode() + data
         answer = b''
-        for piece in self.exchange(request):
+        for piece in self.exchange(_request(path, body)):
             answer += piece
             header, end, rest = answer.partition(b'\r\n\r\n')
             status = re.match(rb'HTTP/1\.[01] ([0-9]{3}) ', header)
@@ -63,6 +63,12 @@ class Connection:
             if end or len(answer) > _HEADER_BYTES:
                 break
         raise OSError('the engine did not answer in HTTP')
+
+    def ask(self, path, body):
+        """Send a request; returns the whole of its answer, and its status."""
+        answer = _Whole(b''.join(self.exchange(_request(path, body, 'Connection: close\r\n'))))
+        answer.begin()
+        return answer.read(), answer.status
 
     def exchange(self, data, end=False):
         """Send data, and then the end of it if that is wanted; yield what comes meanwhile.
@@ -108,6 +114,22 @@ class Connection:
             except ConnectionResetError:
                 came = b''
             self._layer.incoming(came)
+
+
+def _request(path, body, more=''):
+    data = json.dumps(body).encode()
+    return (f'POST {path} HTTP/1.1\r\nHost: engine\r\nContent-Type: application/json\r\n{more}'
+            f'Content-Length: {len(data)}\r\n\r\n').encode() + data
+
+
+class _Whole(http.client.HTTPResponse):
+    """An answer that has come already."""
+
+    def __init__(self, data):
+        class Socket:
+            def makefile(self, mode):
+                return io.BytesIO(data)
+        super().__init__(Socket())
 
 
 class _Plain:

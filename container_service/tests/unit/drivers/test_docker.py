@@ -12,6 +12,8 @@ import ssl
 import struct
 import tempfile
 import threading
+import time
+import urllib.parse
 
 import docker.errors
 import hypothesis
@@ -531,6 +533,15 @@ class Engine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             self.end_headers()
             self.wfile.write(body)
 
+        def do_POST(self):  # noqa: N802 - named by the library
+            self.rfile.read(int(self.headers['Content-Length']))
+            self.server.posted.append(urllib.parse.urlsplit(self.path))
+            status, body = self.server.answer_late()
+            self.send_response(status)
+            self.send_header('Content-Length', str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
         def address_string(self):
             return 'unix'
 
@@ -540,9 +551,10 @@ class Engine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     def __init__(self, path):
         super().__init__(path, self.RequestHandlerClass)
         self.asked = collections.Counter()
+        self.posted = []
 
 
-class TestOtherEngine(testtools.TestCase):
+class EngineCase(testtools.TestCase):
 
     def setUp(self):
         super().setUp()
@@ -559,6 +571,67 @@ class TestOtherEngine(testtools.TestCase):
             base.Bay('u', 'north', f'unix://{self.path}', engine_id=engine_id))
         self.addCleanup(lambda: made._shared_client and made._shared_client.close())
         return made
+
+
+class TestCommit(EngineCase):
+    """What takes longer than any other call."""
+
+    def setUp(self):
+        super().setUp()
+        self.made = self.connect(None)
+        self.made.read_seconds = 0.1
+        self.image = base.Image('i', 1)
+        for name, answer in (('_require', {'Id': 'e'}), ('_require_id', {'Id': 'e'}),
+                             ('_is_marked', False), ('find_image', self.image)):
+            self.patch(self.made, name, lambda *args, answer=answer: answer)
+
+    def commit(self, attempt):
+        return self.made.commit(attempt, a_container(), 'mine', 'v1')
+
+    def test_it_is_asked_for_once_however_long_it_takes(self):
+        """It was sent again and again, and the engine taken for one that does not answer."""
+        self.made._client().timeout = 0.1
+
+        def answer():
+            time.sleep(0.5)
+            return 201, b'{"Id": "sha256:1"}'
+
+        self.engine.answer_late = answer
+        attempt = base.Attempt()
+        self.assertEqual('i', self.commit(attempt).result['image_id'])
+        [asked] = self.engine.posted
+        self.assertEqual('/v1.41/commit', asked.path)
+        self.assertEqual({'container': ['e'], 'repo': [base.committed(a_container(), 'mine', 'v1')
+                                                       .rpartition(':')[0]],
+                          'tag': ['v1'], 'comment': [attempt.remembered['mark']]},
+                         urllib.parse.parse_qs(asked.query))
+
+    def test_a_refusal(self):
+        for status, retriable in ((409, False), (500, True)):
+            self.engine.answer_late = lambda status=status: (status, b'{"message": "m"}')
+            error = self.assertRaises(exceptions.DriverError, self.commit, base.Attempt())
+            self.assertEqual(('m', retriable), (error.detail, error.retriable))
+
+    def test_the_end_of_the_attempt_ends_the_wait(self):
+        self.patch(driver, 'WAIT_SLICE_SECONDS', 0.05)
+        attempt, asked = base.Attempt(), threading.Event()
+        over = threading.Event()
+        self.addCleanup(over.set)
+
+        def answer():
+            asked.set()
+            over.wait(30)
+            return 201, b'{}'
+
+        def gate():
+            if asked.is_set():
+                raise exceptions.DeadlineExceeded(seconds=1, last='x')
+
+        self.engine.answer_late, attempt.gate = answer, gate
+        self.assertRaises(exceptions.DeadlineExceeded, self.commit, attempt)
+
+
+class TestOtherEngine(EngineCase):
 
     def look(self, made):
         return list(made.list('d'))

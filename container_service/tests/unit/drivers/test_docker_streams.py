@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Both ways at once over a socket; over TLS it is tested with the driver and an engine."""
 
+import http.client
 import socket
 import tempfile
 import threading
@@ -94,3 +95,22 @@ class TestConnection(testtools.TestCase):
     def test_nobody_is_there(self):
         self.listener.close()
         self.assertRaises(OSError, self.connect)
+
+    def test_an_answer_as_a_whole(self):
+        for header, body in ((b'Content-Length: 4', b'{"a"'),
+                             (b'Transfer-Encoding: chunked', b'2\r\n{"\r\n2\r\na"\r\n0\r\n\r\n')):
+            self.asked = b''
+
+            def answer(engine, header=header, body=body):
+                engine.sendall(b'HTTP/1.1 409 No\r\n' + header)
+                engine.sendall(b'\r\n\r\n' + body)
+
+            self.serve(answer)
+            with self.connect() as stream:
+                self.assertEqual((b'{"a"', 409), stream.ask('/v1.41/commit?a=b', {}))
+            self.assertIn(b'Connection: close', self.asked)
+
+    def test_no_answer_at_all(self):
+        self.serve(lambda engine: None)
+        with self.connect() as stream:
+            self.assertRaises(http.client.HTTPException, stream.ask, '/', {})
