@@ -6,6 +6,7 @@ import dataclasses
 import http.client
 import itertools
 import json
+import random
 import socket
 import time
 
@@ -18,9 +19,12 @@ ANSWER_SECONDS = 15
 
 
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        return sock.getsockname()[1]
+    """A port that nobody listens on, and that the system gives to no connection that goes out."""
+    while True:
+        port = random.randrange(15000, 32000)  # noqa: S311 - any will do
+        with contextlib.suppress(OSError), socket.socket() as sock:
+            sock.bind(('127.0.0.1', port))
+            return port
 
 
 def answers(port):

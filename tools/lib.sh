@@ -54,10 +54,12 @@ port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 # free_port PREFERRED [again]: that one, or any when somebody listens there already. `again`: it was
 # the daemon's own before, so that connections to it that have not been forgotten do not count.
+# Any: below those that the system gives to connections that go out. One of those might be in the
+# way when the daemon is started again.
 free_port() {
     python3 - "$@" <<'PY'
-import socket, sys
-for port in (int(sys.argv[1]), 0):
+import random, socket, sys
+for port in (int(sys.argv[1]), *random.sample(range(15000, 32000), 100)):
     # Without SO_REUSEADDR: a port in TIME_WAIT is one that daemons may fail to bind.
     with socket.socket() as sock:
         if len(sys.argv) > 2:
