@@ -460,7 +460,8 @@ def _refuse(name, reason):
 def options(asked, version):
     """What is made of the fields: (spec, files as {destination: bytes}).
 
-    What says nothing is left out: the digest of a container is made of what is there.
+    What says nothing is left out: the digest of a container is made of what is there, and
+    empty ``nets`` mean, in a spec, that it was detached from all.
     Raises BodyTooLarge.
     """
     spec = {name: value for name, value in asked.items()

@@ -85,9 +85,10 @@ class Container:
     image_pull_policy (never, always, ifnotpresent), stop_signal, stop_timeout (seconds),
     healthcheck ({'test', 'interval', 'timeout', 'retries'}: text for a shell, seconds),
     exposed_ports (list of "80/tcp"), published_ports ([{'container_port', 'host_port',
-    'protocol'}]), nets ([{'network', 'v4-fixed-ip', 'v6-fixed-ip'}]), read_only, tmpfs ({path:
-    bytes}), runtime, disk (GiB), files ([{'destination', 'size', 'sha256'}]).  Absent keys mean
-    the engine's default; auto_remove and auto_heal are not the engine's business.
+    'protocol'}]), nets ([{'network', 'v4-fixed-ip', 'v6-fixed-ip'}]; empty: it is on none),
+    read_only, tmpfs ({path: bytes}), runtime, disk (GiB), files ([{'destination', 'size',
+    'sha256'}]).  Absent keys mean the engine's default; auto_remove and auto_heal are not the
+    engine's business.
     """
     uuid: str
     name: str

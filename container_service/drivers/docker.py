@@ -240,9 +240,9 @@ def _address_of(data, network):
 
 
 def _addresses(data):
-    networks = (data.get('NetworkSettings') or {}).get('Networks') or {}
-    if not networks:
-        mode = (data.get('HostConfig') or {}).get('NetworkMode') or 'default'
+    networks = docker_request.networks_of(data)
+    mode = (data.get('HostConfig') or {}).get('NetworkMode') or 'default'
+    if not networks and mode != docker_request.NO_NETWORK:
         networks = {'bridge' if mode == 'default' else mode: {}}
     found = {}
     for name, network in networks.items():
@@ -1200,7 +1200,7 @@ class DockerDriver(base.Driver):
         """What is observed, with all networks that a container is attached to now."""
         found = self._require_id(engine_id)
         networks = {name: about.get('NetworkID') or name
-                    for name, about in found['NetworkSettings']['Networks'].items()}
+                    for name, about in docker_request.networks_of(found).items()}
         return dataclasses.replace(observed(found), result={
             'network': network['Name'], 'networks': networks})
 
@@ -1382,6 +1382,10 @@ class DockerDriver(base.Driver):
             return
         attempt.enter('connecting networks')
         attempt.gate()
+        if docker_request.NO_NETWORK in found['NetworkSettings']['Networks']:
+            # For the engine this is a network too, and one that goes with no other.
+            self._client().disconnect_container_from_network(
+                found['Id'], docker_request.NO_NETWORK)
         try:
             self._client().connect_container_to_network(
                 found['Id'], network['Id'], ipv4_address=addresses.get('IPv4Address'),

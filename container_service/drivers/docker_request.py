@@ -19,6 +19,9 @@ CAPABILITIES = (
     'CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'NET_BIND_SERVICE', 'SETGID',
     'SETPCAP', 'SETUID', 'SYS_CHROOT')
 
+# What the engine calls it, as if it were one, when a container is on no network.
+NO_NETWORK = 'none'
+
 TMPFS_OPTIONS = 'rw,nosuid,nodev,noexec,size='
 
 _NANO = 10 ** 9
@@ -58,6 +61,8 @@ def create_request(container, limits=base.Limits(), networks=()):  # noqa: B008 
         body['HostConfig']['NetworkMode'] = networks[0]
         body['NetworkingConfig'] = {'EndpointsConfig': {
             networks[0]: {'IPAMConfig': fixed_addresses(spec['nets'][0])}}}
+    elif spec.get('nets') == []:        # it was detached from all; a request never says this
+        body['HostConfig']['NetworkMode'] = NO_NETWORK
     return body
 
 
@@ -173,8 +178,11 @@ def spec_of(data, image=None, limits=base.Limits()):  # noqa: B008 - it is froze
         ('cpu', cpu != limits.cpu and cpu),
         ('healthcheck', _check_of(config, defaults)), ('read_only', host.get('ReadonlyRootfs')),
         ('tmpfs', _tmpfs(host)), ('disk', _disk(host)), ('runtime', _runtime(host)),
-        ('exposed_ports', exposed), ('published_ports', published), ('nets', _nets(data)),
+        ('exposed_ports', exposed), ('published_ports', published),
     ) if value})
+    nets = _nets(data)
+    if nets is not None:
+        spec['nets'] = nets
     return spec
 
 
@@ -212,8 +220,15 @@ def _published(host):
             for binding in bindings or () if (binding.get('HostPort') or '').isdecimal()]
 
 
-def _nets(data):
+def networks_of(data):
+    """What ``inspect`` shows of the networks that a container is on, by name."""
     networks = (data.get('NetworkSettings') or {}).get('Networks') or {}
+    return {name: about for name, about in networks.items() if name != NO_NETWORK}
+
+
+def _nets(data):
+    """The networks that a container was put on; None: only on the default one."""
+    networks = networks_of(data)
     mode = (data.get('HostConfig') or {}).get('NetworkMode') or 'default'
     if mode in ('default', 'bridge') and set(networks) <= {'bridge'}:
         return None

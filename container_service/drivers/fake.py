@@ -461,8 +461,8 @@ class FakeEngine:
             engine_id=uuid.uuid4().hex, name=container.engine_name,
             labels=container.engine_labels, image=container.image,
             command=list(spec.get('entrypoint') or []) + list(spec.get('command') or []),
-            tty=bool(spec.get('tty')), spec=spec, networks=tuple(networks) or (DEFAULT_NETWORK,),
-            ports=_ports(spec))
+            tty=bool(spec.get('tty')), spec=spec, ports=_ports(spec),
+            networks=() if spec.get('nets') == [] else tuple(networks) or (DEFAULT_NETWORK,))
         self.containers[known.engine_id] = known
         self.effects.append(('create', container.uuid))
         self.tell('create', known)

@@ -1346,6 +1346,27 @@ class DriverConformance:
         self.assertEqual([f'10.213.{i}.9'], self.addresses(
             self.driver.start(base.Attempt(), container))[one])
 
+    def test_what_is_on_no_network_is_made_anew_on_none(self):
+        one, one_id, i = self.networks()[0]
+        container = self.container(spec={'nets': [], 'stop_timeout': 0})
+        made = self.driver.run(base.Attempt(), container)
+        self.assertEqual((RUNNING, {}), (made.status, made.addresses))
+        self.assertEqual(
+            [], self.driver.describe(self.deployment, made.engine_id).spec.get('nets'))
+        again = self.driver.rebuild(base.Attempt(), container)
+        self.assertEqual({}, again.addresses)
+        container = container.rebuilt()
+        first_try = base.Attempt()
+        for attempt in (first_try, later(first_try)):
+            observed = self.driver.network_attach(
+                attempt, container, network=one_id, fixed_ip=f'10.213.{i}.9')
+            self.assertEqual({one: one_id}, observed.result['networks'])
+            self.assertEqual({one: [f'10.213.{i}.9']}, self.addresses(observed))
+        self.driver.stop(base.Attempt(), container, timeout_seconds=0)
+        self.assertEqual([one], list(self.driver.start(base.Attempt(), container).addresses))
+        observed = self.driver.network_detach(base.Attempt(), container, network=one)
+        self.assertEqual(({}, {}), (observed.result['networks'], observed.addresses))
+
     def test_networks_that_are_refused_or_not_there(self):
         container = self.running()
         for method in (self.driver.network_attach, self.driver.network_detach):

@@ -7,6 +7,7 @@ import tarfile
 from container_service import exceptions
 from container_service import references
 from container_service import states
+from container_service.drivers import fake
 from container_service.tests.unit.conductor import base
 
 MIB = 1024 * 1024
@@ -148,3 +149,12 @@ class TestContent(ChangeCase):
         self.done('network_detach', network='backend')
         self.done('rebuild')
         self.assertNotIn('backend', self.engine.container(self.uuid).networks)
+
+    def test_what_is_detached_from_all_networks_stays_so(self):
+        self.done('network_detach', network=fake.DEFAULT_NETWORK)
+        self.done('rebuild')
+        self.assertEqual(((), {}), (self.engine.container(self.uuid).networks,
+                                    self.container(self.uuid).addresses))
+        self.done('network_attach', network=fake.DEFAULT_NETWORK)
+        self.done('rebuild')
+        self.assertEqual((fake.DEFAULT_NETWORK,), self.engine.container(self.uuid).networks)

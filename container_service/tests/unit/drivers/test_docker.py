@@ -148,7 +148,14 @@ class TestCreateRequest(testtools.TestCase):
         self.assertLessEqual(set(body), BODY)
         self.assertLessEqual(set(body['HostConfig']), HOST)
         self.assertEqual(ALWAYS, {name: body['HostConfig'][name] for name in ALWAYS})
-        self.assertNotIn('NetworkMode', body['HostConfig'])
+        # Of networks only that there are to be none: their names are asked of the engine.
+        self.assertEqual('none' if spec.get('nets') == [] else None,
+                         body['HostConfig'].get('NetworkMode'))
+
+    def test_no_network_is_not_the_default_one(self):
+        for nets, mode in (({}, None), ({'nets': None}, None), ({'nets': []}, 'none')):
+            body = docker_request.create_request(a_container(**nets))
+            self.assertEqual(mode, body['HostConfig'].get('NetworkMode'))
 
     def test_the_digest_of_what_was_made_before_is_the_same(self):
         """A container that exists would not be adopted otherwise."""
@@ -217,6 +224,8 @@ class TestObserved(testtools.TestCase):
         blank = {'port': None, 'subnet_id': None, 'preserve_on_delete': False}
         self.assertEqual({'bridge': []}, addresses({}))
         self.assertEqual({'lan': []}, addresses(None, mode='lan'))
+        self.assertEqual({}, addresses({'none': {'IPAddress': ''}}, mode='none'))
+        self.assertEqual({}, addresses({}, mode='none'))
         self.assertEqual({'bridge': []}, addresses({'bridge': {'IPAddress': ''}}))
         self.assertEqual(
             {'a': [{'addr': '10.0.0.2', 'version': 4, **blank},
