@@ -1125,7 +1125,7 @@ class DockerDriver(base.Driver):
         attempt.enter('executing')
         base.once(attempt)
         done = self.execute(container, command, timeout_seconds, environment, user, workdir,
-                            stdin and stdin.decode())
+                            None if stdin is None else stdin.decode())
         try:
             found = self.observe(container)
         except exceptions.DriverError:

@@ -851,7 +851,7 @@ class FakeDriver(base.Driver):
         attempt.enter('executing')
         base.once(attempt)
         done = self.execute(container, command, timeout_seconds, environment, user, workdir,
-                            stdin and stdin.decode())
+                            None if stdin is None else stdin.decode())
         try:
             found = self.observe(container)
         except exceptions.DriverError:
@@ -1027,7 +1027,8 @@ class FakeDriver(base.Driver):
         told = {'env': lambda: ''.join(f'{name}={value}\n' for name, value in
                                        {**(known.spec.get('environment') or {}),
                                         **(environment or {})}.items()),
-                'cat': lambda: stdin or '', 'id': lambda: f'{(user or "0").partition(":")[0]}\n',
+                'cat': lambda: '' if stdin is None else stdin,
+                'id': lambda: f'{(user or "0").partition(":")[0]}\n',
                 'pwd': lambda: f'{workdir or known.spec.get("workdir") or "/"}\n'}
         result = (_Result([('stdout', told[command[0]]())]) if command[0] in told
                   else _interpret(command))

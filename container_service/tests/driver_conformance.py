@@ -1267,9 +1267,10 @@ class DriverConformance:
         self.assertEqual((RUNNING, 'executing'), (observed.status, attempt.stage))
         self.assertEqual(('out\n', 3, False), tuple(
             observed.result[key] for key in ('output', 'exit_code', 'truncated')))
-        observed = self.driver.execution(base.Attempt(), container, command=['cat'],
-                                         stdin=b'a\nb')
-        self.assertEqual('a\nb', observed.result['output'])
+        for data in (b'a\nb', b''):
+            observed = self.driver.execution(base.Attempt(), container, command=['cat'],
+                                             stdin=data)
+            self.assertEqual(data.decode(), observed.result['output'])
         observed = self.driver.execution(base.Attempt(), container, command=['pwd'],
                                          workdir='/tmp')
         self.assertEqual('/tmp\n', observed.result['output'])
