@@ -162,11 +162,13 @@ def wanted(conn, project_id, bay_uuid, image):
     except ValueError:
         # Of a container that was found on the engine: only what is there can be meant.
         return Wanted(image, local=True)
+    # A name that is just being given is the project's own already: a pull under it would leave no
+    # row that says that what came is private.
     found = conn.execute(sa.select(table.c.local).where(
         table.c.bay_uuid == bay_uuid, table.c.repo == asked.name, sa.or_(
             table.c.registry_uuid.is_not(None),
             sa.and_(table.c.local == 1, table.c.project_id == project_id,
-                    table.c.tag == asked.version, table.c.status == AVAILABLE)))
+                    table.c.tag == asked.version, table.c.status.in_((AVAILABLE, TAGGING)))))
         .distinct()).scalars().all()
     if 1 in found:
         return Wanted(str(references.local(project_id, asked.name, asked.tag)), local=True)

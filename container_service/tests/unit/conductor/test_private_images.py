@@ -211,6 +211,21 @@ class TestMarks(PrivateCase):
         self.engine.credentials['team'] = RIGHT       # as this engine calls the hub's part
         self.register(domain='docker.io')
 
+    def test_another_image_is_just_given_its_name(self):
+        """The end of that was told to the row, and it said no more that there is a private one."""
+        self.on_the_hub()
+        source, _ = rules.pull(self.context, self.db, reference='busybox:latest')
+        self.here.sweep()
+        rules.tag(self.context, self.db, source.uuid, 'team/app', '1')
+        action = self.accept_create(image='team/app:1')[1]
+        self.here.sweep()
+        self.here.sweep()
+        self.assertEqual('image_not_found', self.action(action.uuid).error['code'])
+        self.assertNotIn('team/app:1', self.engine.pulls)
+        self.assertEqual(1, self.images()[-1].local)
+        self.assertEqual(states.SUCCEEDED, self.made('team/app:1')[1].status)
+        self.refused('registry_refused', 'team/app:1', context=OTHER)
+
     def test_deleted_while_others_wait_for_it(self):
         self.register()
         found = []
