@@ -13,6 +13,8 @@ from keystoneauth1 import noauth
 from keystoneauth1 import session
 import urllib3.exceptions
 
+from container_service.client import traffic
+
 DEFAULT_ENDPOINT = 'http://127.0.0.1:9517'
 ENDPOINT_VARIABLE = 'CONTAINER_SERVICE_ENDPOINT'
 SERVICE_TYPE = 'container'
@@ -103,12 +105,16 @@ class Client:
     def exchange(self, method, path, *, params=None, body=None, headers=None,
                  connect_seconds=CONNECT_SECONDS, read_seconds=READ_SECONDS):
         """As ``request``, but return the headers of the answer too."""
+        query, headers = _query(params), headers or {}
+        traffic.request(method, f'{self.endpoint}/v1/{path}', query, headers, body)
         try:
+            # Without its log, which has bodies as they are, with the passwords in them.
             response = self._adapter.request(
-                f'/v1/{path}', method, params=_query(params), json=body, headers=headers or {},
+                f'/v1/{path}', method, params=query, json=body, headers=headers, log=False,
                 raise_exc=False, timeout=(connect_seconds, read_seconds))
         except ksa_exceptions.ClientException as exc:
             raise _connection_error(self.endpoint, method, exc) from exc
+        traffic.answer(response)
         if response.status_code >= 400:
             raise _api_error(self.endpoint, response)
         answer = _json_object(self.endpoint, response) if response.content else None

@@ -20,6 +20,7 @@ from container_service.client import base
 from container_service.client import commands
 from container_service.client import http
 from container_service.client import outcomes
+from container_service.client import traffic
 
 NAME = 'container-service'
 DESCRIPTION = 'Run containers on the engines of a container_service.'
@@ -146,7 +147,7 @@ class Shell(app.App):
         if not self.options.debug:
             return
         logging.basicConfig(stream=self.stderr, format='%(name)s: %(message)s')
-        logging.getLogger('keystoneauth').setLevel(logging.DEBUG)
+        traffic.LOG.setLevel(logging.DEBUG)
 
     def _say(self, *lines):
         self.stdout.flush()
@@ -178,7 +179,8 @@ def add_global_options(parser, besides=()):
             help=f'Address of the service; default {http.DEFAULT_ENDPOINT}. '
                  f'Also {http.ENDPOINT_VARIABLE} in the environment.')
     group.add_argument('--debug', action='store_true', default=argparse.SUPPRESS,
-                       help='Show what goes over HTTP, and where errors come from.')
+                       help='Show what goes over HTTP, without passwords and the like, and '
+                            'where errors come from.')
 
 
 def _command_lines(shell):

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import base64
 import io
 import json
 import os
@@ -6,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 from unittest import mock
 
 from container_service import operations
@@ -122,6 +124,37 @@ class UsageTest(ShellTest):
             capture_output=True, text=True, check=True)
         self.assertEqual([], json.loads(done.stdout))
         self.assertIn('RESP: [200]', done.stderr)
+
+    def test_debug_shows_nothing_secret(self):
+        self.service.answer('POST', '/v1/registries', {'registry': {'password': 'hunter2'}})
+        self.service.answer('POST', '/v1/containers', status=202, body={
+            **stub.container(environment={'KEY': 'hunter2'}), 'action': stub.action()})
+        self.service.answer('POST', '/v1/containers/web/execute',
+                            {'output': 'hunter2', 'exit_code': 0})
+        self.service.answer('POST', '/v1/containers/web/put_archive', stub.action('succeeded'))
+        path = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), 'file')
+        with open(path, 'w') as f:
+            f.write('hunter2')
+        encoded = base64.b64encode(b'hunter2').decode()
+        script = 'import sys; from container_service.client import shell; sys.exit(shell.main())'
+        for given, argv in (
+                ('hunter2\n', ('registry', 'create', 'r.example', '--username', 'u',
+                               '--password-stdin')),
+                ('', ('create', '-e', 'KEY=hunter2', '--mount',
+                      f'type=bind,source={path},destination=/x', 'alpine')),
+                ('hunter2', ('exec', '-i', '-e', 'KEY=hunter2', 'web', 'cat')),
+                ('', ('cp', path, 'web:/x'))):
+            with self.subTest(argv=argv):
+                done = subprocess.run(
+                    [sys.executable, '-c', script, '--debug', *argv], input=given,
+                    env={**os.environ, http.ENDPOINT_VARIABLE: self.service.endpoint},
+                    capture_output=True, text=True, check=True)
+                self.assertIn('REQ: POST', done.stderr)
+                self.assertIn('RESP: [', done.stderr)
+                self.assertNotIn('hunter2', done.stderr)
+                self.assertNotIn(encoded.rstrip('='), done.stderr)
+                # A packed archive begins with its name; nothing of it is shown either.
+                self.assertNotIn('ZmlsZQAA', done.stderr)
 
 
 class ErrorTest(ShellTest):
