@@ -189,7 +189,7 @@ class Runner:
     def _wait_for_pull(self, claim, attempt, container):
         if self._wanted(claim).local:
             return self._not_done(claim, attempt, container, exceptions.ImageNotFound(
-                f'The image {claim.image} is not on the engine (any more), and no registry has it.'))
+                f'The image {claim.image} is not on the engine, and no registry has it.'))
         try:
             pull = self._end(claim, lambda: lifecycle.wait_for_pull(self._db, claim))
         except exceptions.Cancelled:
