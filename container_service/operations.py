@@ -455,8 +455,14 @@ class Operation:
 
     def is_at(self, version):
         """Whether a microversion has it."""
-        return self.since <= version and (
-            self.until is None or version <= self.until or version >= OWN_VERSION)
+        return any(first <= version <= (last or version) for first, last in self.spans)
+
+    @property
+    def spans(self):
+        """The microversions that have it, as (first, last or None) from the oldest on."""
+        if self.until is None:
+            return ((self.since, None),)
+        return ((self.since, self.until), (OWN_VERSION, None))
 
     @property
     def path(self):

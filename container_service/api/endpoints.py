@@ -55,8 +55,9 @@ class Endpoint:
         if self.policy == PUBLIC:
             return method({})         # whatever is sent: such addresses are typed into browsers
         if not self.is_at(controller.version):
-            raise exceptions.NotFound('There is no such address at version '
-                                      f'{versions.text(controller.version)}.')
+            raise exceptions.NotFound(
+                f'There is no such address at version {versions.text(controller.version)}. '
+                f'It is there {" and ".join(map(_span, self.spans))}.')
         if not self.instead:
             for rule in self.policies:
                 controller.authorize(rule)
@@ -84,15 +85,26 @@ class Endpoint:
 
     def is_at(self, version):
         """Whether a microversion has it."""
+        return any(first <= version <= (last or version) for first, last in self.spans)
+
+    @property
+    def spans(self):
+        """The microversions that have it, as (first, last or None) from the oldest on."""
         if self.operation is not None:
-            return self.operation.is_at(version)
-        return (self.since or version) <= version <= (self.until or version)
+            return self.operation.spans
+        return ((self.since or versions.MINIMUM, self.until),)
 
     def _arguments(self, controller):
         if self.params_in_body is None:
             return types.query(pecan.request, self.query)
         return types.arguments(
             pecan.request, self.query, allow_body=controller.version >= self.params_in_body)
+
+
+def _span(span):
+    first, last = span
+    return (f'from version {versions.text(first)} '
+            + (f'to {versions.text(last)}' if last else 'on'))
 
 
 def _authorize_field(controller, name, rule):

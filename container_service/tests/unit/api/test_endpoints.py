@@ -72,6 +72,18 @@ class TestRegistry(base.base.TestCase):
 
 class TestRequests(base.ApiTestCase):
 
+    def test_at_another_version_it_is_told_where_it_is(self):
+        for method, path, at, told in (
+                ('GET', '/v1/quotas/project', '1.1', 'from version 1.26 on'),
+                ('GET', '/v1/containers/c1/wait', '1.40', 'from version 1.41 on'),
+                ('POST', '/v1/containers/c1/rename', '1.14',
+                 'from version 1.1 to 1.13 and from version 1.41 on'),
+                ('POST', '/v1/containers/c1/rename', '1.40',
+                 'from version 1.1 to 1.13 and from version 1.41 on')):
+            detail = self.assert_refused(404, 'not_found', self.call(method, path, version=at))
+            self.assertEqual(
+                f'There is no such address at version {at}. It is there {told}.', detail)
+
     def test_each_is_found_where_the_registry_says(self):
         with mock.patch.object(endpoints.Endpoint, 'called', autospec=True,
                                side_effect=lambda declared, *_: {}) as called:
