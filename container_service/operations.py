@@ -355,7 +355,7 @@ class Param:
     """A parameter of an operation: name on the wire and in the driver method, type and range.
 
     ``convert`` turns a query or JSON value into the driver's value or raises ValueError with
-    words that complete "<name> ...".  The text ``None`` and null mean the default.
+    words that complete "<name> ...".  Null means the default.
     """
     name: str                     # keyword of the driver method
     convert: object
@@ -381,7 +381,7 @@ class Param:
 
     def parse(self, value):
         """Return the driver's value for what a client sent.  Raises ValueError."""
-        if value is None or value == 'None':
+        if value is None:
             return self.default
         value = self.convert(value)
         if self.minimum is not None and value is not None and value < self.minimum:
@@ -389,6 +389,10 @@ class Param:
         if self.maximum is not None and value is not None and value > self.maximum:
             raise ValueError(f'must be at most {self.maximum}')
         return value
+
+    def parse_query(self, value):
+        """As ``parse``, where there is no null: clients send the text ``None`` for it."""
+        return self.parse(None if value == 'None' else value)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -429,7 +429,8 @@ def _arguments(request, params, data, allow_body):
     values = {}
     for name, param in known.items():
         try:
-            found = [param.parse(source[name]) for source in (sent, data) if name in source]
+            found = [parse(source[name]) for parse, source in (
+                (param.parse_query, sent), (param.parse, data)) if name in source]
         except ValueError as exc:
             raise exceptions.InvalidParameter(name=name, reason=str(exc)) from None
         if len(found) == 2 and found[0] != found[1]:

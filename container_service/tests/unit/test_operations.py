@@ -121,7 +121,7 @@ class TestRows(base.TestCase):
                     self.assertEqual(param.default, param.parse(param.default))
                     self.assertEqual(param.default, param.parse(str(param.default)))
                 self.assertEqual(param.default, param.parse(None))
-                self.assertEqual(param.default, param.parse('None'))
+                self.assertEqual(param.default, param.parse_query('None'))
 
     def test_names_fit_their_columns(self):
         for op in OPERATIONS.values():

@@ -145,6 +145,15 @@ class TestUpdate(ChangeCase):
                 'PATCH', '/v1/containers/web?cpu=1', version=version))
         self.assertEqual(1, len(self.actions_of(self.uuid)))
 
+    def test_none_is_a_name_like_others(self):
+        """Null has a spelling of its own in JSON, other than in a query."""
+        answer = self.update({'name': 'None'}, version='1.41')
+        self.assertEqual('None', answer.json['parameters']['name'])
+        answer = self.post('/v1/containers/web/execution', {
+            'command': ['cat'], 'stdin': 'None'}, version='1.41')
+        with self.db.read() as conn:
+            self.assertEqual({'stdin': b'None'}, payloads.of(conn, answer.json['uuid']))
+
     def test_nothing_to_change(self):
         for version in ('1.40', '1.41'):
             for body in ({}, {'cpu': None, 'name': None}, None):
