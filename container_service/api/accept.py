@@ -68,12 +68,16 @@ def _fingerprint(request):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _without_secrets(value):
-    """What a body says besides passwords: these can be guessed from what is stored of them."""
-    if isinstance(value, dict):
-        return {name: _without_secrets(item) for name, item in value.items()
-                if name != 'password'}
-    return value
+def _without_secrets(body):
+    """A body without the password of a registry: it can be guessed from what is stored of it.
+
+    What else is called so may make another request of it, as a variable does.
+    """
+    registry = body.get('registry')
+    if not isinstance(registry, dict):
+        return body
+    return {**body, 'registry': {
+        name: value for name, value in registry.items() if name != 'password'}}
 
 
 def _seconds_to_wait():

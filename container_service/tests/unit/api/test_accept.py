@@ -41,6 +41,13 @@ class TestKey(AcceptCase):
         self.assertEqual(2, len(self.actions_of(uuid)))
         self.assertEqual(2, len(self.get(first.headers['Location']).json['request_ids']))
 
+    def test_a_variable_that_is_called_password(self):
+        one, two = (self.post('/v1/containers', {
+            'image': 'i', 'environment': {'password': value}}, headers=self.KEY, **NEWEST)
+            for value in 'ab')
+        self.assertEqual(202, one.status_int)
+        self.assert_refused(422, 'idempotency_mismatch', two)
+
     def test_older_clients_too(self):
         self.running()
         for _ in range(2):
