@@ -266,7 +266,9 @@ def _may_be_there(row, done):
     Then it must still be known to be private.
     """
     said_no = done.error and done.error['code'] in ('registry_refused', 'image_not_found')
-    return row.registry_uuid is not None and not said_no
+    # What was known before this pull may have come with an earlier one.
+    return row.registry_uuid is not None and (
+        not said_no or row.created_at < done.created_at)
 
 
 def forgotten(conn):

@@ -186,6 +186,10 @@ class TestOthers(PrivateCase):
         self.here.sweep()
         self.assertEqual([images.AVAILABLE, images.ERROR], [row.status for row in self.images()])
         self.refused('registry_refused', image, context=OTHER)
+        # Nor do those know better who may not pull it any more.
+        self.engine.credentials[DOMAIN] = {**RIGHT, 'password': 'changed'}
+        self.refused('registry_refused', image)
+        self.refused('registry_refused', image, context=OTHER)
 
     def test_what_is_public_is_not_asked_for_again(self):
         for context in (None, OTHER):
