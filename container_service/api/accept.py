@@ -54,7 +54,8 @@ def split(arguments):
 
 
 def _whole(value, name, minimum, maximum):
-    if not (value.isascii() and value.isdigit() and minimum <= int(value[:12]) <= maximum):
+    if not (value.isascii() and value.isdigit() and len(value) <= 12
+            and minimum <= int(value) <= maximum):
         raise exceptions.InvalidParameter(
             name=name, reason=f'must be seconds from {minimum} to {maximum}')
     return int(value)

@@ -209,7 +209,8 @@ class TestOperationTimeout(AcceptCase):
 
     def test_refusals(self):
         self.running()
-        for value in ('0', '-1', '1.5', 'x', '', '604801', '9' * 400):
+        for value in ('0', '-1', '1.5', 'x', '', '604801', '9' * 400,
+                      '0000000000019999999999999'):
             detail = self.assert_refused(400, 'invalid_parameter', self.post(
                 '/v1/containers/c1/pause', headers={'Operation-Timeout': value}))
             self.assertIn('Operation-Timeout', detail)

@@ -300,7 +300,7 @@ class TestHttp(WaitingCase):
     def test_a_bad_preference_is_refused_before_anything_is_accepted(self):
         """It was a 400, and the container was made."""
         self.make('c1', 'Running')
-        for prefer in ('wait=x', 'wait=-1', 'wait', 'wait=1.5'):
+        for prefer in ('wait=x', 'wait=-1', 'wait', 'wait=1.5', f'wait={"0" * 12}{"9" * 5000}'):
             for path, body in (('/v1/containers', {'image': 'i', 'name': 'c2'}),
                                ('/v1/containers/c1/pause', None)):
                 self.assert_refused(400, 'invalid_parameter', self.post(
