@@ -21,7 +21,8 @@ from container_service.tests import base
 ON_EXISTING = [op for op in operations.of_kind(operations.ASYNC) if not op.creates]
 
 # Every combination of those parameters on which it depends what is accepted.
-CHOICES = {'delete': [{}, {'stop': True}, {'force': True}, {'force': True, 'stop': True}]}
+CHOICES = {'delete': [{}, {'stop': True}, {'force': True}, {'force': True, 'stop': True}],
+           'commit': [{'repository': 'mine/web'}]}
 
 
 def methods():
