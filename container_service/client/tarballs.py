@@ -36,8 +36,8 @@ def _of_nobody(member):
 
 def top(data):
     """(name, whether it is a directory) of what an archive has at its top.  Raises Unsafe."""
-    with _opened(data) as archive:
-        for member in archive:
+    with _opened(data) as (_, members):
+        for member in members:
             parts = _parts(member)
             return (parts[0] if parts else '.'), len(parts) != 1 or member.isdir()
     raise Unsafe('The archive is empty.')
@@ -46,11 +46,12 @@ def top(data):
 def unpack(data, directory, rename=None):
     """Unpack an archive below a directory that exists; ``rename`` calls its top otherwise.
 
-    Files that are there are replaced.  Raises Unsafe and OSError; what was written by then stays.
+    Files that are there are replaced.  Raises Unsafe and OSError; what was written by then stays,
+    but for a file that is not whole.
     """
     links = []
-    with _opened(data) as archive:
-        for member in archive:
+    with _opened(data) as (archive, members):
+        for member in members:
             parts = _parts(member)
             if rename is not None:
                 parts[:1] = [rename]
@@ -66,20 +67,30 @@ def unpack(data, directory, rename=None):
                 _write(path, _content(archive, member), member)
             elif member.issym():
                 links.append((parts, member.linkname))
-    # Last: nothing may be written through a link of the archive.
-    for parts, target in links:
-        _link(directory, parts, target)
+        # Last: nothing may be written through a link of the archive.
+        for parts, target in links:
+            _link(directory, parts, target)
 
 
 @contextlib.contextmanager
 def _opened(data):
+    """An archive, and what is in it.  Whatever is wrong with it raises Unsafe, at any member."""
     try:
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            yield archive
-    except tarfile.TarError as exc:
-        raise Unsafe(f'That is no tar archive: {exc}.') from exc
+        # Not compressed: what comes is as large as it looks.
+        with tarfile.open(fileobj=io.BytesIO(data), mode='r:') as archive:
+            yield archive, (_sound(member) for member in archive)
+    except (tarfile.TarError, EOFError, OverflowError, ValueError) as exc:
+        raise Unsafe(f'That is no tar archive, or a broken one: {exc}.') from exc
     except RecursionError:          # tarfile calls itself for each header before an entry
         raise Unsafe('The archive has too many headers for one entry.') from None
+
+
+def _sound(member):
+    if member.size < 0:
+        raise Unsafe(f'{member.name!r} in the archive has a size below 0.')
+    if member.sparse is not None:           # a few bytes may stand for any size
+        raise Unsafe(f'{member.name!r} in the archive is a sparse file, which is not unpacked.')
+    return member
 
 
 def _parts(member):
@@ -114,11 +125,16 @@ def _content(archive, member):
 def _write(path, content, member):
     if os.path.lexists(path) and not os.path.isdir(path):
         os.unlink(path)                 # never through a link, nor into what others have open
-    with open(path, 'xb') as f:
-        while piece := content.read(1 << 20):
-            f.write(piece)
-    os.chmod(path, member.mode & 0o777)
-    os.utime(path, (member.mtime, member.mtime))
+    f = open(path, 'xb')
+    try:
+        with f:
+            while piece := content.read(1 << 20):
+                f.write(piece)
+        os.chmod(path, member.mode & 0o777)
+        os.utime(path, (member.mtime, member.mtime))
+    except BaseException:
+        os.unlink(path)
+        raise
 
 
 def _link(directory, parts, target):

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import gzip
 import io
 import os
 import tarfile
@@ -129,3 +130,26 @@ class TarballsTest(unittest.TestCase):
         for data in (b'', b'x' * 2000, archive()):
             with self.assertRaises(tarballs.Unsafe):
                 tarballs.top(data)
+
+    def test_a_broken_archive(self):
+        """Whatever is wrong, and wherever: it is said, and no file is left that is not whole."""
+        whole = archive(('file', 'x' * 5000, None))
+        never = tarfile.TarInfo('nan')
+        never.pax_headers = {'mtime': 'nan'}
+        for name, data in (('cut off', whole[:1500]), ('time', entry(never)),
+                           ('compressed', gzip.compress(whole)),
+                           ('negative', entry(tarfile.TarInfo('n'), size='-512')),
+                           ('sparse', entry(tarfile.TarInfo('s'), **{
+                               'GNU.sparse.major': '0', 'GNU.sparse.minor': '1',
+                               'GNU.sparse.size': str(1 << 40), 'GNU.sparse.map': '0,0'}))):
+            with self.subTest(name), self.assertRaises(tarballs.Unsafe):
+                tarballs.unpack(data, self.directory)
+            self.assertEqual([], os.listdir(self.directory))
+
+
+def entry(info, **attributes):
+    """An archive of an empty file with extended attributes that tarfile would not write."""
+    attributes = {**info.pax_headers, **attributes}
+    info.pax_headers = {}
+    return (tarfile.TarInfo._create_pax_generic_header(attributes, tarfile.XHDTYPE, 'utf-8')
+            + info.tobuf(tarfile.USTAR_FORMAT) + bytes(2048))
