@@ -47,6 +47,7 @@ class ListZones(base.ListCommand):
 
     path = 'availability_zones'
     fields = ('availability_zone',)
+    paged = False            # the service has them all on one page, and they have no uuid
 
 
 class ShowQuota(base.ListCommand):

@@ -28,6 +28,10 @@ class HostTest(stub.CommandTest):
             'availability_zones': [{'availability_zone': 'nova'}], 'next': None})
         self.assertEqual('nova\n', self.stdout('availability', 'zone', 'list', '-f', 'value'))
 
+    def test_zones_come_on_one_page(self):
+        self.assertIn('unrecognized arguments: --limit 1',
+                      self.refused('availability', 'zone', 'list', '--limit', '1'))
+
 
 class QuotaTest(stub.CommandTest):
 
