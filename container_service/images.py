@@ -41,7 +41,7 @@ def pull(context, db, *, reference, bay=None, registry=None, policy=None,
         asked, registry_uuid = references.parse(reference), None
         if registry is not None:
             registry_uuid, whole = registries.named(
-                conn, context.project_id, registry, reference)
+                conn, context.project_id, registry, reference, field='repo')
             asked = references.parse(whole)
         else:
             registry_uuid = registries.of_image(conn, context.project_id, asked)

@@ -40,17 +40,18 @@ def find(conn, uuid):
     return conn.execute(sa.select(table).where(table.c.uuid == uuid)).first()
 
 
-def named(conn, project_id, ident, image):
+def named(conn, project_id, ident, image, field='image'):
     """The uuid of the registry that a request names for an image, and the image's reference.
 
     An image that names no registry is taken from this one.  Kept from being deleted until the
-    transaction ends.  Raises RegistryNotFound, InvalidParameter.
+    transaction ends.  Raises RegistryNotFound, and InvalidParameter, which names ``field`` for
+    what is wrong with the image.
     """
     row = _hold(conn, ident, project_id)
     try:
         found = references.parse(image, row.domain)
     except ValueError as exc:
-        raise exceptions.InvalidParameter(name='image', reason=str(exc)) from None
+        raise exceptions.InvalidParameter(name=field, reason=str(exc)) from None
     if found.domain.lower() != row.domain:
         # Else the credentials for one registry would be sent to another one.
         raise exceptions.InvalidParameter(

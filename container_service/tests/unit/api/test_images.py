@@ -205,6 +205,11 @@ class TestPull(ImageCase):
         self.refused(400, 'unknown_parameter', 'POST', '/v1/images', {**good, 'x': 1})
         self.refused(404, 'bay_not_found', 'POST', '/v1/images', {**good, 'host': 'nowhere'})
         self.refused(404, 'registry_not_found', 'POST', '/v1/images', {**good, 'registry': 'x'})
+        self.post('/v1/registries', {'registry': {'name': 'rr', 'domain': 'r.example:5000'}},
+                  **NEWEST)
+        for repo, words in (('a' * 245, 'repo: '), ('other.example/a', 'registry: ')):
+            self.refused(400, 'invalid_parameter', 'POST', '/v1/images',
+                         {**good, 'repo': repo, 'registry': 'rr'}, words=words)
         self.assertEqual([], self.listed())
 
 
