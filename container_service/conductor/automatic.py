@@ -37,11 +37,19 @@ class Automatic:
         self._wake = wake
 
     def remove_ended(self, uuid):
-        """Have a container with auto_remove deleted if its main process has run and ended."""
+        """Have a container with auto_remove deleted if its main process has run and ended.
+
+        What has not helped is asked for again when as much time has passed again.
+        """
         with self._db.read() as conn:
             row = containers.by_uuid(conn, uuid)
-        if (row is not None and row.spec.get('auto_remove') and row.status in ENDED
-                and row.started_at is not None):
+            if not (row is not None and row.spec.get('auto_remove') and row.status in ENDED
+                    and row.started_at is not None):
+                return
+            time = conn.execute(sa.select(now())).scalar_one()
+            tried = actions.last_end(conn, uuid, 'delete')
+        ended = row.finished_at or row.started_at
+        if tried is None or time - tried >= tried - ended:
             self._ask(row, 'delete')
 
     def heal(self, row):

@@ -215,6 +215,12 @@ def has_run(conn, container_uuid, operations, seconds):
     ).limit(1)).first() is not None
 
 
+def last_end(conn, container_uuid, operation):
+    """When an action of this operation has last ended, in whatever way; None: never."""
+    return conn.execute(sa.select(sa.func.max(table.c.finished_at)).where(
+        table.c.resource_uuid == container_uuid, table.c.operation == operation)).scalar_one()
+
+
 def creation(conn, container_uuid, operations):
     """The action that was to make a container; None when it is forgotten."""
     return conn.execute(sa.select(table).where(

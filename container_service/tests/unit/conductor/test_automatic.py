@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What containers have asked to be done with them, once it has happened."""
 
+import datetime
+
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import operations
@@ -73,6 +75,35 @@ class TestAutoRemove(test_observer.ObserverCase):
         lifecycle.observe(self.db, row, seen)
         self.here.reconcile()
         self.here.sweep()
+        self.assertEqual(states.DELETED, self.container(uuid).status)
+
+    def test_one_that_cannot_be_removed_is_asked_for_less_and_less_often(self):
+        """There was an action with each full pass, for ever."""
+        self.engine.clock = self.database_time
+        uuid = self.running(auto_remove=True)
+        self.engine.fail('delete', exceptions.DriverError('failed to remove root filesystem'))
+        self.engine.exit(uuid, 0)
+        self.here.hear()
+        self.here.sweep()
+        asked = []
+
+        def later(hours):
+            seconds = hours * observer._COMPLETE_SECONDS
+            self.let_pass(seconds)
+            known = self.engine.container(uuid)
+            known.finished_at -= datetime.timedelta(seconds=seconds)
+            self.here.clock.advance(seconds)
+            self.here.reconcile()
+            self.here.sweep()
+
+        # 1, 2.5, 4, 6, 9 and 13 hours after it has ended.
+        for hours in (1, 1.5, 1.5, 2, 3, 4):
+            later(hours)
+            asked.append([status for name, status, _ in self.asked(uuid) if name == 'delete'])
+        self.assertEqual([2, 3, 3, 4, 4, 5], [len(each) for each in asked])
+        self.assertEqual({states.FAILED}, set(asked[-1]))
+        self.engine.succeed('delete')
+        later(14)
         self.assertEqual(states.DELETED, self.container(uuid).status)
 
     def test_somebody_who_wants_something_else_is_faster(self):
