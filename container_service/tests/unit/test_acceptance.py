@@ -638,7 +638,7 @@ class TestDeadline(AcceptanceCase):
 
     def seconds_left(self, uuid):
         claim = self.claim(uuid)
-        return claim, round(claim.seconds_left)
+        return claim, round(claim.seconds_left, -1)
 
     def test_from_the_first_claim(self):
         uuid = self.create()
