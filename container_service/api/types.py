@@ -144,7 +144,9 @@ class Cpu(_Type):
 
 class RestartPolicy(_Type):
     """Docker's shape: Name, and MaximumRetryCount for on-failure."""
-    schema = operations.restart_policy.schema
+    schema = {'type': 'object', **{
+        name: operations.restart_policy.schema[name]
+        for name in ('additionalProperties', 'properties')}}
 
     def frombasetype(self, value):
         if isinstance(value, str):

@@ -28,7 +28,7 @@ CHANGES = (
     ((1, 12), 'Delete takes stop.'),
     ((1, 13), 'The networks of a container, at network_list. The last version with rename, until '
               '1.41.'),
-    ((1, 14), 'A container is renamed with PATCH.'),
+    ((1, 14), 'A container is renamed with PATCH; so it can be here at every version.'),
     ((1, 15), 'Nothing that is here: security groups went.'),
     ((1, 16), 'Nothing that is here.'),
     ((1, 17), 'Nothing that is here: network_detach by port.'),

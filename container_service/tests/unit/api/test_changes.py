@@ -154,6 +154,11 @@ class TestUpdate(ChangeCase):
         with self.db.read() as conn:
             self.assertEqual({'stdin': b'None'}, payloads.of(conn, answer.json['uuid']))
 
+    def test_a_new_name_at_every_version(self):
+        for version, name in (('1.1', 'n1'), ('1.13', 'n2'), ('1.14', 'n3')):
+            answer = self.update({'name': name}, '?dry_run=true', version=version)
+            self.assertEqual(200, answer.status_int, answer)
+
     def test_nothing_to_change(self):
         for version in ('1.40', '1.41'):
             for body in ({}, {'cpu': None, 'name': None}, None):

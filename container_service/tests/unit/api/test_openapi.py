@@ -3,9 +3,11 @@
 
 import types as pytypes
 
+import jsonschema
 import openapi_spec_validator
 from wsme import types as wtypes
 
+from container_service import exceptions
 from container_service.api import creation
 from container_service.api import openapi
 from container_service.api import schemas
@@ -54,6 +56,18 @@ class TestDocument(base.base.TestCase):
         for kind in BODIES:
             for attribute in wtypes.list_attributes(kind):
                 self.assertNotEqual({}, attribute.datatype.schema, attribute.name)
+
+    def test_a_restart_policy_of_create_is_no_text(self):
+        """That of PATCH may be."""
+        told = types.schema(creation.ContainerCreate)['properties']['restart_policy']
+        validator = jsonschema.Draft202012Validator(told)
+        for value in ({'Name': 'always'}, None, 'always', 'on-failure:3', {'Name': 'sometimes'}):
+            try:
+                types.parse(creation.ContainerCreate, {'image': 'i', 'restart_policy': value})
+                taken = True
+            except exceptions.InvalidParameter:
+                taken = False
+            self.assertEqual(taken, validator.is_valid(value), value)
 
     def test_every_argument_says_what_it_takes(self):
         for route in test_endpoints.ROUTES:
