@@ -19,7 +19,7 @@ LOST_SECONDS = 20           # from the loss to the beginning of the last attempt
 
 _SHORTEST_PAUSE = 0.1
 _FIRST_MAY_HAVE_WORKED = ('the answer to an earlier attempt was lost, which may have been '
-                          'accepted; see: container-service action list')
+                          'accepted; see: container-service ')
 
 
 def change(client, method, path, *, key=None, harmless=False, headers=None, deadline=None,
@@ -47,7 +47,8 @@ def change(client, method, path, *, key=None, harmless=False, headers=None, dead
             pause, until = max(next(pauses, LOST_SECONDS), error.retry_after or 0), lost_until
         else:
             if lost is not None:
-                error.hint = '; '.join(filter(None, (error.hint, _FIRST_MAY_HAVE_WORKED)))
+                told = _FIRST_MAY_HAVE_WORKED + http.list_of(path)
+                error.hint = '; '.join(filter(None, (error.hint, told)))
             raise error
         if clock() + pause > until:
             raise lost or error

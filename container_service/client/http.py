@@ -23,6 +23,8 @@ MICROVERSION = '1.41'
 CONNECT_SECONDS = 5
 READ_SECONDS = 60
 
+_LISTS = {'bays': 'bay list', 'images': 'image list', 'registries': 'registry list'}
+
 _LOOPBACK = frozenset(('127.0.0.1', 'localhost', '::1'))
 
 
@@ -113,7 +115,7 @@ class Client:
                 f'/v1/{path}', method, params=query, json=body, headers=headers, log=False,
                 raise_exc=False, timeout=(connect_seconds, read_seconds))
         except ksa_exceptions.ClientException as exc:
-            raise _connection_error(self.endpoint, method, exc) from exc
+            raise _connection_error(self.endpoint, method, path, exc) from exc
         traffic.answer(response)
         if response.status_code >= 400:
             raise _api_error(self.endpoint, response)
@@ -143,6 +145,11 @@ class Client:
                                           keep_blank_values=True)
 
 
+def list_of(path):
+    """The command whose list tells what has become of a change that was asked for there."""
+    return _LISTS.get(path.partition('/')[0], 'action list')
+
+
 def segment(text):
     """``text`` as one part of a path.  Raises ValueError for what cannot be one."""
     # HTTP clients and proxies resolve dots, so ".." would reach another address.
@@ -168,7 +175,7 @@ def _query(params):
             for name, value in (params or {}).items()}
 
 
-def _connection_error(endpoint, method, exc):
+def _connection_error(endpoint, method, path, exc):
     cause = exc.__context__             # the error of requests that keystoneauth translated
     reason = cause.args[0] if cause is not None and cause.args else cause
     reason = getattr(reason, 'reason', None) or reason
@@ -184,7 +191,7 @@ def _connection_error(endpoint, method, exc):
     error = NoAnswer(f'No answer from {endpoint}: {_words(reason or exc)}.')
     if method != 'GET':
         error.hint = ('what was asked for may have been accepted all the same; see: '
-                      'container-service action list')
+                      f'container-service {list_of(path)}')
     return error
 
 

@@ -7,12 +7,16 @@ its tables is on a page is checked here.  That pages build is the business of ``
 
 import ast
 import configparser
+import contextlib
 import datetime
 import importlib.metadata
 import importlib.util
+import io
 import pathlib
 import re
+import shlex
 import sys
+import tempfile
 import types as pytypes
 from unittest import mock
 from xml.etree import ElementTree
@@ -34,7 +38,9 @@ from container_service.api import types
 from container_service.api import versions
 from container_service.api import views
 from container_service.client import commands
+from container_service.client import http
 from container_service.client import outcomes
+from container_service.client import shell
 from container_service.cmd import manage
 from container_service.db import actions
 from container_service.db import bays
@@ -323,6 +329,15 @@ class TestPages(base.TestCase):
                     'exit_code', 'oom_killed', 'image_digest', 'engine_error'):
             self.assertIn(key, told)
 
+    def test_every_list_with_what_it_can_be_sorted_by(self):
+        lists = page('reference/rest.rst').split('\nLists\n=====\n')[1]
+        rows = {cells[0].strip(' `'): literals(cells[-1])
+                for cells in (row.split('\n     -') for row in lists.split('   * - ')[2:])}
+        for name, keys in (('containers', containers.SORT_KEYS), ('images', images.SORT_KEYS),
+                           ('registries', registries.SORT_KEYS),
+                           ('hosts', ('id', 'uuid', 'hostname', 'created_at'))):
+            self.assertLessEqual(set(keys), rows[f'/v1/{name}'], name)
+
     def test_every_limit_is_told_with_its_option_and_default(self):
         text = page('user/limits.rst')
         conf = known_options()
@@ -389,6 +404,43 @@ class TestPages(base.TestCase):
                 self.assertRegex(path.read_text(), rf'(?m)^{heading}\n===')
 
 
+class TestCommands(base.TestCase):
+    """Command lines that are shown can be typed so."""
+
+    def run_line(self, words):
+        """What a command says on standard error, and its exit code; whatever it asks is 404."""
+        out, err = io.StringIO(), io.StringIO()
+        with (mock.patch.object(http.Client, 'exchange',
+                                side_effect=http.ApiError(status=404, detail='Nothing here.')),
+              mock.patch('getpass.getpass', return_value='secret'),
+              contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)):
+            code = shell.Shell(stdin=_Typed('secret\n'), stdout=out, stderr=err).run(words)
+        return code, err.getvalue()
+
+    def test_each_is_right(self):
+        scratch = self.enterContext(tempfile.TemporaryDirectory())
+        self.enterContext(contextlib.chdir(scratch))
+        pathlib.Path('page.html').touch()
+        lines = {(path, line) for path in [*pages(), ROOT / 'README.rst']
+                 for line in command_lines(path.read_text())}
+        self.assertGreater(len(lines), 40)
+        for path, line in sorted(lines):
+            with self.subTest(path=path.name, line=line):
+                code, said = self.run_line(shlex.split(line, comments=True))
+                self.assertIn(code, (0, 1), said)
+                self.assertNotIn('Unforeseen', said)
+
+    def test_each_that_is_named_exists(self):
+        """Not its arguments: those are left out in sentences."""
+        known = {name for group in commands.COMMANDS.values() for name in group}
+        known |= {'help', 'complete'}
+        for path, text in pages().items():
+            for line in re.findall(r'``container-service ([a-z][^`]*)``', text):
+                words = line.split()
+                self.assertTrue({words[0], ' '.join(words[:2]), ' '.join(words[:3])} & known,
+                                f'{path}: {line}')
+
+
 class TestExamples(base.TestCase):
     """Files that pages show."""
 
@@ -432,6 +484,21 @@ def codes_in(tree):
             if 'title' in entries and isinstance(code, ast.Constant):
                 found.add(code.value)
     return found
+
+
+class _Typed(io.StringIO):
+    """Standard input from somebody who sits there."""
+
+    def isatty(self):
+        return True
+
+
+def command_lines(text):
+    """What is typed after the name of the client, up to a pipe, in the consoles of a page."""
+    text = text.replace('\\\n', ' ')
+    for line in re.findall(r'\$ container-service ([^\n]*)', text):
+        if not line.startswith('[options]'):
+            yield re.split(r' [|>&] ', line)[0].strip()
 
 
 def known_options(argv=()):

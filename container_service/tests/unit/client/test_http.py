@@ -164,6 +164,14 @@ class ConnectionTest(unittest.TestCase):
             client.post('containers', {})
         self.assertIn('the connection broke', str(raised.exception))
         self.assertIn('may have been accepted', raised.exception.hint)
+        self.assertIn('container-service action list', raised.exception.hint)
+
+    def test_a_lost_answer_names_the_list_that_tells(self):
+        for path in ('images', f'images/{stub.UUID}/tag'):
+            client = http.Client(self.listen(lambda connection: None))
+            with self.assertRaises(http.NoAnswer) as raised:
+                client.post(path, {})
+            self.assertIn('container-service image list', raised.exception.hint)
 
     def test_a_silent_service(self):
         enough = threading.Event()
