@@ -659,6 +659,9 @@ class TestTLS(DockerCase):
             self.assertRaises(exceptions.ExecuteTimeout, driver.execute, container,
                               ['sleep', '9'], timeout_seconds=1, stdin=stdin)
         self.assertEqual('logged\n', driver.logs(container)['output'])
+        self.addCleanup(driver.remove_image, base.Attempt(),
+                        base.committed(container, 'made', 'v1'))
+        driver.commit(base.Attempt(), container, repository='made', tag='v1')
         self.assertEqual(STOPPED,
                          driver.stop(base.Attempt(), container, timeout_seconds=1).status)
         self.assertEqual(DELETED, driver.delete(base.Attempt(), container).status)
