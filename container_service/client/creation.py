@@ -33,9 +33,11 @@ class Create(actions.RequestCommand):
                         _add_life, _add_place):
             options(parser)
         parser.add_argument('image', metavar='IMAGE', help='Image, for example alpine:3.20.')
-        parser.add_argument('command', metavar='COMMAND', nargs=argparse.REMAINDER,
-                            help='Command and its arguments; everything after the image '
-                                 'belongs to it.')
+        command = parser.add_argument(
+            'command', metavar='COMMAND', nargs=argparse.REMAINDER,
+            help='Command and its arguments; everything after the image belongs to it. That of '
+                 'the image when not given.')
+        command.required = False        # else argparse asks for it where the image is missing
 
     def send(self, parsed_args, target):
         body = _body(parsed_args)

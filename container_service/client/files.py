@@ -36,8 +36,11 @@ class Copy(actions.WaitingCommand):
         super().add_arguments(parser)
         parser.add_argument('-L', '--follow-link', action='store_true',
                             help='If SOURCE here is a symbolic link, copy what it leads to.')
-        parser.add_argument('source', metavar='SOURCE')
-        parser.add_argument('destination', metavar='DESTINATION')
+        parser.add_argument('source', metavar='SOURCE',
+                            help='What to copy: CONTAINER:PATH, a path here, or - for a tar '
+                                 'archive.')
+        parser.add_argument('destination', metavar='DESTINATION',
+                            help='Where to: a path here, CONTAINER:PATH, or - for a tar archive.')
 
     def take_action(self, parsed_args):
         source, destination = parsed_args.source, parsed_args.destination

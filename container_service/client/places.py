@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands on where containers can be, and how much of it: hosts, zones, quotas."""
 
+import argparse
+
 from container_service.client import asking
 from container_service.client import base
 from container_service.client import http
@@ -123,7 +125,13 @@ def _path(parsed_args):
 
 
 def _quota(text):
-    return -1 if text == '-1' else base.whole_number(text)
+    if text == '-1':
+        return -1
+    try:
+        return base.whole_number(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            'must be a whole number, or -1 for no limit') from None
 
 
 def _limit(value):

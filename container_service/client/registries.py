@@ -81,8 +81,8 @@ class _ChangeRegistry(base.ShowCommand):
 class CreateRegistry(_ChangeRegistry):
     """Make a registry known, with the credentials to pull from it.
 
-    Images whose name begins with its DOMAIN are pulled with them from then on, and others that
-    are created with --registry.
+    Images whose name begins with its DOMAIN are pulled with them from then on, and so are those
+    of containers that are created with --registry.
     """
 
     arguments = 'DOMAIN'

@@ -43,6 +43,11 @@ class QuotaTest(stub.CommandTest):
         self.assertRegex(text, r'cpu +\| none +\| 1\.5 ')
         self.assertEqual({'usages': ['true']}, self.service.requests[-1].query)
 
+    def test_what_a_limit_must_be(self):
+        for value in ('x', '1.5', '-2', '4g'):
+            self.assertIn('argument --memory: must be a whole number, or -1 for no limit',
+                          self.refused('quota', 'set', 'p1', f'--memory={value}'))
+
     def test_of_a_class(self):
         self.service.answer('GET', '/v1/quota_classes/default', {'containers': 40, 'links': []})
         self.assertRegex(self.stdout('quota', 'show', '--class', 'default'),

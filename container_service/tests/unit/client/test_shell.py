@@ -629,6 +629,9 @@ class CreateTest(ShellTest):
         self.assertEqual(words_of_it, self.body('create', 'alpine', *words_of_it)['command'])
         self.assertEqual(['ls'], self.body('create', 'alpine', '--', 'ls')['command'])
 
+    def test_only_the_image_must_be_given(self):
+        self.assertIn('arguments are required: IMAGE\n', self.refused('create'))
+
     def test_a_bay_by_name(self):
         self.service.answer('GET', '/v1/bays/local', {'uuid': stub.OTHER_UUID})
         self.assertEqual(stub.OTHER_UUID, self.body('run', '--bay', 'local', 'i')['bay_uuid'])
