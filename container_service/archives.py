@@ -15,6 +15,17 @@ import tarfile
 from container_service import exceptions
 
 _MEMBERS = 10000
+_GROWTH = 3                   # how much longer headers may be when they are made anew
+_MOST_COMMON = 32
+
+
+class _Common(dict):
+    """What an archive says of all its members.  tarfile copies it for each header."""
+
+    def __setitem__(self, name, value):
+        if len(self) >= _MOST_COMMON:
+            raise tarfile.ReadError('it says too much of all members')
+        super().__setitem__(name, value)
 
 
 def received(text, limit, encoded):
@@ -41,12 +52,15 @@ def clean(data, limit):
     """
     packed, total = io.BytesIO(), 0
     try:
-        with (tarfile.open(fileobj=io.BytesIO(data), mode='r:') as given,
+        with (tarfile.open(fileobj=io.BytesIO(data), mode='r:', format=tarfile.PAX_FORMAT,
+                           pax_headers=_Common()) as given,
               tarfile.open(fileobj=packed, mode='w', format=tarfile.PAX_FORMAT) as made):
             for number, member in enumerate(given):
                 _check(member)
                 total += member.size if member.isreg() else 0
-                if number >= _MEMBERS or total > limit:      # a file may be larger than it looks
+                # A file may be larger than it looks, and what is said of all is packed for each.
+                if (number >= _MEMBERS or total > limit
+                        or packed.tell() > _GROWTH * limit + tarfile.RECORDSIZE):
                     raise exceptions.ArchiveTooLarge(path='data', limit=limit)
                 made.addfile(_plain(member), given.extractfile(member)
                              if member.isreg() else None)

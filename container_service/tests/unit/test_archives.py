@@ -122,6 +122,23 @@ class TestClean(base.TestCase):
         self.assertEqual([('d', tarfile.DIRTYPE, '')], self.members(
             extended(entry, {'size': str(10 ** 15)}) + bytes(1024)))
 
+    def test_what_is_said_of_all_members_at_once(self):
+        """It is taken for each of them, so that a little becomes a lot."""
+        entry = tarfile.TarInfo('f').tobuf(tarfile.USTAR_FORMAT)
+
+        def common(values, count):
+            return tarfile.TarInfo._create_pax_generic_header(
+                values, tarfile.XGLTYPE, 'utf-8') + entry * count + bytes(1024)
+
+        self.assertRaises(exceptions.ArchiveTooLarge, archives.clean,
+                          common({'path': 'a' * 100000}, 100), LIMIT)
+        error = self.assertRaises(exceptions.InvalidParameter, archives.clean, common(
+            {f'a{number}': '' for number in range(1000)}, 100), LIMIT)
+        self.assertIn('too much', error.detail)
+        # As git makes it.
+        self.assertEqual([('f', tarfile.REGTYPE, b'')],
+                         self.members(common({'comment': '1234'}, 1)))
+
     def test_less_than_its_header_says(self):
         data = extended(tarfile.TarInfo('f'), {'size': '100000'}) + bytes(1024)
         self.assertRaises(exceptions.InvalidParameter, archives.clean, data, LIMIT)
