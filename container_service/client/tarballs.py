@@ -78,19 +78,25 @@ def _opened(data):
     try:
         # Not compressed: what comes is as large as it looks.
         with tarfile.open(fileobj=io.BytesIO(data), mode='r:') as archive:
-            yield archive, (_sound(member) for member in archive)
+            yield archive, _members(archive, data)
     except (tarfile.TarError, EOFError, OverflowError, ValueError) as exc:
         raise Unsafe(f'That is no tar archive, or a broken one: {exc}.') from exc
     except RecursionError:          # tarfile calls itself for each header before an entry
         raise Unsafe('The archive has too many headers for one entry.') from None
 
 
-def _sound(member):
-    if member.size < 0:
-        raise Unsafe(f'{member.name!r} in the archive has a size below 0.')
-    if member.sparse is not None:           # a few bytes may stand for any size
-        raise Unsafe(f'{member.name!r} in the archive is a sparse file, which is not unpacked.')
-    return member
+def _members(archive, data):
+    for member in archive:
+        if member.size < 0:
+            raise Unsafe(f'{member.name!r} in the archive has a size below 0.')
+        if member.sparse is not None:       # a few bytes may stand for any size
+            raise Unsafe(f'{member.name!r} in the archive is a sparse file, which is not '
+                         'unpacked.')
+        yield member
+    # tarfile takes what it cannot read for the end, unless it is at the beginning.
+    if data[archive.offset:archive.offset + tarfile.BLOCKSIZE].strip(b'\0'):
+        raise Unsafe(f'The archive is broken after {archive.offset} bytes; nothing behind that '
+                     'was unpacked.')
 
 
 def _parts(member):

@@ -134,9 +134,12 @@ class TarballsTest(unittest.TestCase):
     def test_a_broken_archive(self):
         """Whatever is wrong, and wherever: it is said, and no file is left that is not whole."""
         whole = archive(('file', 'x' * 5000, None))
+        second = bytearray(archive(('one', 'x', None), ('two', 'x', None)))
+        second[1024 + 124:1024 + 136] = b'\xff' * 12           # its size
         never = tarfile.TarInfo('nan')
         never.pax_headers = {'mtime': 'nan'}
-        for name, data in (('cut off', whole[:1500]), ('time', entry(never)),
+        for name, data in (('cut off', whole[:1500]), ('second', bytes(second)),
+                           ('time', entry(never)),
                            ('compressed', gzip.compress(whole)),
                            ('negative', entry(tarfile.TarInfo('n'), size='-512')),
                            ('sparse', entry(tarfile.TarInfo('s'), **{
@@ -144,7 +147,7 @@ class TarballsTest(unittest.TestCase):
                                'GNU.sparse.size': str(1 << 40), 'GNU.sparse.map': '0,0'}))):
             with self.subTest(name), self.assertRaises(tarballs.Unsafe):
                 tarballs.unpack(data, self.directory)
-            self.assertEqual([], os.listdir(self.directory))
+            self.assertLessEqual(set(os.listdir(self.directory)), {'one'})
 
 
 def entry(info, **attributes):
