@@ -90,6 +90,8 @@ class RecordsMixin:
         """Accept an operation; returns all that acceptance tells."""
         op = operations.OPERATIONS[operation]
         given = {param.name: param.default for param in op.params}
+        if op.makes_image:
+            given['repository'] = 'mine'        # it is looked at when it is asked for
         return lifecycle.submit(
             context or self.context, self.db, op, container, given | params, terms)
 
