@@ -121,7 +121,13 @@ class Hands:
         if deed.status is None:
             return row.uuid in self._renamed() - renamed_before
         return (row.status == deed.status and deed.exit_code in (None, row.exit_code)
-                and (deed is not _OUT_OF_MEMORY or row.oom_killed))
+                and (deed is not _OUT_OF_MEMORY
+                     or row.oom_killed == self._ran_out_of_memory(row.uuid)))
+
+    def _ran_out_of_memory(self, uuid):
+        """Whether the engine says so; on a busy machine it may not have noticed itself."""
+        self.containers[uuid].reload()
+        return self.containers[uuid].attrs['State']['OOMKilled']
 
     def _renamed(self):
         return {row.container_uuid for row in self.outside() if row.detail['how'] == 'renamed'}
