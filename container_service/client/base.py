@@ -145,6 +145,20 @@ class ShowCommand(Formatted, show.ShowOne):
     """One object."""
 
 
+class ShowNamed(ShowCommand):
+    """One object that is at its name or uuid below ``path``, which is under /v1."""
+
+    path = None
+
+    def add_arguments(self, parser):
+        super().add_arguments(parser)
+        parser.add_argument('named', metavar=self.arguments, type=reference, help='Name or uuid.')
+
+    def take_action(self, parsed_args):
+        self.print_one(
+            parsed_args, self.client.get(f'{self.path}/{http.segment(parsed_args.named)}'))
+
+
 class ListCommand(Formatted, lister.Lister):
     """A list that comes in pages, or is so short that it is not ``paged``.
 

@@ -47,18 +47,12 @@ class ListBays(base.ListCommand):
         return {'label': parsed_args.label}
 
 
-class ShowBay(base.ShowCommand):
+class ShowBay(base.ShowNamed):
     """Show a bay."""
 
+    path = 'bays'
     arguments = 'BAY'
     fields = BAY_FIELDS
-
-    def add_arguments(self, parser):
-        super().add_arguments(parser)
-        parser.add_argument('bay', metavar='BAY', type=base.reference, help='Name or uuid.')
-
-    def take_action(self, parsed_args):
-        self.print_one(parsed_args, self.client.get(f'bays/{http.segment(parsed_args.bay)}'))
 
 
 class CreateBay(base.ShowCommand):

@@ -30,18 +30,12 @@ class ListHosts(base.ListCommand):
                 'disk': lambda host, now: _part(host, 'disk_used', 'disk_total', ' GiB')}
 
 
-class ShowHost(base.ShowCommand):
+class ShowHost(base.ShowNamed):
     """Show a host."""
 
+    path = 'hosts'
     arguments = 'HOST'
     fields = HOST_FIELDS
-
-    def add_arguments(self, parser):
-        super().add_arguments(parser)
-        parser.add_argument('host', metavar='HOST', type=base.reference, help='Name or uuid.')
-
-    def take_action(self, parsed_args):
-        self.print_one(parsed_args, self.client.get(f'hosts/{http.segment(parsed_args.host)}'))
 
 
 class ListZones(base.ListCommand):
