@@ -64,6 +64,8 @@ CHANGES = (
               'with the keys output and cursor; top, stats and network_list have plain keys; '
               'parameters of operations may come in a JSON body; rename is there again; wait, '
               'inspect and what else is told in the table of addresses is new.'),
+    # The first sentence, and one more for each change.
+    ((1, 42), 'What tenants need who do not trust each other.'),
 )
 
 MINIMUM = CHANGES[0][0]

@@ -24,7 +24,7 @@ from container_service.tests import base
 from container_service.tests import fixtures
 
 VERSIONS = ('1.1', '1.20', '1.40', 'latest')
-NEWEST = 'container 1.41'
+NEWEST = 'container 1.42'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -449,7 +449,7 @@ class TestRules(Service):
         self.assertLessEqual({'name', 'description', 'versions', 'default_version'},
                              set(document))
         current, = [each for each in document['versions'] if each['status'] == 'CURRENT']
-        self.assertEqual(('v1', '1.1', '1.41'), tuple(
+        self.assertEqual(('v1', '1.1', '1.42'), tuple(
             current[key] for key in ('id', 'min_version', 'max_version')))
         for path in ('/v1', '/v1/'):
             self.assertLessEqual({'id', 'media_types', 'links', 'containers'},
@@ -484,11 +484,11 @@ class TestRules(Service):
             self.assertIn('nonsense', answer.json['errors'][0]['detail'])
 
     def test_versions_that_are_none(self):
-        for header in ('1.0', '1.42', '2.0', 'new', '1'):
+        for header in ('1.0', '1.43', '2.0', 'new', '1'):
             answer = self.call('GET /v1/containers', header)
             self.assertEqual(406, answer.status_int, header)
             error, = answer.json['errors']
-            self.assertEqual(('1.1', '1.41'), (error['min_version'], error['max_version']))
+            self.assertEqual(('1.1', '1.42'), (error['min_version'], error['max_version']))
 
     def test_headers_that_clients_send_without_a_body(self):
         name = self.container()

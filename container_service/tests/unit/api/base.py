@@ -134,7 +134,7 @@ class ApiTestCase(base.DatabaseTestCase):
         """What every answer has, whatever it is."""
         self.assertRegex(answer.headers['OpenStack-API-Version'], r'^container 1\.[0-9]+$')
         self.assertEqual('container 1.1', answer.headers['OpenStack-API-Minimum-Version'])
-        self.assertEqual('container 1.41', answer.headers['OpenStack-API-Maximum-Version'])
+        self.assertEqual('container 1.42', answer.headers['OpenStack-API-Maximum-Version'])
         self.assertIn('OpenStack-API-Version', answer.headers['Vary'])
         self.assertRegex(answer.headers['X-Openstack-Request-Id'], r'^req-[0-9a-f-]{36}$')
 

@@ -8,7 +8,7 @@ class TestDocument(base.ApiTestCase):
         document = self.get('/').json
         [v1] = document['versions']
         self.assertEqual(v1, document['default_version'])
-        self.assertEqual(('v1', 'CURRENT', '1.1', '1.41'),
+        self.assertEqual(('v1', 'CURRENT', '1.1', '1.42'),
                          (v1['id'], v1['status'], v1['min_version'], v1['max_version']))
         self.assertEqual([{'rel': 'self', 'href': 'http://localhost:9517/v1/'}], v1['links'])
 
@@ -57,7 +57,7 @@ class TestNegotiation(base.ApiTestCase):
     def test_version_is_echoed(self):
         for header, used in ((None, '1.1'), ('container 1.1', '1.1'),
                              ('container 1.20', '1.20'), ('container 1.40', '1.40'),
-                             ('container 1.41', '1.41'), ('container latest', '1.41'),
+                             ('container 1.41', '1.41'), ('container latest', '1.42'),
                              ('CONTAINER 1.7', '1.7'), ('container  1.7', '1.7'),
                              ('compute 2.90, container 1.7', '1.7')):
             answer = self.asked(header)
@@ -75,7 +75,7 @@ class TestNegotiation(base.ApiTestCase):
                              (answer.status_int, answer.headers['OpenStack-API-Version']))
 
     def test_others_are_not_acceptable(self):
-        for header in ('container 1.0', 'container 1.42', 'container 2.1', 'container 0.1',
+        for header in ('container 1.0', 'container 1.43', 'container 2.1', 'container 0.1',
                        'container 1', 'container', 'container 1.x', 'container 01.10',
                        'container 1.010', 'container -1.1', '1.20', 'latest', 'compute 2.1',
                        'containers 1.20', 'container 1.20 x', 'container 1.²', 'x' * 9000):
@@ -83,7 +83,7 @@ class TestNegotiation(base.ApiTestCase):
             detail = self.assert_refused(406, 'unsupported_version', answer)
             self.assertLess(len(detail), 200)
             error = base.error(answer)
-            self.assertEqual(('1.1', '1.41'), (error['min_version'], error['max_version']))
+            self.assertEqual(('1.1', '1.42'), (error['min_version'], error['max_version']))
 
     def test_nothing_is_done_at_a_version_that_there_is_not(self):
         self.make_bay()

@@ -48,7 +48,7 @@ class RequestTest(unittest.TestCase):
         self.service.answer('GET', '/v1/containers', {})
         self.client.get('containers')
         headers = self.service.requests[0].headers
-        self.assertEqual('container 1.41', headers['openstack-api-version'])
+        self.assertEqual('container 1.42', headers['openstack-api-version'])
         self.assertEqual('container-service', headers['user-agent'])
 
     def test_booleans_in_a_query_are_spelled_as_in_json(self):
