@@ -7,11 +7,13 @@ from oslo_context import context
 class RequestContext(context.RequestContext):
     """The caller of one request.
 
+    ``source`` is the address that it came from, None where that is not known.
     ``all_projects`` is set by a controller once policy has allowed it.
     """
     all_projects = False
 
-    def __init__(self, *args, overwrite=True, **values):
+    def __init__(self, *args, overwrite=True, source=None, **values):
+        self.source = source
         # With overwrite=False the library makes it the context of a thread that has none, which
         # then logs that request id for ever.
         self._is_of_thread = overwrite

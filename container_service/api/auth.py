@@ -18,6 +18,18 @@ def of(request):
     return request.environ[_ENVIRON]
 
 
+def source_of(environ):
+    """The address that a request came from; None where it is not known.
+
+    Behind a proxy that is believed it is the one that this proxy saw: of a list, the last.
+    """
+    told = environ.get('REMOTE_ADDR', '').rpartition(',')[2].strip()
+    try:
+        return str(ipaddress.ip_address(told))
+    except ValueError:
+        return None             # a Unix socket has none, and a header may say anything
+
+
 _HOST = re.compile(r'(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::[0-9]*)?', re.IGNORECASE)
 
 
@@ -55,6 +67,7 @@ class NoAuthentication:
         # It becomes the context of the thread, by which the log names the request.
         environ[_ENVIRON] = context.RequestContext(
             user_id=LOCAL, project_id=LOCAL, roles=['admin', 'member', 'reader'], is_admin=True,
+            source=source_of(environ),
             request_id=environ.get('openstack.request_id'),
             global_request_id=environ.get('openstack.global_request_id'))
         return self._app(environ, start_response)

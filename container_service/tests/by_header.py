@@ -22,6 +22,7 @@ class ByHeader(auth.NoAuthentication):
             return super().__call__(environ, start_response)
         environ[auth._ENVIRON] = context.RequestContext(
             user_id=f'user of {project}', project_id=project, roles=['member', 'reader'],
+            source=auth.source_of(environ),
             request_id=environ.get('openstack.request_id'), overwrite=False)
         return self._app(environ, start_response)
 

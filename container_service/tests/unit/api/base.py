@@ -53,6 +53,7 @@ class Personas:
         persona = json.loads(environ.get('HTTP_X_PERSONA') or '{}')
         environ['container_service.context'] = context.RequestContext(
             user_id='user', request_id=environ['openstack.request_id'], overwrite=False,
+            source=auth.source_of(environ),
             **{'project_id': 'project', **ADMIN, **persona})
         return self._app(environ, start_response)
 

@@ -245,6 +245,22 @@ class TestNoAuthentication(base.ApiTestCase):
         ids = [self.get('/v1/containers').headers['X-Openstack-Request-Id'] for _ in range(2)]
         self.assertEqual(ids, [caller.request_id for caller in seen])
 
+    def test_where_a_request_came_from(self):
+        seen = self.contexts()
+        for peer in ('127.0.0.1', '::1', ''):
+            self.get('/v1/containers', environ={'REMOTE_ADDR': peer})
+        self.assertEqual(['127.0.0.1', '::1', None], [caller.source for caller in seen])
+
+    def test_behind_a_proxy_it_is_what_the_proxy_saw(self):
+        self.conf.set_override('enable_proxy_headers_parsing', True, group='oslo_middleware')
+        self.conf.set_override('allow_unauthenticated', True, group='api')
+        self.build()
+        seen = self.contexts()
+        for told in ('203.0.113.7', '10.0.0.1, 203.0.113.7', 'x\x1b[2J', '2001:db8::1'):
+            self.get('/v1/containers', environ={'HTTP_X_FORWARDED_FOR': told})
+        self.assertEqual(['203.0.113.7', '203.0.113.7', None, '2001:db8::1'],
+                         [caller.source for caller in seen])
+
     def test_the_caller_s_request_id_is_the_global_one(self):
         theirs = 'req-12345678-1234-1234-1234-123456789012'
         seen = self.contexts()
