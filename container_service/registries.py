@@ -131,14 +131,3 @@ def credentials(db, keys, pull):
     if row.password is None:
         return None
     return {'username': row.username, 'password': keys.decrypt(row.password)}
-
-
-def renew(db, keys):
-    """Encrypt all passwords with the first key; returns how many.  Raises SecretsUnavailable."""
-    def unit(conn):
-        rows = registries.with_password(conn)
-        for row in rows:
-            registries.set_password(conn, row, keys.renewed(row.password))
-        return len(rows)
-
-    return db.transact(unit, run_again)

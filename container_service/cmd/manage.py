@@ -11,7 +11,6 @@ from oslo_config import cfg
 
 from container_service import conf as options
 from container_service import exceptions
-from container_service import registries
 from container_service import secrets
 from container_service.db import base
 from container_service.db import migration
@@ -42,10 +41,40 @@ def _secrets_create_key(conf, db):
           f'needs this file.')
 
 
-def _secrets_renew(conf, db):
-    count = registries.renew(db, secrets.Keys(conf))
-    print(f'{count} passwords are encrypted with the first key now; the others are not needed '
-          f'any more.')
+def _secrets_rotate(conf, db):
+    keys = secrets.Keys(conf)
+    for words, count in secrets.rotate(db, keys).items():
+        print(f'{count} {words} were encrypted anew.')
+    # Looked at again: a daemon that does not have the newest key yet goes on using its own.
+    after = secrets.holdings(db, keys)
+    _complain(after)
+    if after.on_older:
+        raise exceptions.Error(
+            f'{after.on_older} values are still encrypted with an older key: a daemon has '
+            'written them meanwhile. Copy the file of keys to every host, then do this again; '
+            'remove no key yet.')
+    print(f'All is encrypted with the key {after.newest}. When every host has it, the older '
+          'ones can be removed from the file.')
+
+
+def _secrets_status(conf, db):
+    keys = secrets.Keys(conf)
+    found = secrets.holdings(db, keys)
+    for key in keys.ids():
+        mine = [f'{count} {words}' for (words, holder), count in sorted(
+            found.counts.items(), key=str) if holder == key]
+        print(f'{key}{" (newest)" if key == found.newest else ""}: '
+              f'{", ".join(mine) or "nothing"}')
+    _complain(found)
+
+
+def _complain(holdings):
+    """Raises Error when there is something that no key fits."""
+    if holdings.unreadable:
+        lost = ', '.join(f'{count} {words}' for words, count in holdings.unreadable.items())
+        raise exceptions.Error(
+            f'No key in the file fits {lost}. Put the key back that they were encrypted with; '
+            'if it is lost they must be given again. Remove no key.')
 
 
 _COMMANDS = {
@@ -53,8 +82,10 @@ _COMMANDS = {
     ('db', 'version'): (_db_version, 'Show the revision of the schema.'),
     ('secrets', 'create-key'): (
         _secrets_create_key, 'Put a new key in front of the file, which is made if need be.'),
-    ('secrets', 'renew'): (
-        _secrets_renew, 'Encrypt what is stored with the first key of the file.'),
+    ('secrets', 'rotate'): (
+        _secrets_rotate, 'Encrypt all that is stored with the first key of the file.'),
+    ('secrets', 'status'): (
+        _secrets_status, 'Show how many values are encrypted with which key.'),
 }
 
 

@@ -109,17 +109,6 @@ def delete(conn, uuid):
     conn.execute(table.delete().where(table.c.uuid == uuid))
 
 
-def with_password(conn):
-    return conn.execute(sa.select(table).where(table.c.password.is_not(None))).all()
-
-
-def set_password(conn, row, password):
-    """The same one, encrypted otherwise; not if it was changed since."""
-    return conn.execute(table.update().where(
-        table.c.uuid == row.uuid, table.c.password == row.password)
-        .values(password=password)).rowcount == 1
-
-
 def used_by(conn, row):
     """Words for what uses a registry: a live container, or a pull; None when nothing does."""
     c = containers.table.c

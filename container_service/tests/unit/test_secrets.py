@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys for what is stored encrypted."""
 
+import datetime
 import io
 import os
+import re
 import stat
+from unittest import mock
 
 import fixtures as pyfixtures
 
 from container_service import exceptions
-from container_service import registries as rules
 from container_service import secrets
 from container_service.cmd import manage
-from container_service.db import registries
+from container_service.db import encrypted
+from container_service.db import models
 from container_service.tests import base
 
 
@@ -27,6 +30,13 @@ class SecretsCase(base.DatabaseTestCase):
         error = self.assertRaises(exceptions.SecretsUnavailable, call, *args)
         self.assertIn(words, error.detail)
         return error
+
+
+    def keep_newest(self):
+        with open(self.path) as file:
+            newest = file.readline()
+        with open(self.path, 'w') as file:
+            file.write(newest)
 
 
 class TestKeys(SecretsCase):
@@ -54,13 +64,11 @@ class TestKeys(SecretsCase):
             self.assertEqual(first, file.read().split('\n', 1)[1])
         self.assertEqual(0o640, stat.S_IMODE(os.stat(self.path).st_mode))
         self.assertEqual('one', self.keys.decrypt(token))
-        renewed = self.keys.renewed(token)
-        with open(self.path, 'r+') as file:
-            newest = file.readline()
-            file.seek(0)
-            file.truncate()
-            file.write(newest)
-        self.assertEqual('one', self.keys.decrypt(renewed))
+        newest, older = self.keys.ids()
+        self.assertEqual((older, newest),
+                         (self.keys.holder(token), self.keys.holder(self.keys.encrypt('one'))))
+        self.keep_newest()
+        self.assertIsNone(self.keys.holder(token))
         self.unavailable('none of its keys', self.keys.decrypt, token)
 
     def test_without_keys(self):
@@ -94,19 +102,120 @@ class TestManage(SecretsCase):
         self.said = io.StringIO()
         self.useFixture(pyfixtures.MonkeyPatch('sys.stdout', self.said))
 
-    def test_renew(self):
-        secrets.create_key(self.path)
-        made, _ = rules.create(base.caller(), self.db, self.keys, domain='r.example.org',
-                               username='u', password='hidden')
-        rules.create(base.caller(), self.db, self.keys, domain='quay.io')
-        manage._secrets_create_key(self.conf, self.db)
-        manage._secrets_renew(self.conf, self.db)
-        self.assertIn('1 passwords', self.said.getvalue())
+    def plant(self, count=1):
+        """One value in each encrypted column; returns {column: {id: secret}}."""
+        made = {}
+        for column in encrypted.COLUMNS:
+            made[column] = {}
+            for number in range(count):
+                secret = f'{column.table.name} {column.name} {number}'
+                row_id = self.db.transact(
+                    lambda conn, column=column, secret=secret: conn.execute(
+                        column.table.insert().values(**_row(column, secret, self.keys)))
+                    .inserted_primary_key[0])
+                made[column][row_id] = secret
+        return made
+
+    def stored(self, column):
         with self.db.read() as conn:
-            after = registries.find(conn, made.uuid)
-        self.assertNotEqual(made.password, after.password)
-        self.assertEqual((made.updated_at, 'hidden'),
-                         (after.updated_at, self.keys.decrypt(after.password)))
+            return {row.id: row.value for row in column.batch(conn, 0, 1000)}
+
+    def said_since(self):
+        text = self.said.getvalue()
+        self.said.seek(0)
+        self.said.truncate()
+        return text
+
+    def test_rotation_covers_every_encrypted_column(self):
+        secrets.create_key(self.path)
+        planted = self.plant(count=3)
+        manage._secrets_create_key(self.conf, self.db)
+        older = self.keys.ids()[1]
+        with mock.patch.object(secrets, '_BATCH', 2):
+            manage._secrets_rotate(self.conf, self.db)
+        self.keep_newest()
+        for column, values in planted.items():
+            self.assertIn(f'3 {column.words} were', self.said.getvalue())
+            self.assertEqual(values, {row_id: self.keys.decrypt(value)
+                                      for row_id, value in self.stored(column).items()})
+        self.assertNotIn(older, self.keys.ids())
+        self.said_since()
+        manage._secrets_rotate(self.conf, self.db)
+        self.assertIn('0 passwords', self.said.getvalue())
+
+    def test_rotation_leaves_what_is_changed_meanwhile(self):
+        secrets.create_key(self.path)
+        self.plant()
+        secrets.create_key(self.path)
+        column, newer = encrypted.COLUMNS[0], self.keys.encrypt('newer')
+        (row_id,) = self.stored(column)
+        real = encrypted.Column.batch
+
+        def batch(column, conn, after, size):
+            found = real(column, conn, after, size)
+            conn.rollback()
+            if found and column is encrypted.COLUMNS[0]:
+                self.db.transact(lambda conn: conn.execute(column.table.update().values(
+                    {column.name: newer})))
+            return found
+
+        with mock.patch.object(encrypted.Column, 'batch', batch):
+            secrets.rotate(self.db, self.keys)
+        self.assertEqual({row_id: newer}, self.stored(column))
+
+    def test_an_ended_rotation_is_gone_on_with(self):
+        secrets.create_key(self.path)
+        self.plant(count=3)
+        secrets.create_key(self.path)
+        column = encrypted.COLUMNS[0]
+        real, calls = encrypted.Column.replace, []
+
+        def replace(*args):
+            calls.append(args)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            return real(*args)
+
+        with mock.patch.object(secrets, '_BATCH', 1), \
+                mock.patch.object(encrypted.Column, 'replace', replace):
+            self.assertRaises(KeyboardInterrupt, secrets.rotate, self.db, self.keys)
+        self.assertEqual(1, secrets.holdings(self.db, self.keys).of(self.keys.ids()[0]))
+        self.assertEqual(2, secrets.rotate(self.db, self.keys)[column.words])
+        self.assertEqual(0, secrets.holdings(self.db, self.keys).on_older)
+
+    def test_no_key_is_called_unneeded_that_is_needed(self):
+        secrets.create_key(self.path)
+        self.plant()
+        secrets.create_key(self.path)
+        with mock.patch.object(secrets, 'rotate', lambda db, keys: {}):
+            error = self.assertRaises(
+                exceptions.Error, manage._secrets_rotate, self.conf, self.db)
+        self.assertIn(f'{len(encrypted.COLUMNS)} values are still', error.detail)
+        self.assertNotIn('can be removed', self.said.getvalue())
+        self.keep_newest()
+        for command in (manage._secrets_rotate, manage._secrets_status):
+            error = self.assertRaises(exceptions.Error, command, self.conf, self.db)
+            self.assertIn('1 passwords of registries', error.detail)
+        self.assertNotIn('can be removed', self.said.getvalue())
+
+    def test_status_counts_what_each_key_holds(self):
+        secrets.create_key(self.path)
+        self.plant(count=2)
+        secrets.create_key(self.path)
+        manage._secrets_status(self.conf, self.db)
+        newest, older = self.keys.ids()
+        first, second = self.said_since().splitlines()
+        self.assertEqual(f'{newest} (newest): nothing', first)
+        for column in encrypted.COLUMNS:
+            self.assertIn(f'2 {column.words}', second)
+        self.assertTrue(second.startswith(f'{older}: '))
+
+    def test_columns_that_say_so_are_all_that_are_rotated(self):
+        listed = {(column.table.name, column.name) for column in encrypted.COLUMNS}
+        named = {(table.name, column.name) for table in models.metadata.tables.values()
+                 for column in table.c if re.search('password|secret|_key$', column.name)
+                 and (table.name, column.name) not in NOT_SECRET}
+        self.assertEqual(named, listed)
 
     def test_a_key_needs_a_file(self):
         self.conf.clear_override('keys_file', group='secrets')
@@ -115,3 +224,19 @@ class TestManage(SecretsCase):
         self.conf.set_override('keys_file', '/nowhere/keys', group='secrets')
         self.assertIn('/nowhere/keys', self.assertRaises(
             exceptions.Error, manage._secrets_create_key, self.conf, self.db).detail)
+
+
+# Columns whose names only sound so.
+NOT_SECRET = {('pulls', 'live_key'), ('bays', 'client_key')}
+
+
+def _row(column, secret, keys):
+    """Values of a row that has a secret, and something wherever null is refused."""
+    row = {column.name: keys.encrypt(secret)}
+    for other in column.table.c:
+        if other.name == 'id' or other.name in row or other.nullable or other.server_default:
+            continue
+        kind = other.type.python_type if not isinstance(other.type, models.Json) else dict
+        made = {datetime.datetime: datetime.datetime(2026, 1, 1), dict: {}, int: 1, bool: False}
+        row[other.name] = made.get(kind, secret[-36:])
+    return row
