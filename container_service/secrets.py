@@ -10,12 +10,12 @@ import collections
 import dataclasses
 import hashlib
 import os
-import stat
 
 from cryptography import fernet
 from oslo_log import log
 
 from container_service import exceptions
+from container_service import private_files
 from container_service.db import encrypted
 from container_service.db.base import run_again
 
@@ -73,12 +73,11 @@ class Keys:
                 'No keys are configured for secrets: an administrator must set keys_file in the '
                 'section [secrets] and run container-service-manage secrets create-key.')
         try:
-            with open(self._path) as file:
-                if os.fstat(file.fileno()).st_mode & stat.S_IRWXO:
-                    raise self._unavailable('others than its owner and group may use it')
-                lines = [line.strip() for line in file]
+            lines = [line.strip() for line in private_files.read(self._path).splitlines()]
         except OSError as exc:
             raise self._unavailable(exc.strerror.lower()) from exc
+        except private_files.NotPrivate as exc:
+            raise self._unavailable(exc) from None
         except UnicodeDecodeError:
             raise self._unavailable('it is not text') from None
         try:
@@ -170,27 +169,13 @@ def _batches(db, column):
 def create_key(path):
     """Put a new key in front of those in the file, which is made if there is none.
 
-    The file has one content or the other at every moment, and mode 0600 when it is new.
+    Raises OSError.
     """
-    before, about = '', None
+    before = ''
     if os.path.exists(path):
         with open(path) as file:
-            before, about = file.read(), os.fstat(file.fileno())
-    new = f'{path}.new'
-    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with open(handle, 'w') as file:
-            file.write(f'{fernet.Fernet.generate_key().decode()}\n{before}')
-            if about is not None:
-                os.fchmod(handle, stat.S_IMODE(about.st_mode))
-                if (about.st_uid, about.st_gid) != (os.geteuid(), os.getegid()):
-                    os.fchown(handle, about.st_uid, about.st_gid)
-            file.flush()
-            os.fsync(handle)
-        os.rename(new, path)
-    except BaseException:
-        os.unlink(new)
-        raise
+            before = file.read()
+    private_files.replace(path, f'{fernet.Fernet.generate_key().decode()}\n{before}')
 
 
 def ensure(path):

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that only the service may read: they are replaced, never changed in place."""
+
+import os
+import stat
+
+
+class NotPrivate(Exception):
+    """The file can be used by others than its owner and group."""
+
+
+def read(path):
+    """What is in the file, as text.  Raises NotPrivate, OSError, UnicodeDecodeError."""
+    with open(path, encoding='utf-8') as file:
+        if os.fstat(file.fileno()).st_mode & stat.S_IRWXO:
+            raise NotPrivate('others than its owner and group may use it')
+        return file.read()
+
+
+def replace(path, text):
+    """Put a text in the place of what is in the file, which is made if there is none.
+
+    The file has one content or the other at every moment.  It keeps its owner and mode; a new one
+    has mode 0600.  Raises OSError.
+    """
+    about = os.stat(path) if os.path.exists(path) else None
+    new = f'{path}.new'
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(handle, 'w', encoding='utf-8') as file:
+            file.write(text)
+            if about is not None:
+                os.fchmod(handle, stat.S_IMODE(about.st_mode))
+                if (about.st_uid, about.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(handle, about.st_uid, about.st_gid)
+            file.flush()
+            os.fsync(handle)
+        os.rename(new, path)
+    except BaseException:
+        os.unlink(new)
+        raise
