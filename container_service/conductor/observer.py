@@ -287,10 +287,15 @@ class Observer:
                     self._look(driver, uuid, rows.get(uuid), evidence[uuid])
                     todo.popleft()
         finally:
-            if todo:
-                with self._wakened:
-                    for uuid in todo:
-                        self._pending[uuid] = evidence[uuid] + self._pending.get(uuid, [])
+            self._put_back({uuid: evidence[uuid] for uuid in todo})
+
+    def _put_back(self, evidence):
+        """Leave it pending, for a later look."""
+        if evidence:
+            with self._wakened:
+                for uuid, told in evidence.items():
+                    self._pending[uuid] = told + self._pending.get(uuid, [])
+                if self._look_at is None:
                     self._look_at = self._clock() + _AGAIN_SECONDS
 
     def _look(self, driver, uuid, row, evidence):
@@ -303,27 +308,34 @@ class Observer:
             if self._busy_at is None:
                 self._busy_at = self._clock() + _BUSY_SECONDS
         else:
-            # Made late, by a create that had been given up?
-            others = any(event.engine_id != row.engine_id for event in evidence)
-            if others and self._consider(driver, uuid) and row.engine_id is None:
-                return
-            if not evidence or not outside.is_settled(row, evidence):
-                self._observe(driver, row, evidence)
-            if row.spec.get('auto_remove'):
-                self._automatic.remove_ended(uuid)
+            self._look_at_rest(driver, row, evidence,
+                               ask=not evidence or not outside.is_settled(row, evidence))
+
+    def _look_at_rest(self, driver, row, evidence, ask=True):
+        """Look at a container on which no action is under way; returns whether it had changed."""
+        # Made late, by a create that had been given up?
+        if any(event.engine_id != row.engine_id for event in evidence):
+            self._consider(driver, row.uuid)
+        changed = ask and self._observe(driver, row, evidence)
+        if row.spec.get('auto_remove'):
+            self._automatic.remove_ended(row.uuid)
+        return changed
 
     def _consider(self, driver, uuid):
-        """Look whose it is; returns whether there are orphans."""
-        entries = list(driver.list(self._deployment, uuid))
-        for entry in entries:
+        """Look whose it is that the engine has under this uuid."""
+        for entry in list(driver.list(self._deployment, uuid)):
             self._unowned.consider(self.bay, entry)
-        return any(self._unowned.is_orphan(entry.engine_id) for entry in entries)
 
     def _observe(self, driver, row, evidence=()):
         """Ask the engine for one container and record what is new; returns whether it was."""
         seen = driver.observe(runner.as_driver_sees(row, row.fence, self._deployment))
         if seen is None:
             return self._missing(row)
+        if row.engine_id is None:
+            # It may have come to be a moment ago: what was listed before says nothing of it.
+            self._consider(driver, row.uuid)
+            if self._unowned.is_orphan(seen.engine_id):
+                return False
         renamed = any(event.kind == 'rename' for event in evidence)
         if _is_recorded(row, seen) and not renamed:
             return False
@@ -439,26 +451,31 @@ class Observer:
         by_key, corrected = _by_key(listed.values()) if doubtful else {}, 0
         todo = list(doubtful)
         for i in range(0, len(todo), _BATCH):
-            with self._db.read() as conn:
-                rows = containers.of_uuids(conn, todo[i:i + _BATCH])
-            for row in rows.values():
-                entry = by_key.get((row.uuid, row.generation))
-                if (row.deleted_at is not None or row.bay_uuid != self.bay.uuid
-                        or not _differs(row, entry)
-                        or entry is not None and self._unowned.is_orphan(entry.engine_id)):
-                    continue
-                if row.task_state is not None:
-                    self._look(driver, row.uuid, row, [])
-                else:
-                    corrected += self._observe(driver, row, self._evidence_of(row.uuid))
-                    if row.spec.get('auto_remove'):
-                        self._automatic.remove_ended(row.uuid)
+            # Before the rows: what is told from now on may be newer than they are.
+            evidence = self._evidence_of(todo[i:i + _BATCH])
+            try:
+                with self._db.read() as conn:
+                    rows = containers.of_uuids(conn, todo[i:i + _BATCH])
+                for row in rows.values():
+                    entry = by_key.get((row.uuid, row.generation))
+                    if (row.deleted_at is not None or row.bay_uuid != self.bay.uuid
+                            or not _differs(row, entry)
+                            or entry is not None and self._unowned.is_orphan(entry.engine_id)):
+                        continue
+                    if row.task_state is not None:
+                        self._look(driver, row.uuid, row, [])
+                    else:
+                        corrected += self._look_at_rest(driver, row, evidence.get(row.uuid, []))
+                        evidence.pop(row.uuid, None)
+            finally:
+                # Events are newer than the list: what they tell is seen to, by this pass or later.
+                self._put_back(evidence)
         return corrected
 
-    def _evidence_of(self, uuid):
-        """Take what the events have told of a container and nobody has looked at yet."""
+    def _evidence_of(self, uuids):
+        """Take what the events have told of containers and nobody has looked at yet."""
         with self._wakened:
-            return self._pending.pop(uuid, [])
+            return {uuid: self._pending.pop(uuid) for uuid in uuids if uuid in self._pending}
 
     def _passed(self, time, values):
         if not self._steady:

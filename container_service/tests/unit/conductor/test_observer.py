@@ -366,6 +366,24 @@ class TestFullPass(ObserverCase):
         self.here.reconcile()
         self.assertTrue(stream._closed)
 
+    def test_events_outlive_a_pass_that_fails(self):
+        """What they tell of how it came is in no list."""
+        uuid = self.running()
+        self.engine.stop_outside(uuid)
+        self.observer.follow(False, quiet_seconds=0)
+        observe, left = fake.FakeDriver.observe, [exceptions.EngineUnreachable('It is away.')]
+
+        def fail_once(driver, container):
+            if left:
+                raise left.pop()
+            return observe(driver, container)
+
+        self.patch(fake.FakeDriver, 'observe', fail_once)
+        self.here.reconcile()
+        self.assertEqual([], self.told())
+        self.here.work()
+        self.assertEqual([(events.CHANGED_OUTSIDE, 'stopped')], self.told())
+
     def test_what_is_written_late_does_not_come_back(self):
         """A watcher that was suspended writes nothing once another has taken its place."""
         self.change(bays.table, self.place.uuid, watcher_uuid='other', health_status='UNKNOWN')

@@ -56,6 +56,17 @@ class OrphanCase(base.BenchCase):
             drivers.LABEL_DEPLOYMENT: self.deployment, drivers.LABEL_CONTAINER: UNKNOWN,
             drivers.LABEL_GENERATION: '1', **labels})
 
+    def after_list(self, function):
+        """Let something happen once, right after the engine's list was read."""
+        listed, todo = fake.FakeDriver.list, [function]
+
+        def listing(*args):
+            yield from listed(*args)
+            if todo:
+                todo.pop()()
+
+        self.patch(fake.FakeDriver, 'list', listing)
+
     def wait_out(self):
         self.here.clock.advance(self.grace)
         self.here.work()
@@ -124,6 +135,51 @@ class TestOrphans(OrphanCase):
         self.assert_goes(known, uuid)
         self.here.reconcile()
         self.assertEqual(before, self.container(uuid))
+
+    def test_of_a_create_that_was_under_way_when_it_was_listed(self):
+        """What is looked at again when the action has ended is not always what was listed."""
+        uuid = self.never_made('cancelled')
+        self.change(containers.table, uuid, task_state='create-in-progress')
+        self.late(uuid)
+        self.here.reconcile()
+        self.engine.remove_outside(uuid)
+        self.change(containers.table, uuid, task_state=None)
+        before = self.container(uuid)
+        known = self.late(uuid)
+        self.here.work()
+        self.assertEqual(before, self.container(uuid))
+        self.assert_goes(known, uuid)
+
+    def test_of_a_cancelled_create_made_between_two_looks(self):
+        """Its engine made it after it was listed, and before it was asked for by name."""
+        uuid = self.never_made('cancelled')
+        self.late(uuid)
+        self.engine.remove_outside(uuid)
+        before, made = self.container(uuid), []
+        self.after_list(lambda: made.append(self.late(uuid)))
+        self.here.hear()
+        self.assertEqual(before, self.container(uuid))
+        self.assert_goes(made[0], uuid)
+
+    def test_made_after_the_list_of_a_pass_was_read(self):
+        """The pass looks at the container, and takes its events; this one is of another."""
+        uuid = self.running()
+        self.here.hear()
+        observer, = self.here.reconciler.observers.values()
+        observer._interval = 10 ** 6
+        self.engine.exit(uuid, 3)
+        made = []
+
+        def happen():
+            made.append(self.late(uuid, generation=0))
+            observer.follow(False, quiet_seconds=0)
+
+        self.after_list(happen)
+        self.here.reconcile()
+        self.assert_at_rest(uuid, states.STOPPED)
+        self.here.work()
+        self.wait_out()
+        self.assertFalse(self.on_engine(made[0]))
 
     def test_of_a_failed_create_is_taken_for_what_it_is(self):
         uuid = self.never_made('failed')
