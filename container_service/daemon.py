@@ -62,6 +62,21 @@ def until_told_to_stop(*services):
         time.sleep(0.3)
 
 
+@contextlib.contextmanager
+def building():
+    """What cannot be built from the configuration is told in one line, and ends the process."""
+    try:
+        yield
+    except exceptions.Error as exc:
+        _tell(exc)
+        sys.exit(1)
+
+
+def _tell(exc):
+    LOG.error('%s', exc)
+    print(f'{os.path.basename(sys.argv[0])}: {exc}', file=sys.stderr)
+
+
 def run(*services):
     """Start services, wait for the signal, stop them in reverse order.  Does not return.
 
@@ -74,8 +89,7 @@ def run(*services):
             started.append(service)
         until_told_to_stop(*services)
     except (exceptions.Error, OSError) as exc:
-        LOG.error('%s', exc)
-        print(f'{os.path.basename(sys.argv[0])}: {exc}', file=sys.stderr)
+        _tell(exc)
         status = 1
     for service in reversed(started):
         service.stop()

@@ -95,6 +95,8 @@ class Unauthorized(Error):
     code = 'unauthorized'
     title = 'Authentication required'
     message = 'The request carries no valid credentials.'
+    hint = ('Give the credentials of a user that is allowed to be here: a token of Keystone or a '
+            'user name and password, whichever WWW-Authenticate in the headers asks for.')
 
 
 class Forbidden(Error):
@@ -316,6 +318,13 @@ class Unavailable(Error):
     title = 'Service unavailable'
     message = 'The service cannot do this now. Try again later.'
     retry_after = 5
+
+
+class IdentityUnavailable(Unavailable):
+    """Nobody can be asked who calls: Keystone, or the file of users."""
+    code = 'identity_unavailable'
+    title = 'Credentials cannot be checked'
+    message = 'Whether the credentials are valid cannot be found out now. Try again later.'
 
 
 class SystemFull(Unavailable):

@@ -53,7 +53,7 @@ def build(conf, db, bus):
     # Encoded, an archive is larger by a third; the rest of the body is small.
     app = intake.Middleware(app, conf.api.max_body_bytes,
                             conf.api.max_archive_bytes * 4 // 3 + 65536)
-    app = auth.STRATEGIES[conf.api.auth_strategy](app, conf)
+    app = auth.STRATEGIES[conf.api.auth_strategy](app, conf, parts.enforcer)
     app = errors.Middleware(app)
     app = _Mounted('/healthcheck', healthcheck.Healthcheck(None, conf), app)
     app = _Mounted('/readiness', readiness.Readiness(db, bus), app)

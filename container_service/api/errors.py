@@ -122,6 +122,7 @@ def render(error, request_id, problem=False, of_the_field=False):
                ('Content-Length', str(len(body)))]
     if error.retry_after and not of_the_field:
         headers.append(('Retry-After', str(error.retry_after)))
-    if 'allow' in error.values:
-        headers.append(('Allow', error.values['allow']))
+    for name, value in (('Allow', 'allow'), ('WWW-Authenticate', 'challenge')):
+        if value in error.values:
+            headers.append((name, error.values[value]))
     return f'{status} {_REASONS.get(status, "Error")}', headers, body

@@ -20,4 +20,6 @@ from container_service.db import base
 def main():
     conf = options.load(cfg.CONF, sys.argv[1:])
     db = base.Database(conf, conf.api.database_timeout)
-    daemon.run(server.Server(conf, app.build(conf, db, rpc.transport(conf))))
+    with daemon.building():
+        served = app.build(conf, db, rpc.transport(conf))
+    daemon.run(server.Server(conf, served))

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""container-service-manage: what an administrator does to the database and to the keys."""
+"""container-service-manage: what an administrator does to database, keys and users."""
 
+import contextlib
+import getpass
 import sys
 
 from container_service import concurrency
@@ -11,7 +13,9 @@ from oslo_config import cfg
 
 from container_service import conf as options
 from container_service import exceptions
+from container_service import private_files
 from container_service import secrets
+from container_service import users
 from container_service.db import base
 from container_service.db import migration
 
@@ -77,6 +81,79 @@ def _complain(holdings):
             'if it is lost they must be given again. Remove no key.')
 
 
+def _users_add(conf, db):
+    path, name = _users_file(conf), conf.area.name
+    password = _password(f'Password of {name}: ')
+    try:
+        user = users.User(name, users.hashed(password), conf.area.project,
+                          tuple(conf.area.role or ['member']))
+    except ValueError as exc:
+        raise exceptions.Error(f'{exc}.') from exc
+    with _changing(path):
+        users.add(path, user)
+    print(f'{name} is in {path}, with the roles {", ".join(user.all_roles)} in the project '
+          f'{user.project_id}. API processes see it at the next request.')
+
+
+def _users_remove(conf, db):
+    path, name = _users_file(conf), conf.area.name
+    with _changing(path):
+        there = users.remove(path, name)
+    if not there:
+        raise exceptions.Error(f'There is no user {name} in {path}.')
+    print(f'{name} is not in {path} any more.')
+
+
+def _users_list(conf, db):
+    try:
+        found = users.Users(_users_file(conf)).read()
+    except users.Unusable as exc:
+        raise exceptions.Error(str(exc)) from exc
+    for user in found.values():
+        print(f'{user.name}: {", ".join(user.roles)} in {user.project_id}')
+
+
+def _users_file(conf):
+    path = conf.api.http_basic_users_file
+    if not path:
+        raise exceptions.Error('Set http_basic_users_file in the section [api] first.')
+    return path
+
+
+@contextlib.contextmanager
+def _changing(path):
+    """Says what keeps a file from being changed."""
+    try:
+        yield
+    except private_files.NotPrivate as exc:
+        raise exceptions.Error(f'{path} cannot be used: {exc}.') from exc
+    except OSError as exc:
+        raise exceptions.Error(f'{path} cannot be changed: {exc.strerror.lower()}.') from exc
+
+
+def _password(prompt):
+    """Asked for twice at a terminal; else the first line of what comes in."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip('\n')
+    first = getpass.getpass(prompt)
+    if first != getpass.getpass('Again: '):
+        raise exceptions.Error('The two passwords are not the same.')
+    return first
+
+
+_NAME = (('name',), {'metavar': 'NAME', 'help': 'Name of the user.'})
+
+# What commands take besides the options of all of them.
+_ARGUMENTS = {
+    ('users', 'add'): (
+        _NAME,
+        (('project',), {'metavar': 'PROJECT', 'help': 'Id of the project that it works in.'}),
+        (('--role',), {'action': 'append', 'metavar': 'ROLE',
+                       'help': f'One of {", ".join(users.ROLES)}, or one that your policy knows; '
+                               'may be given several times. Default: member.'})),
+    ('users', 'remove'): (_NAME,),
+}
+
 _COMMANDS = {
     ('db', 'sync'): (_db_sync, 'Create the schema or bring it up to date.'),
     ('db', 'version'): (_db_version, 'Show the revision of the schema.'),
@@ -86,6 +163,11 @@ _COMMANDS = {
         _secrets_rotate, 'Encrypt all that is stored with the first key of the file.'),
     ('secrets', 'status'): (
         _secrets_status, 'Show how many values are encrypted with which key.'),
+    ('users', 'add'): (
+        _users_add, 'Put a user in the file of users, in the place of one of that name; the '
+                    'password is asked for, or the first line of standard input.'),
+    ('users', 'list'): (_users_list, 'Show who is in the file of users.'),
+    ('users', 'remove'): (_users_remove, 'Take a user out of the file of users.'),
 }
 
 
@@ -96,8 +178,10 @@ def _add_parsers(subparsers):
         if area not in areas:
             areas[area] = subparsers.add_parser(area).add_subparsers(
                 dest='command', required=True)
-        areas[area].add_parser(name, help=summary, description=summary).set_defaults(
-            function=function)
+        parser = areas[area].add_parser(name, help=summary, description=summary)
+        parser.set_defaults(function=function)
+        for names, details in _ARGUMENTS.get((area, name), ()):
+            parser.add_argument(*names, **details)
 
 
 def main():

@@ -19,4 +19,6 @@ def main():
     conf.register_cli_opts(standalone.CLI_OPTS)
     options.load(conf, sys.argv[1:])
     standalone.set_defaults(conf)
-    daemon.run(standalone.Standalone(conf))
+    with daemon.building():
+        service = standalone.Standalone(conf)
+    daemon.run(service)

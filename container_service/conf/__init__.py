@@ -43,8 +43,16 @@ API_OPTS = [
     cfg.StrOpt(
         'auth_strategy', default='none', choices=[
             ('none', 'Everybody who can connect is administrator of one project. Served to the '
-                     'local host only.')],
+                     'local host only.'),
+            ('http_basic', 'A name and a password with each request, checked against '
+                           'http_basic_users_file. Needs TLS in front of it.')],
         help='How callers are authenticated.'),
+    cfg.StrOpt(
+        'http_basic_users_file',
+        help='File with the users for auth_strategy http_basic, one in a line: name, bcrypt hash '
+             'of the password, id of the project, roles separated by commas; with colons between '
+             'them. Written by "container-service-manage users add". Nobody but its owner and '
+             'group may have any access to it. It is read again when it has changed.'),
     cfg.BoolOpt(
         'allow_unauthenticated', default=False,
         help='Let the WSGI application start with auth_strategy none, and answer callers that '

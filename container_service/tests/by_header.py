@@ -8,7 +8,6 @@ Who sends no header is administrator, as ever.
 from container_service.cmd import api  # first: it decides what kind of threads there are
 
 # isort: split
-from container_service import context
 from container_service.api import auth
 
 PROJECT = 'X-Test-Project'
@@ -16,15 +15,12 @@ PROJECT = 'X-Test-Project'
 
 class ByHeader(auth.NoAuthentication):
 
-    def __call__(self, environ, start_response):
+    def caller(self, environ):
         project = environ.get('HTTP_X_TEST_PROJECT')
         if project is None:
-            return super().__call__(environ, start_response)
-        environ[auth._ENVIRON] = context.RequestContext(
-            user_id=f'user of {project}', project_id=project, roles=['member', 'reader'],
-            source=auth.source_of(environ),
-            request_id=environ.get('openstack.request_id'), overwrite=False)
-        return self._app(environ, start_response)
+            return super().caller(environ)
+        return self._context(environ, user_id=f'user of {project}', project_id=project,
+                             roles=['member', 'reader'])
 
 
 if __name__ == '__main__':

@@ -46,7 +46,7 @@ def required_of(op):
 class Personas:
     """An [api] auth_strategy that takes everybody for what the headers say."""
 
-    def __init__(self, app, conf):
+    def __init__(self, app, conf, enforcer):
         self._app = app
 
     def __call__(self, environ, start_response):

@@ -11,7 +11,7 @@ from container_service.tests.unit.api import base
 from container_service.tests.unit.api import test_endpoints
 
 _ROLES = {policy.ADMIN: 'admin', policy.MEMBER: 'member', policy.READER: 'reader'}
-_WHO = {rule.name: _ROLES[rule.check_str] for rule in policy.list_rules()}
+_WHO = {rule.name: _ROLES[rule.check_str] for rule in policy.guards()}
 
 # Every route: method, path, the rule that it asks, who may by default, at which version.
 ROUTES = [
@@ -38,7 +38,7 @@ class TestPolicy(base.ApiTestCase):
 
     def test_every_rule_is_asked_by_a_route(self):
         # Those of fields of a body are tried where these are.
-        self.assertEqual({rule.name for rule in policy.list_rules()},
+        self.assertEqual({rule.name for rule in policy.guards()},
                          {rule for _, _, rule, _, _ in ROUTES} | set(creation.RULES.values()))
 
     def test_every_route_for_every_persona(self):
@@ -58,6 +58,20 @@ class TestPolicy(base.ApiTestCase):
                     detail = self.assert_refused(403, 'forbidden', self.call(
                         method, path, persona=persona, version=version))
                     self.assertEqual(f'Policy {rule} does not allow this.', detail)
+
+    def test_what_has_no_rule_is_for_nobody(self):
+        nobody = oslo_policy.RuleDefault('default', '!')
+        [default] = [rule for rule in policy.list_rules() if rule.name == 'default']
+        self.assertEqual(nobody.check, default.check)
+        caller = context.RequestContext(roles=['admin'], project_id='p', overwrite=False)
+        self.assertFalse(self.parts.enforcer.enforce('container:forgotten', {}, caller))
+        self.assertRaises(oslo_policy.PolicyNotRegistered, policy.authorize,
+                          self.parts.enforcer, caller, 'container:forgotten')
+
+    def test_who_is_shown_what_administrators_see_is_a_rule_too(self):
+        for roles, expected in ((['admin'], True), (['member', 'reader'], False), ([], False)):
+            caller = context.RequestContext(roles=roles, project_id='p', overwrite=False)
+            self.assertIs(expected, policy.is_admin(self.parts.enforcer, caller))
 
     def test_who_may_what_by_default(self):
         self.assertEqual('admin', _WHO['bay:create'])

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The file of users for HTTP basic authentication."""
+
+import io
+import os
+import stat
+from unittest import mock
+
+import bcrypt
+import fixtures as pyfixtures
+
+from container_service import exceptions
+from container_service import private_files
+from container_service import users
+from container_service.cmd import manage
+from container_service.tests import base
+from container_service.tests import fixtures
+
+
+def cheap():
+    """bcrypt at its least cost, for the time of a test."""
+    real = bcrypt.gensalt
+    return mock.patch('bcrypt.gensalt', lambda: real(4))
+
+
+class UsersCase(base.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.path = os.path.join(self.useFixture(pyfixtures.TempDir()).path, 'users')
+        patched = cheap()
+        patched.start()
+        self.addCleanup(patched.stop)
+
+    def add(self, name, password='right', project='p1', roles=('member',)):
+        users.add(self.path, users.User(name, users.hashed(password), project, tuple(roles)))
+
+    def text(self):
+        with open(self.path) as file:
+            return file.read()
+
+    def write(self, text, mode=0o600):
+        with open(self.path, 'wb') as file:
+            file.write(text if isinstance(text, bytes) else text.encode())
+        os.chmod(self.path, mode)
+
+
+class TestUsers(UsersCase):
+
+    def test_name_and_password(self):
+        self.add('ann')
+        self.add('bob', 'other', project='p2', roles=['reader'])
+        known = users.Users(self.path)
+        self.assertEqual(('ann', 'p1'), (known.authenticate('ann', b'right').name,
+                                         known.authenticate('ann', b'right').project_id))
+        self.assertEqual('p2', known.authenticate('bob', b'other').project_id)
+        for name, password in (('ann', b'other'), ('ann', b''), ('ann', b'right '),
+                               ('bob', b'right'), ('eve', b'right'), ('', b'right'),
+                               ('ann:', b'right'), ('ann', b'\xff'), ('an', b'right'),
+                               ('ann', b'right\0')):
+            self.assertIsNone(known.authenticate(name, password), (name, password))
+        self.assertNotIn('right', self.log.output)
+
+    def test_a_password_is_checked_also_when_there_is_no_such_user(self):
+        """So that the time of an answer does not tell who there is."""
+        self.add('ann')
+        known = users.Users(self.path)
+        with mock.patch('bcrypt.checkpw', side_effect=bcrypt.checkpw) as checked:
+            for name, password in (('ann', b'wrong'), ('eve', b'wrong'), ('ann', b'x' * 100),
+                                   ('eve', b'x' * 100), ('eve\nforged', b'right')):
+                checked.reset_mock()
+                self.assertIsNone(known.authenticate(name, password))
+                self.assertEqual(1, checked.call_count, (name, password))
+        self.assertNotIn('forged', self.log.output)
+        self.assertNotIn('eve', self.log.output)
+
+    def test_one_that_was_right_is_not_computed_again_for_a_minute(self):
+        self.add('ann')
+        clock = fixtures.Clock()
+        known = users.Users(self.path)
+        known._passed._clock = clock
+        with mock.patch('bcrypt.checkpw', side_effect=bcrypt.checkpw) as checked:
+            for seconds, computed in ((0, 1), (59, 1), (2, 2)):
+                clock.advance(seconds)
+                self.assertEqual('ann', known.authenticate('ann', b'right').name)
+                self.assertEqual(computed, checked.call_count)
+            self.assertIsNone(known.authenticate('ann', b'wrong'))
+            self.assertIsNone(known.authenticate('eve', b'right'))
+
+    def test_a_change_holds_at_once(self):
+        self.add('ann')
+        known = users.Users(self.path)
+        self.assertIsNotNone(known.authenticate('ann', b'right'))
+        self.add('ann', 'new', roles=['admin'])
+        self.assertIsNone(known.authenticate('ann', b'right'))
+        self.assertEqual(('admin',), known.authenticate('ann', b'new').roles)
+        users.remove(self.path, 'ann')
+        self.assertIsNone(known.authenticate('ann', b'new'))
+
+    def test_what_is_longer_than_bcrypt_looks_at_is_wrong(self):
+        self.add('ann', 'x' * 72)
+        known = users.Users(self.path)
+        self.assertIsNone(known.authenticate('ann', b'x' * 73))
+        self.assertIsNotNone(known.authenticate('ann', b'x' * 72))
+
+    def test_roles_imply_others(self):
+        for given, expected in ((['admin'], ['admin', 'member', 'reader']),
+                                (['member'], ['member', 'reader']), (['reader'], ['reader']),
+                                (['auditor'], ['auditor'])):
+            self.assertEqual(expected, users.User(
+                'ann', users.hashed('x'), 'p1', tuple(given)).all_roles)
+
+    def test_files_that_cannot_be_used(self):
+        self.add('ann')
+        good = self.text()
+        crypted = good.split(':')[1]
+        for text, words in ((good * 2, 'line 2: ann is there twice'),
+                            ('ann:secret:p1:member', 'line 1: the second field'),
+                            (f'ann:{crypted}', 'line 1: it must be'),
+                            (f'{good}bob:{crypted}:p1:member:x', 'line 2: it must be'),
+                            (f'ann:{crypted}:p1:', 'line 1: there must be a role'),
+                            (f'ann:{crypted}::member', 'line 1: the id of a project'),
+                            (f':{crypted}:p1:member', 'line 1: a name has'),
+                            (f'a b:{crypted}:p1:member', 'line 1: a name has'),
+                            (b'\xff', 'it is not text')):
+            self.write(text)
+            error = self.assertRaises(users.Unusable, users.Users, self.path)
+            self.assertIn(words, str(error))
+            self.assertNotIn('secret', str(error))
+            self.assertNotIn(crypted, str(error))
+        os.unlink(self.path)
+        self.assertIn('no such file', str(self.assertRaises(
+            users.Unusable, users.Users, self.path)))
+
+    def test_a_file_that_everybody_may_use(self):
+        self.add('ann')
+        for mode in (0o604, 0o602, 0o644):
+            os.chmod(self.path, mode)
+            error = self.assertRaises(users.Unusable, users.Users, self.path)
+            self.assertIn('others than its owner', str(error))
+        os.chmod(self.path, 0o640)
+        users.Users(self.path)
+
+    def test_nobody(self):
+        self.write('# nobody yet\n\n')
+        self.assertIsNone(users.Users(self.path).authenticate('ann', b'right'))
+
+
+class TestManage(UsersCase):
+
+    def setUp(self):
+        super().setUp()
+        self.conf = self.useFixture(fixtures.Conf(api_http_basic_users_file=self.path)).conf
+        self.said = io.StringIO()
+        self.useFixture(pyfixtures.MonkeyPatch('sys.stdout', self.said))
+
+    def run_one(self, function, password='', **values):
+        """Returns what is said."""
+        self.useFixture(pyfixtures.MonkeyPatch('sys.stdin', io.StringIO(password)))
+        area = mock.Mock(**{'role': None, **values})
+        area.name = values.get('name')
+        conf = mock.Mock(area=area, api=self.conf.api)
+        self.said.seek(0)
+        self.said.truncate()
+        function(conf, None)
+        return self.said.getvalue()
+
+    def test_add_and_list_and_remove(self):
+        self.assertIn('member, reader', self.run_one(
+            manage._users_add, 'one\n', name='ann', project='p1'))
+        self.run_one(manage._users_add, 'two', name='bob', project='p2', role=['admin'])
+        self.assertEqual(0o600, stat.S_IMODE(os.stat(self.path).st_mode))
+        known = users.Users(self.path)
+        self.assertIsNotNone(known.authenticate('ann', b'one'))
+        self.assertEqual(('admin',), known.authenticate('bob', b'two').roles)
+        listed = self.run_one(manage._users_list)
+        self.assertEqual('ann: member in p1\nbob: admin in p2\n', listed)
+        self.run_one(manage._users_remove, name='ann')
+        self.assertEqual({'bob'}, set(known.read()))
+        self.assertNotIn('one', self.text())
+
+    def test_what_is_refused(self):
+        for values, words in (({'name': 'a:b', 'project': 'p'}, 'a name has'),
+                              ({'name': 'ann', 'project': 'p 1'}, 'project'),
+                              ({'name': 'ann', 'project': 'p', 'role': ['a,b']}, 'role'),
+                              ({'name': 'ann', 'project': 'p', 'password': 'x' * 73}, '72'),
+                              ({'name': 'ann', 'project': 'p', 'password': ''}, 'empty')):
+            values = {'password': 'right', **values}
+            error = self.assertRaises(
+                exceptions.Error, self.run_one, manage._users_add, **values)
+            self.assertIn(words, error.detail)
+        self.assertFalse(os.path.exists(self.path))
+        self.write('')
+        self.assertIn('no user eve', self.assertRaises(
+            exceptions.Error, self.run_one, manage._users_remove, name='eve').detail)
+        os.chmod(self.path, 0o644)
+        self.assertIn('others', self.assertRaises(
+            exceptions.Error, self.run_one, manage._users_remove, name='eve').detail)
+        self.conf.clear_override('http_basic_users_file', group='api')
+        self.assertIn('http_basic_users_file', self.assertRaises(
+            exceptions.Error, self.run_one, manage._users_list).detail)
+
+    def test_a_file_is_never_half_written(self):
+        self.add('ann')
+        before = self.text()
+        with mock.patch('os.fsync', side_effect=OSError(28, 'No space left on device')):
+            self.assertRaises(OSError, self.add, 'bob')
+        self.assertEqual((before, ['users']), (self.text(), os.listdir(
+            os.path.dirname(self.path))))
+        self.assertRaises(private_files.NotPrivate, self.read_with, 0o644)
+
+    def read_with(self, mode):
+        os.chmod(self.path, mode)
+        return private_files.read(self.path)

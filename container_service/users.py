@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The file of users for HTTP basic authentication: who there is, with which project and roles.
+
+One user in a line, ``name:bcrypt hash:project:role,role``; ``container-service-manage users``
+writes it.  oslo.middleware checks the password; what a user is afterwards is ours.  The file is
+read at each request, so that a change needs no restart.
+"""
+
+import dataclasses
+import hashlib
+import hmac
+import os
+import re
+import threading
+import time
+
+import bcrypt
+from oslo_middleware import basic_auth
+import webob.exc
+
+from container_service import private_files
+
+ROLES = ('admin', 'member', 'reader')
+_IMPLIED = {'admin': ('member', 'reader'), 'member': ('reader',)}
+
+# bcrypt looks at so many bytes of a password and no more.
+MOST_BYTES = 72
+
+_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}')
+_HASH = re.compile(r'\$2[aby]\$(?:0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}')
+_PROJECT = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,63}')
+_ROLE = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,63}')
+
+
+@dataclasses.dataclass(frozen=True)
+class User:
+    """One line of the file.  Raises ValueError for what cannot be in one."""
+    name: str
+    hash: str = dataclasses.field(repr=False)
+    project_id: str
+    roles: tuple
+
+    def __post_init__(self):
+        for what, form, texts in (('name', _NAME, [self.name]), ('hash', _HASH, [self.hash]),
+                                  ('project', _PROJECT, [self.project_id]),
+                                  ('role', _ROLE, self.roles or [''])):
+            if not all(form.fullmatch(text) for text in texts):
+                raise ValueError(_FORMS[what])
+
+    @classmethod
+    def parse(cls, line):
+        name, crypted, project, roles = line.split(':')
+        return cls(name, crypted, project, tuple(role.strip() for role in roles.split(',')))
+
+    def __str__(self):
+        return ':'.join((self.name, self.hash, self.project_id, ','.join(self.roles)))
+
+    @property
+    def all_roles(self):
+        """Its roles with those that they imply, as Keystone has them: admin, member, reader."""
+        implied = {role for given in self.roles for role in _IMPLIED.get(given, ())}
+        return sorted(implied.union(self.roles))
+
+
+_FORMS = {
+    'name': 'a name has letters, digits and any of ._@+-, and begins with a letter or digit',
+    'hash': 'the second field must be a bcrypt hash, like $2b$12$...',
+    'project': 'the id of a project has letters, digits and any of ._-, at most 64',
+    'role': 'there must be a role; several are separated by commas',
+}
+
+
+class Unusable(Exception):
+    """The file of users cannot be used; the text says why, for an administrator."""
+
+
+class Users:
+    """The users of one file.  Raises Unusable."""
+
+    def __init__(self, path):
+        self._path = path
+        self._passed = Remembered(seconds=60)
+        # What passwords are remembered by is worth nothing outside of this process.
+        self._key = os.urandom(32)
+        self.read()
+
+    def authenticate(self, name, password):
+        """The user of that name and password (bytes), or None.  Raises Unusable.
+
+        It takes the same time whether there is such a user: a password is always checked.
+        """
+        users = self.read()
+        user = users.get(name)
+        checked = user or next(iter(users.values()), None)
+        if checked is None:
+            return None
+        digest = hmac.digest(self._key, password, hashlib.sha256)
+        remembered = (checked.hash, digest)
+        if self._passed.get(remembered):
+            # bcrypt is slow on purpose: a client that asks often must not pay each time.
+            return user
+        # The name of a user that is not there comes from outside: it is not told to the log.
+        if not _is_password(f'{name if user else "?"}:{checked.hash}', password):
+            return None
+        if user is not None:
+            self._passed.set(remembered, True)
+        return user
+
+    def read(self):
+        """{name: User}.  Raises Unusable."""
+        try:
+            text = private_files.read(self._path)
+        except OSError as exc:
+            raise self._unusable(exc.strerror.lower()) from exc
+        except private_files.NotPrivate as exc:
+            raise self._unusable(exc) from None
+        except UnicodeDecodeError:
+            raise self._unusable('it is not text') from None
+        found = {}
+        for number, line in enumerate(text.splitlines(), 1):
+            line = line.strip()
+            if not line or line.startswith('#'):
+                continue
+            try:
+                user = User.parse(line)
+            except ValueError as exc:
+                words = str(exc) if str(exc) in _FORMS.values() else (
+                    'it must be name:hash:project:roles')
+                raise self._unusable(f'line {number}: {words}') from None
+            if user.name in found:
+                raise self._unusable(f'line {number}: {user.name} is there twice')
+            found[user.name] = user
+        return found
+
+    def _unusable(self, reason):
+        return Unusable(f'The file of users, {self._path}, cannot be used: {reason}.')
+
+
+def _is_password(entry, password):
+    if len(password) > MOST_BYTES:
+        # Cut, so that it takes its time, and refused: the rest of it would not count.
+        _is_password(entry, password[:MOST_BYTES])
+        return False
+    try:
+        basic_auth.auth_entry(entry, password)
+    except webob.exc.HTTPUnauthorized:
+        return False
+    return True
+
+
+class Remembered:
+    """What was found out a short time ago; a bounded number of things, shared by threads."""
+
+    def __init__(self, seconds, most=10000, clock=time.monotonic):
+        self._seconds, self._most, self._clock = seconds, most, clock
+        self._lock, self._values = threading.Lock(), {}
+
+    def get(self, key):
+        value, until = self._values.get(key, (None, 0))
+        return value if self._clock() < until else None
+
+    def set(self, key, value):
+        now = self._clock()
+        with self._lock:
+            if len(self._values) >= self._most:
+                self._values = {key: pair for key, pair in self._values.items() if now < pair[1]}
+            if len(self._values) >= self._most:
+                self._values.clear()
+            self._values[key] = value, now + self._seconds
+
+
+def add(path, user):
+    """Write a user to the file, which is made if there is none; in the place of one of that name.
+
+    Raises OSError and private_files.NotPrivate.
+    """
+    lines, there = _lines(path), False
+    for number, line in enumerate(lines):
+        if line.partition(':')[0].strip() == user.name:
+            lines[number], there = str(user), True
+    private_files.replace(path, _text(lines if there else [*lines, str(user)]))
+
+
+def remove(path, name):
+    """Take a user out of the file.  Returns whether there was one.
+
+    Raises OSError and private_files.NotPrivate.
+    """
+    lines = _lines(path)
+    left = [line for line in lines if line.partition(':')[0].strip() != name]
+    if len(left) < len(lines):
+        private_files.replace(path, _text(left))
+    return len(left) < len(lines)
+
+
+def _lines(path):
+    return private_files.read(path).splitlines() if os.path.exists(path) else []
+
+
+def _text(lines):
+    return ''.join(f'{line}\n' for line in lines)
+
+
+def hashed(password):
+    """The bcrypt hash of a password.  Raises ValueError for one that bcrypt would not look at."""
+    data = password.encode()
+    if not data:
+        raise ValueError('a password cannot be empty')
+    if len(data) > MOST_BYTES:
+        raise ValueError(f'a password has at most {MOST_BYTES} bytes')
+    if b'\0' in data:
+        raise ValueError('a password cannot have a NUL character')
+    return bcrypt.hashpw(data, bcrypt.gensalt()).decode()
