@@ -40,6 +40,7 @@ from container_service.db import migration
 from container_service.db import settings
 from container_service.drivers import base as drivers
 from container_service.drivers import fake
+from container_service.tests import safety
 
 NEWEST = {'OpenStack-API-Version': 'container latest'}
 
@@ -422,9 +423,13 @@ retry_interval = 0.5
         return answer
 
     def _remove_containers(self):
+        faults = []
         for left in self.engine.containers.list(all=True, filters={
                 'label': f'{drivers.LABEL_DEPLOYMENT}={self.deployment}'}):
+            faults += safety.faults_of_inspect(left.attrs)
             left.remove(force=True)
+        if faults:
+            raise AssertionError(f'The service has made what is not safe: {faults}')
 
 
 class Service(fixtures.Fixture):

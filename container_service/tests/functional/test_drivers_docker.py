@@ -40,6 +40,7 @@ from container_service.drivers import docker_streams
 from container_service.drivers.docker import DockerDriver
 from container_service.states import CREATED, DELETED, RESTARTING, RUNNING, STOPPED
 from container_service.tests import driver_conformance
+from container_service.tests import safety
 
 ENGINE = os.environ.get('CS_TEST_DOCKER', 'unix:///var/run/docker.sock')
 REGISTRY = os.environ.get('CS_TEST_REGISTRY', '127.0.0.1:5000')
@@ -146,10 +147,16 @@ class DockerCase(testtools.TestCase):
         return between, self.connect(between.endpoint)
 
     def remove_all(self):
+        """Remove what the test has made; it fails if the driver made what is not safe."""
+        faults = []
         for label in (self.label, f'{base.LABEL_DEPLOYMENT}={self.deployment}'):
             for data in self.engine.containers(all=True, filters={'label': label}):
                 with contextlib.suppress(docker.errors.NotFound):
+                    if self.label.split('=')[0] not in data['Labels']:
+                        faults += safety.faults_of_inspect(
+                            self.engine.inspect_container(data['Id']))
                     self.engine.remove_container(data['Id'], force=True, v=True)
+        self.assertEqual([], faults)
 
     def add_foreign(self, name, labels):
         engine_id = self.engine.create_container(
