@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Create and delete bays: which endpoint is acceptable, and when a bay may go."""
+"""Create, change and delete bays: which endpoint is acceptable, who may use it, when it may go."""
 
 from oslo_db import exception as db_exc
 from stevedore import driver as stevedore_driver
@@ -25,8 +25,8 @@ def driver_class(name):
 
 
 def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
-           client_cert=None, client_key=None, hosts=None, public=False, labels=None,
-           terms=lifecycle.Terms()):  # noqa: B008
+           client_cert=None, client_key=None, hosts=None, public=False, shared_with=(),
+           labels=None, terms=lifecycle.Terms()):  # noqa: B008
     """Record a bay; with an idempotency key used before, find the one made then.
 
     Returns (bay, whether it was made before).  Its engine is looked at by the next reconciling
@@ -44,10 +44,7 @@ def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
             name='driver', reason=f'{driver} is not installed') from None
     except ValueError as exc:
         raise exceptions.InvalidParameter(name='endpoint', reason=str(exc)) from None
-    if endpoint.startswith('unix:') and not hosts:
-        raise exceptions.InvalidParameter(
-            name='hosts', reason='is required for a unix:// endpoint: name the conductor host '
-                                 'that the socket is on')
+    _check_hosts(endpoint, hosts)
     uuid = lifecycle.new_uuid()
 
     def unit(conn):
@@ -57,7 +54,8 @@ def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
             'endpoint': endpoint, 'ca_cert': ca_cert, 'client_cert': client_cert,
             'client_key': client_key, 'hosts': hosts or None, 'public': public,
             'labels': labels, 'status': 'CREATE_COMPLETE', 'health_status': 'UNKNOWN'})
-        return bays.get(conn, uuid, None)
+        bays.share(conn, uuid, shared_with)
+        return bays.find(conn, uuid)
 
     try:
         return db.transact(unit, landed=lambda conn: bays.find(conn, uuid)), False
@@ -69,16 +67,60 @@ def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
         raise exceptions.NameTaken(kind='bay', name=name) from None
 
 
-def delete(db, ident, context=None, terms=lifecycle.Terms()):  # noqa: B008
+def _check_hosts(endpoint, hosts):
+    if endpoint.startswith('unix:') and not hosts:
+        raise exceptions.InvalidParameter(
+            name='hosts', reason='is required for a unix:// endpoint: name the conductor host '
+                                 'that the socket is on')
+
+
+def update(context, db, ident, changes):
+    """Change what is said of a bay; returns it as it is then.
+
+    Containers of a project that may not use it any more stay, and nothing new is placed for it.
+    Raises BayNotFound, AmbiguousName, Forbidden, NameTaken, InvalidParameter.
+    """
+    values = dict(changes)
+    shared_with = values.pop('shared_with', None)
+
+    def unit(conn):
+        row = to_change(conn, context, ident, bays.CHANGE)
+        if 'hosts' in values:
+            _check_hosts(row.endpoint, values['hosts'])
+            values['hosts'] = values['hosts'] or None
+        if shared_with is not None:
+            bays.share(conn, row.uuid, shared_with)
+        bays.update(conn, row.uuid, {**values, 'updated_at': now()})
+        return bays.find(conn, row.uuid)
+
+    try:
+        return db.transact(unit, run_again)
+    except db_exc.DBDuplicateEntry:
+        raise exceptions.NameTaken(kind='bay', name=values['name']) from None
+
+
+def to_change(conn, context, ident, lock=None):
+    """The bay, if it is the caller's to change; ``lock`` as in ``bays.get``.
+
+    Administrators change all that they see, whom policy lets have bays those of the own project.
+    Raises BayNotFound, AmbiguousName, Forbidden.
+    """
+    row = bays.get(conn, ident, context.project_scope, lock)
+    if not context.is_admin and row.project_id != context.project_id:
+        raise exceptions.Forbidden(f'Bay {ident} is not of this project.')
+    return row
+
+
+def delete(context, db, ident, terms=lifecycle.Terms()):  # noqa: B008
     """Forget a bay that has no containers; returns whether the same request did so before.
 
-    Raises BayNotFound, BayInUse, IdempotencyMismatch.
+    Raises BayNotFound, AmbiguousName, Forbidden, BayInUse, IdempotencyMismatch.
     """
 
     deleting = []
 
     def unit(conn):
-        row = bays.lock(conn, ident)
+        row = to_change(conn, context, ident, bays.CHANGE)
         deleting[:] = [row.uuid]
         idempotency.insert(conn, context, terms, row.uuid, 'bay')
         count = containers.count_on_bay(conn, row.uuid)
@@ -94,7 +136,7 @@ def delete(db, ident, context=None, terms=lifecycle.Terms()):  # noqa: B008
         return False
     except (db_exc.DBDuplicateEntry, exceptions.BayNotFound, exceptions.BayInUse):
         with db.read() as conn:
-            if terms.key is None or not idempotency.earlier(conn, context.project_id, terms):
+            if idempotency.earlier(conn, context.project_id, terms) is None:
                 raise
         return True
 
@@ -106,12 +148,12 @@ def reconcile(context, db, ident, adopt=(), remove=(), project_id=None, new_engi
     container of that project, the caller's by default.  Whoever watches the bay does it, soon;
     what could not be done is told by the ``error`` of the stray.  With ``new_engine`` the bay's
     engine is whichever answers next, and what that one does not have was removed.  Returns the
-    strays as they are now.  Raises BayNotFound, InvalidParameter.
+    strays as they are now.  Raises BayNotFound, AmbiguousName, Forbidden, InvalidParameter.
     """
     wanted_by = {'project_id': project_id or context.project_id, 'user_id': context.user_id}
 
     def unit(conn):
-        row = bays.lock(conn, ident)
+        row = to_change(conn, context, ident, bays.CHANGE)
         known = {stray.engine_id for stray in strays.of_bay(conn, row.uuid)}
         asked = {name: known if ids == 'all' else set(ids)
                  for name, ids in ((strays.ADOPT, adopt), (strays.REMOVE, remove))}

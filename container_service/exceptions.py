@@ -239,6 +239,12 @@ class NameTaken(Conflict):
     message = 'There is a %(kind)s named %(name)s already. Choose another name.'
 
 
+class AmbiguousName(Conflict):
+    code = 'ambiguous_name'
+    title = 'Several have that name'
+    message = 'There is more than one %(kind)s named %(name)s: %(uuids)s. Say which one by uuid.'
+
+
 class ImageInUse(Conflict):
     code = 'image_in_use'
     title = 'Image is in use'

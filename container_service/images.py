@@ -36,7 +36,7 @@ def pull(context, db, *, reference, bay=None, registry=None, policy=None,
     uuid, pull_uuid = lifecycle.new_uuid(), lifecycle.new_uuid()
 
     def unit(conn):
-        place = (bays.get(conn, bay, context.project_scope, share=True) if bay
+        place = (bays.get(conn, bay, context.project_scope, bays.SHARE) if bay
                  else bays.only(conn, context.project_scope))
         asked, registry_uuid = references.parse(reference), None
         if registry is not None:

@@ -85,6 +85,8 @@ def guards():
         _rule('bay:list', READER, 'List bays.', ('GET', '/v1/bays')),
         _rule('bay:show', READER, 'Show a bay.', ('GET', '/v1/bays/{bay}')),
         _rule('bay:create', ADMIN, 'Create a bay.', ('POST', '/v1/bays')),
+        _rule('bay:update', ADMIN, 'Change a bay: its name, labels, hosts, and who may use it.',
+              ('PATCH', '/v1/bays/{bay}')),
         _rule('bay:delete', ADMIN, 'Delete a bay.', ('DELETE', '/v1/bays/{bay}')),
         _rule('bay:strays', ADMIN, 'List what the engine of a bay has with our label and nobody '
                                    'knows.', ('GET', '/v1/bays/{bay}/strays')),

@@ -88,7 +88,7 @@ class Standalone:
         caller = context.RequestContext(project_id=auth.LOCAL, is_admin=True, overwrite=False)
         with self._db.read() as conn:
             try:
-                bays.get(conn, LOCAL_BAY, None)
+                bays.get(conn, LOCAL_BAY, auth.LOCAL)
                 return
             except exceptions.BayNotFound:
                 pass

@@ -55,8 +55,8 @@ _CONTAINER = dict(
 # Administrators alone see these.
 _OF_ADMINS = {
     'Container': ('image_pull_policy', 'host', 'runtime', 'privileged'),
-    'Bay': ('endpoint', 'hosts', 'ca_cert', 'client_cert', 'client_key', 'engine_id',
-            'reconciled_at', 'strays', 'watcher'),
+    'Bay': ('endpoint', 'hosts', 'shared_with', 'ca_cert', 'client_cert', 'client_key',
+            'engine_id', 'reconciled_at', 'strays', 'watcher'),
 }
 
 _WAITING = record(code=TEXT, detail=TEXT, retry_at=optional(TIME))
@@ -88,8 +88,9 @@ _BAY = dict(
     health_status_reason=optional(TEXT), baymodel_id=optional(TEXT), node_count=WHOLE,
     master_count=WHOLE, bay_create_timeout=optional(WHOLE), stack_id=optional(TEXT),
     discovery_url=optional(TEXT), api_address=optional(TEXT), node_addresses=TEXTS,
-    master_addresses=TEXTS, project_id=TEXT, links=LINKS, created_at=TIME,
-    updated_at=optional(TIME), endpoint=TEXT, hosts=optional(TEXTS), ca_cert=optional(TEXT),
+    master_addresses=TEXTS, project_id=optional(TEXT), links=LINKS, created_at=TIME,
+    updated_at=optional(TIME), endpoint=TEXT, hosts=optional(TEXTS), shared_with=TEXTS,
+    ca_cert=optional(TEXT),
     client_cert=optional(TEXT), client_key=optional(TEXT), engine_id=optional(TEXT),
     reconciled_at=optional(TIME), strays=optional(WHOLE), watcher=optional(UUID))
 

@@ -209,7 +209,27 @@ class Image(_Type):
         return value
 
 
-class BayCreate(wtypes.Base):
+class ProjectIds(_Type):
+    """Ids of projects, each once."""
+    _id = Text(64)          # as long as the columns
+    schema = {'type': 'array', 'maxItems': 256, 'items': _id.schema}
+
+    def frombasetype(self, value):
+        if not isinstance(value, list) or len(value) > 256:
+            raise ValueError('must be a list of at most 256 ids of projects')
+        return sorted({self._id.frombasetype(each) for each in value})
+
+
+class BayUpdate(wtypes.Base):
+    """Body of PATCH /v1/bays/{bay}."""
+    name = Name()
+    hosts = TextList()
+    public = Boolean()
+    shared_with = ProjectIds()
+    labels = TextMap(maximum=255)
+
+
+class BayCreate(BayUpdate):
     """Body of POST /v1/bays."""
     name = wsme.wsattr(Name(), mandatory=True)
     endpoint = wsme.wsattr(Text(255), mandatory=True)
@@ -217,9 +237,6 @@ class BayCreate(wtypes.Base):
     ca_cert = Text(255)
     client_cert = Text(255)
     client_key = Text(255)
-    hosts = TextList()
-    public = Boolean()
-    labels = TextMap(maximum=255)
 
 
 class Domain(_Type):
@@ -383,6 +400,11 @@ def schema(cls):
                        else {'anyOf': [attribute.datatype.schema, {'type': 'null'}]}
                        for attribute in attributes},
         'required': [attribute.name for attribute in attributes if attribute.mandatory]}
+
+
+def names(cls):
+    """What the attributes of a WSME type are called."""
+    return [attribute.name for attribute in wtypes.list_attributes(cls)]
 
 
 def _squeezed(name):

@@ -65,7 +65,8 @@ CHANGES = (
               'parameters of operations may come in a JSON body; rename is there again; wait, '
               'inspect and what else is told in the table of addresses is new.'),
     # The first sentence, and one more for each change.
-    ((1, 42), 'What tenants need who do not trust each other.'),
+    ((1, 42), 'What tenants need who do not trust each other. A bay is shared with projects and '
+              'changed with PATCH.'),
 )
 
 MINIMUM = CHANGES[0][0]

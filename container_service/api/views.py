@@ -160,24 +160,31 @@ def container_action_event(row):
             'finish_time': view['finish_time'], 'result': result, 'traceback': None}
 
 
-def bay(row, base, admin):
-    """A bay, in the shape that clients of the field know, with what is ours added."""
+def bay(row, base, context, shared_with):
+    """A bay, in the shape that clients of the field know, with what is ours added.
+
+    Whose it is when it is another's, and who else may use it, is for administrators; so is what
+    went wrong, since the words of an engine or a conductor name hosts and addresses.
+    """
+    admin = context.is_admin
+    own = admin or row.project_id == context.project_id
     view = {
         'uuid': row.uuid, 'name': row.name, 'driver': row.driver, 'public': row.public,
         'labels': row.labels or {}, 'status': row.status, 'status_reason': row.status_reason,
         'health_status': row.health_status,
-        'health_status_reason': row.health_status_reason,
+        'health_status_reason': row.health_status_reason if admin else None,
         'baymodel_id': None, 'node_count': 1, 'master_count': 0, 'bay_create_timeout': None,
         'stack_id': None, 'discovery_url': None, 'api_address': None, 'node_addresses': [],
-        'master_addresses': [], 'project_id': row.project_id,
+        'master_addresses': [], 'project_id': row.project_id if own else None,
         'links': links(base, 'bays', row.uuid),
         'created_at': time(row.created_at), 'updated_at': time(row.updated_at),
     }
     if admin:
-        view.update(endpoint=row.endpoint, hosts=row.hosts, ca_cert=row.ca_cert,
-                    client_cert=row.client_cert, client_key=row.client_key,
-                    engine_id=row.engine_id, reconciled_at=time(row.reconciled_at),
-                    strays=row.strays, watcher=row.watcher_uuid)
+        view.update(endpoint=row.endpoint, hosts=row.hosts, shared_with=shared_with,
+                    ca_cert=row.ca_cert, client_cert=row.client_cert,
+                    client_key=row.client_key, engine_id=row.engine_id,
+                    reconciled_at=time(row.reconciled_at), strays=row.strays,
+                    watcher=row.watcher_uuid)
     return view
 
 

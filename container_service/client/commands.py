@@ -5,6 +5,7 @@ Each turns its arguments into requests and their answers into output.  Those on 
 modules of their own; what none of them has, derived.py makes of the operation table.
 """
 
+import argparse
 import uuid
 
 from container_service.client import actions
@@ -26,9 +27,9 @@ from container_service.client import registries
 from container_service.client import services
 
 BAY_FIELDS = (
-    'uuid', 'name', 'driver', 'endpoint', 'hosts', 'public', 'labels', 'is_default', 'status',
-    'status_reason', 'health_status', 'health_status_reason', 'reconciled_at', 'strays',
-    'watcher', 'node_count', 'created_at', 'updated_at')
+    'uuid', 'name', 'driver', 'endpoint', 'hosts', 'public', 'shared_with', 'labels',
+    'is_default', 'status', 'status_reason', 'health_status', 'health_status_reason',
+    'reconciled_at', 'strays', 'watcher', 'node_count', 'project_id', 'created_at', 'updated_at')
 
 
 class ListBays(base.ListCommand):
@@ -42,9 +43,11 @@ class ListBays(base.ListCommand):
         super().add_arguments(parser)
         parser.add_argument('--label', metavar='KEY[=VALUE]', action='append',
                             help='Only those with this label; can be repeated.')
+        parser.add_argument('--all-projects', action='store_true', default=None,
+                            help='Those of all projects; for administrators.')
 
     def query(self, parsed_args):
-        return {'label': parsed_args.label}
+        return {'label': parsed_args.label, 'all_projects': parsed_args.all_projects}
 
 
 class ShowBay(base.ShowNamed):
@@ -72,24 +75,82 @@ class CreateBay(base.ShowCommand):
         for option in ('--ca-cert', '--client-cert', '--client-key'):
             parser.add_argument(option, metavar='PATH',
                                 help='PEM file on the conductor hosts, for a tcp endpoint.')
-        parser.add_argument('--host', action='append', dest='hosts', metavar='HOST',
-                            help='Conductor host that reaches this engine; can be repeated.')
-        parser.add_argument('--public', action='store_true',
-                            help='Let every project place containers on it.')
-        parser.add_argument('--label', metavar='KEY=VALUE', action='append', dest='labels',
-                            type=creation.key_value,
-                            help='Label the bay, for example availability_zone=east; can be '
-                                 'repeated.')
+        _add_what_changes(parser)
 
     def take_action(self, parsed_args):
-        keys = ('name', 'driver', 'endpoint', 'ca_cert', 'client_cert', 'client_key', 'hosts',
-                'public')
-        body = {key: getattr(parsed_args, key) for key in keys}
-        body['labels'] = dict(parsed_args.labels or ())
+        keys = ('name', 'driver', 'endpoint', 'ca_cert', 'client_cert', 'client_key',
+                *_BAY_CHANGES)
         bay, _ = asking.change(
             self.client, 'POST', 'bays', key=str(uuid.uuid4()), on_trouble=self.tell_trouble,
-            body={key: value for key, value in body.items() if value})
+            body=_given(parsed_args, keys))
         self.print_one(parsed_args, bay)
+
+
+class UpdateBay(base.ShowCommand):
+    """Change a bay: what is given takes the place of all that was said before of the same.
+
+    Containers of projects that may not use it any more stay, and nothing new is placed for them.
+    """
+
+    arguments = 'BAY'
+    fields = BAY_FIELDS
+    changes = True
+
+    def add_arguments(self, parser):
+        super().add_arguments(parser)
+        parser.add_argument('bay', metavar='BAY', type=base.reference, help='Name or uuid.')
+        parser.add_argument('--name', help='Its new name.')
+        _add_what_changes(parser)
+        for option, dest, what in (('--no-share', 'shared_with', 'Share it with no project.'),
+                                   ('--no-label', 'labels', 'Take all labels from it.'),
+                                   ('--no-host', 'hosts', 'Let conductors of all hosts work on '
+                                                          'it.')):
+            parser.add_argument(option, action='store_const', const=[], dest=dest, help=what)
+        _add_all_projects(parser)
+
+    def take_action(self, parsed_args):
+        body = _given(parsed_args, ('name', *_BAY_CHANGES))
+        if not body:
+            raise base.UsageError('Say what to change: --name, --public, --share, --label or '
+                                  '--host.')
+        bay, _ = asking.change(
+            self.client, 'PATCH', f'bays/{http.segment(parsed_args.bay)}', harmless=True,
+            body=body, params=_all_projects(parsed_args), on_trouble=self.tell_trouble)
+        self.print_one(parsed_args, bay)
+
+
+# What can be said of a bay when it is made and later.
+_BAY_CHANGES = ('hosts', 'public', 'shared_with', 'labels')
+
+
+def _add_what_changes(parser):
+    parser.add_argument('--host', action='append', dest='hosts', metavar='HOST',
+                        help='Conductor host that reaches this engine; can be repeated.')
+    parser.add_argument('--public', action=argparse.BooleanOptionalAction,
+                        help='Let every project place containers on it.')
+    parser.add_argument('--share', action='append', dest='shared_with', metavar='PROJECT',
+                        help='Let this project, by its id, place containers on it; can be '
+                             'repeated.')
+    parser.add_argument('--label', metavar='KEY=VALUE', action='append', dest='labels',
+                        type=creation.key_value,
+                        help='Label the bay, for example availability_zone=east; can be '
+                             'repeated.')
+
+
+def _given(parsed_args, keys):
+    body = {key: getattr(parsed_args, key) for key in keys}
+    if body['labels'] is not None:
+        body['labels'] = dict(body['labels'])
+    return {key: value for key, value in body.items() if value is not None}
+
+
+def _add_all_projects(parser):
+    parser.add_argument('--all-projects', action='store_true',
+                        help='Also one of another project; for administrators.')
+
+
+def _all_projects(parsed_args):
+    return {'all_projects': True} if parsed_args.all_projects else None
 
 
 class DeleteBay(base.Command):
@@ -101,11 +162,12 @@ class DeleteBay(base.Command):
         super().add_arguments(parser)
         parser.add_argument('bays', metavar='BAY', nargs='+', type=base.reference,
                             help='Name or uuid.')
+        _add_all_projects(parser)
 
     def take_action(self, parsed_args):
         return self.each(parsed_args.bays, lambda bay: asking.change(
             self.client, 'DELETE', f'bays/{http.segment(bay)}', key=str(uuid.uuid4()),
-            on_trouble=self.tell_trouble))
+            params=_all_projects(parsed_args), on_trouble=self.tell_trouble))
 
 
 class Limits(base.ShowCommand):
@@ -134,7 +196,7 @@ COMMANDS = {
                 'action wait': actions.WaitForActions, 'action cancel': actions.CancelActions,
                 'action result': execution.ActionResult},
     'Bays': {'bay list': ListBays, 'bay show': ShowBay, 'bay create': CreateBay,
-             'bay delete': DeleteBay, 'bay strays': outside.ListStrays,
+             'bay update': UpdateBay, 'bay delete': DeleteBay, 'bay strays': outside.ListStrays,
              'reconcile': outside.Reconcile},
     'Images': images.COMMANDS,
     'Registries': registries.COMMANDS,

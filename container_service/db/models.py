@@ -277,7 +277,7 @@ bays = sa.Table(
     sa.Column('id', Id, primary_key=True, autoincrement=True),
     sa.Column('uuid', Uuid, nullable=False, unique=True),
     sa.Column('project_id', sa.String(64), nullable=False),
-    sa.Column('name', sa.String(255), nullable=False, unique=True),
+    sa.Column('name', sa.String(255), nullable=False),
     sa.Column('driver', sa.String(32), nullable=False),
     sa.Column('endpoint', sa.String(255), nullable=False),
     sa.Column('ca_cert', sa.String(255)),
@@ -302,6 +302,15 @@ bays = sa.Table(
     sa.Column('strays', sa.Integer, nullable=False, server_default='0'),
     sa.Column('created_at', Time, nullable=False),
     sa.Column('updated_at', Time, nullable=False),
+    sa.UniqueConstraint('project_id', 'name'),
+    sa.Index('ix_bays_name', 'name'),
+    **TABLE_OPTIONS)
+
+# Projects that may use a bay which is not theirs, nor public.
+bay_shares = sa.Table(
+    'bay_shares', metadata,
+    sa.Column('bay_uuid', Uuid, primary_key=True),
+    sa.Column('project_id', sa.String(64), primary_key=True),
     **TABLE_OPTIONS)
 
 # What an engine has with our label although our database does not know it.  Never touched unless

@@ -58,11 +58,13 @@ class RecordsMixin:
     """Words for tests of what is recorded.  Needs ``self.conf`` and ``self.db``."""
 
     context = caller()
+    admin = caller('admins', is_admin=True)
 
     def make_bay(self, name='bay', endpoint=None, **values):
         values = {'driver': 'fake', 'public': True, **values}
-        return bay_rules.create(caller('admins', is_admin=True), self.conf, self.db, name=name,
-                                endpoint=endpoint or f'fake://{self.conf.host}', **values)[0]
+        return bay_rules.create(
+            self.admin, self.conf, self.db, name=name,
+            endpoint=endpoint or f'fake://{self.conf.host}', **values)[0]
 
     def create(self, name=None, operation='create', image=IMAGE, **spec):
         """Accept the creation of a container; returns its uuid."""

@@ -154,8 +154,9 @@ class TestOverHttp(Statements, api.ApiTestCase):
         self.assert_cost(4, lambda: self.post('/v1/containers/c1/unpause', version='1.41',
                                               headers={'Idempotency-Key': 'k'}))
         self.assert_cost(3, lambda: self.post('/v1/containers', {'image': 'i'}))
-        self.assert_cost(4, lambda: self.post(
-            '/v1/containers', {'image': 'i', 'labels': {'a': 'b'}, 'bay_uuid': 'bay'}))
+        for bay, cost in ((self.place.uuid, 4), ('bay', 5)):
+            self.assert_cost(cost, lambda bay=bay: self.post(
+                '/v1/containers', {'image': 'i', 'labels': {'a': 'b'}, 'bay_uuid': bay}))
         # Where there is a limit: take the lock, and count.
         self.put_quota(containers=100)
         self.assert_cost(5, lambda: self.post('/v1/containers', {'image': 'i'}))

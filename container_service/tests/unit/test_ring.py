@@ -96,7 +96,7 @@ class TestRing(base.DatabaseTestCase):
     def test_a_deleted_bay_is_forgotten(self):
         self.add('a')
         self.chosen()
-        bay_rules.delete(self.db, 'bay')
+        bay_rules.delete(self.admin, self.db, 'bay')
         self.clock.advance(2)
         self.assertEqual({None}, set(self.chosen().values()))
 

@@ -102,7 +102,7 @@ class TestFields(base.ApiTestCase):
     def test_each_field_of_a_bay_is_checked(self):
         good = {'name': 'bay', 'driver': 'fake', 'endpoint': 'fake://x'}
         takes = {'public': {'true', 'zero'}, 'labels': {'object', 'null value'},
-                 'hosts': {'list'}, 'name': {'digits', 'nan', 'unit'}}
+                 'hosts': {'list'}, 'shared_with': {'list'}, 'name': {'digits', 'nan', 'unit'}}
         made = 0
         for name in attributes(types.BayCreate):
             for kind, value in WRONG.items():
@@ -440,7 +440,7 @@ class TestAddresses(base.ApiTestCase):
                 ('/v1/containers/c1/container_actions', 'GET, HEAD'),
                 ('/v1/containers/c1/container_actions/req-1', 'GET, HEAD'),
                 ('/v1/actions', 'GET, HEAD'), ('/v1/actions/a', 'GET, HEAD'),
-                ('/v1/bays', 'GET, HEAD, POST'), ('/v1/bays/b', 'GET, HEAD, DELETE')):
+                ('/v1/bays', 'GET, HEAD, POST'), ('/v1/bays/b', 'GET, HEAD, PATCH, DELETE')):
             for method in ('GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE',
                            'PROPFIND', 'get', '_ROUTE', 'CHILD', 'PARTS'):
                 if method in allowed.split(', '):

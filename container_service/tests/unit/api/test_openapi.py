@@ -85,7 +85,7 @@ class TestDocument(base.base.TestCase):
         made = {
             'Container': views.container(row(containers.table, spec={}), '', True),
             'Action': views.action(action, ''), 'ContainerAction': views.container_action(action),
-            'Bay': views.bay(row(bays.table), '', True),
+            'Bay': views.bay(row(bays.table), '', base.base.caller(is_admin=True), []),
             'Registry': views.registry(row(registries.table), ''),
             'Event': views.event(row(events.table)), 'Stray': views.stray(row(strays.table)),
         }

@@ -941,6 +941,29 @@ class BayTest(ShellTest):
             'labels': {'availability_zone': 'east', 'a': ''}},
             self.the_request().body)
 
+    def test_create_shared(self):
+        self.service.answer('POST', '/v1/bays', {'uuid': stub.UUID, 'name': 'b'}, status=201)
+        self.stdout('bay', 'create', 'b', '--endpoint', 'fake://x', '--share', 'p1',
+                    '--share', 'p2')
+        self.assertEqual(['p1', 'p2'], self.the_request().body['shared_with'])
+
+    def test_update(self):
+        self.service.answer('PATCH', '/v1/bays/b', {'uuid': stub.UUID, 'name': 'c'})
+        for options, body in (
+                (('--name', 'c', '--share', 'p1', '--label', 'a=b', '--host', 'h', '--public'),
+                 {'name': 'c', 'shared_with': ['p1'], 'labels': {'a': 'b'}, 'hosts': ['h'],
+                  'public': True}),
+                (('--no-share', '--no-label', '--no-host', '--no-public'),
+                 {'shared_with': [], 'labels': {}, 'hosts': [], 'public': False})):
+            self.assertRegex(self.stdout('bay', 'update', 'b', *options), r'\| name +\| c ')
+            self.assertEqual(body, self.service.requests.pop().body)
+        self.stdout('bay', 'update', '--all-projects', 'b', '--public')
+        self.assertEqual(['true'], self.the_request().query['all_projects'])
+
+    def test_update_of_nothing(self):
+        self.assertIn('Say what to change', self.run_cli('bay', 'update', 'b').err)
+        self.assertEqual([], self.service.requests)
+
     def test_list_by_label(self):
         self.service.answer('GET', '/v1/bays', {'bays': []})
         self.stdout('bay', 'list', '--label', 'a=b', '--label', 'c')

@@ -40,7 +40,7 @@ class TestEngines(base.BenchCase):
 
     def test_deleted_bays_are_forgotten(self):
         self.here.engines.driver(self.place.uuid)
-        bay_rules.delete(self.db, 'bay')
+        bay_rules.delete(self.admin, self.db, 'bay')
         self.here.clock.advance(2)
         self.assertEqual({}, self.here.engines.served())
         self.assertEqual({}, self.here.engines._drivers)
@@ -104,7 +104,7 @@ class TestBreaker(base.BenchCase):
 
     def test_a_deleted_bay_leaves_nothing_behind(self):
         self.fail(3)
-        bay_rules.delete(self.db, 'bay')
+        bay_rules.delete(self.admin, self.db, 'bay')
         self.here.clock.advance(2)
         self.assertEqual({}, self.engines.served())
         self.assertEqual(set(), self.engines._open)

@@ -263,8 +263,8 @@ class TestOrphans(OrphanCase):
 class TestStrays(OrphanCase):
 
     def want(self, what, engine_ids='all', project='project'):
-        bay_rules.reconcile(base.base.caller(user_id='user'), self.db, 'bay',
-                            project_id=project, **{what: engine_ids})
+        bay_rules.reconcile(self.admin, self.db, 'bay', project_id=project,
+                            **{what: engine_ids})
         self.here.reconcile()
 
     def test_is_told_once_and_never_removed(self):
@@ -431,7 +431,7 @@ class TestStrays(OrphanCase):
         known = self.stray()
         self.here.reconcile()
         self.here.reconciler.stop()
-        bay_rules.reconcile(self.context, self.db, 'bay', remove='all')
+        bay_rules.reconcile(self.admin, self.db, 'bay', remove='all')
         self.another().reconcile()
         self.assertFalse(self.on_engine(known))
 
@@ -453,7 +453,7 @@ class TestStrays(OrphanCase):
     def test_a_bay_that_is_deleted_forgets_them(self):
         known = self.stray()
         self.here.reconcile()
-        bay_rules.delete(self.db, 'bay')
+        bay_rules.delete(self.admin, self.db, 'bay')
         self.assertEqual([], self.strays())
         self.assertTrue(self.on_engine(known))
 

@@ -32,7 +32,7 @@ class TestOtherEngine(base.BenchCase):
         self.engine.containers.clear()
 
     def accept(self):
-        bay_rules.reconcile(self.context, self.db, 'bay', new_engine=True)
+        bay_rules.reconcile(self.admin, self.db, 'bay', new_engine=True)
 
     def told(self):
         row = self.bay(self.place.uuid)

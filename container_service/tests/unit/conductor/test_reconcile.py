@@ -290,7 +290,7 @@ class TestWhoWatches(ReconcileCase):
 
     def test_a_bay_that_is_deleted(self):
         self.tick(self.here)
-        bay_rules.delete(self.db, 'bay')
+        bay_rules.delete(self.admin, self.db, 'bay')
         self.tick(self.here)
         self.assertEqual(set(), self.watching(self.here))
 
