@@ -6,7 +6,9 @@ The conf object is passed to what needs it; ``cmd/`` and ``wsgi/`` pass oslo's g
 oslo.messaging needs.
 """
 
+import ipaddress
 import os
+import re
 import socket
 
 from oslo_config import cfg
@@ -19,6 +21,41 @@ from container_service import concurrency
 from container_service import version
 
 PROJECT = 'container-service'
+
+
+class Network(types.ConfigType):
+    """A network; an address is one of its own."""
+
+    def __init__(self, type_name='network value'):
+        super().__init__(type_name=type_name)
+
+    def __call__(self, value):
+        try:
+            return str(ipaddress.ip_network(str(value).strip()))
+        except ValueError as exc:
+            raise ValueError(f'{value} is not a network such as 10.1.2.0/24: {exc}') from None
+
+    def _formatter(self, value):
+        return value
+
+
+class Ports(types.ConfigType):
+    """A port, or the first and the last of several: a pair of numbers."""
+
+    def __init__(self, type_name='ports value'):
+        super().__init__(type_name=type_name)
+
+    def __call__(self, value):
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r' *([0-9]{1,5})(?:-([0-9]{1,5}))? *', str(value), re.ASCII)
+        first, last = match and (int(match[1]), int(match[2] or match[1])) or (0, 0)
+        if not 1 <= first <= last <= 65535:
+            raise ValueError(f'{value} is not a port such as 443, nor ports such as 8000-8999')
+        return first, last
+
+    def _formatter(self, value):
+        return str(value)
 
 
 def _state_path():
@@ -181,6 +218,13 @@ BAYS_OPTS = [
         'allow_insecure_tcp', default=False,
         help='Accept tcp:// endpoints without TLS. Whoever reaches such an engine is root on '
              'its host.'),
+    cfg.ListOpt(
+        'allowed_networks', default=['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7'],
+        item_type=Network(),
+        help='Networks that a tcp:// endpoint may lead to although they are not public. Engines '
+             'are usually on private networks, so these are open by default; loopback, '
+             'link-local and all other special addresses are not. The denied_networks of '
+             '[egress] win over this.'),
     cfg.StrOpt(
         'local_endpoint', default='unix:///var/run/docker.sock',
         help='Endpoint of the bay named local, which the standalone service makes for itself. '
@@ -210,6 +254,26 @@ BAYS_OPTS = [
         help='Drivers that bays may use: docker, fake.'),
 ]
 
+EGRESS_OPTS = [
+    cfg.ListOpt(
+        'allowed_networks', default=[], item_type=Network(),
+        help='Networks, as 10.1.2.0/24, that the addresses which users give may lead to although '
+             'they are not public: those of registries that images are pulled from. Loopback, '
+             'private, link-local and all other special addresses are refused where they are '
+             'not named here. The standalone service, whose only user owns the machine, has '
+             'loopback and private networks here by default.'),
+    cfg.ListOpt(
+        'denied_networks', default=[
+            '169.254.169.254/32', 'fd00:ec2::254/128', '100.100.100.200/32', '168.63.129.16/32'],
+        item_type=Network(),
+        help='Networks that no address which anybody gives may lead to, those of bays included. '
+             'This wins over all that is allowed. The default is where clouds tell a machine '
+             'its secrets.'),
+    cfg.ListOpt(
+        'allowed_ports', default=['443', '1024-65535'], item_type=Ports(),
+        help='Ports, as 443 or 8000-8999, that the addresses which users give may have.'),
+]
+
 SECRETS_OPTS = [
     cfg.StrOpt(
         'keys_file',
@@ -224,6 +288,7 @@ _GROUPS = {
     'api': API_OPTS,
     'bays': BAYS_OPTS,
     'conductor': CONDUCTOR_OPTS,
+    'egress': EGRESS_OPTS,
     'secrets': SECRETS_OPTS,
 }
 
