@@ -11,20 +11,22 @@ import hashlib
 import hmac
 import os
 import re
-import threading
-import time
 
 import bcrypt
 from oslo_middleware import basic_auth
 import webob.exc
 
 from container_service import private_files
+from container_service import remembered
 
 ROLES = ('admin', 'member', 'reader')
 _IMPLIED = {'admin': ('member', 'reader'), 'member': ('reader',)}
 
 # bcrypt looks at so many bytes of a password and no more.
 MOST_BYTES = 72
+
+# A password that was right is not computed again for so long.
+_SECONDS = 60
 
 _NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}')
 _HASH = re.compile(r'\$2[aby]\$(?:0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}')
@@ -79,7 +81,7 @@ class Users:
 
     def __init__(self, path):
         self._path = path
-        self._passed = Remembered(seconds=60)
+        self._passed = remembered.Remembered()
         # What passwords are remembered by is worth nothing outside of this process.
         self._key = os.urandom(32)
         self.read()
@@ -95,15 +97,15 @@ class Users:
         if checked is None:
             return None
         digest = hmac.digest(self._key, password, hashlib.sha256)
-        remembered = (checked.hash, digest)
-        if self._passed.get(remembered):
+        proof = checked.hash, digest
+        if self._passed.get(proof):
             # bcrypt is slow on purpose: a client that asks often must not pay each time.
             return user
         # The name of a user that is not there comes from outside: it is not told to the log.
         if not _is_password(f'{name if user else "?"}:{checked.hash}', password):
             return None
         if user is not None:
-            self._passed.set(remembered, True)
+            self._passed.set(proof, True, _SECONDS)
         return user
 
     def read(self):
@@ -146,27 +148,6 @@ def _is_password(entry, password):
     except webob.exc.HTTPUnauthorized:
         return False
     return True
-
-
-class Remembered:
-    """What was found out a short time ago; a bounded number of things, shared by threads."""
-
-    def __init__(self, seconds, most=10000, clock=time.monotonic):
-        self._seconds, self._most, self._clock = seconds, most, clock
-        self._lock, self._values = threading.Lock(), {}
-
-    def get(self, key):
-        value, until = self._values.get(key, (None, 0))
-        return value if self._clock() < until else None
-
-    def set(self, key, value):
-        now = self._clock()
-        with self._lock:
-            if len(self._values) >= self._most:
-                self._values = {key: pair for key, pair in self._values.items() if now < pair[1]}
-            if len(self._values) >= self._most:
-                self._values.clear()
-            self._values[key] = value, now + self._seconds
 
 
 def add(path, user):

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who calls: one middleware per [api] auth_strategy, each leaving a context in the environ."""
 
+import functools
 import ipaddress
 import re
 
+from keystoneauth1 import exceptions as ksa_exceptions
+from keystonemiddleware import auth_token
 from oslo_log import log
 from oslo_middleware import basic_auth
 import webob.exc
@@ -11,6 +14,7 @@ import webob.exc
 from container_service import context
 from container_service import exceptions
 from container_service import policy
+from container_service import remembered
 from container_service import users
 
 LOG = log.getLogger(__name__)
@@ -76,6 +80,7 @@ class _Strategy:
 
     def __init__(self, app, conf, enforcer):
         self._app, self._conf, self._enforcer = app, conf, enforcer
+        self._warned = False
 
     def __call__(self, environ, start_response):
         # First nobody's: it becomes the context of the thread, by which the log names the
@@ -88,6 +93,17 @@ class _Strategy:
     def caller(self, environ):
         """The context of who makes the request."""
         raise NotImplementedError
+
+    def _look_at_transport(self, environ):
+        """Credentials that come over the network without TLS are complained of, once."""
+        if (self._warned or environ.get('wsgi.url_scheme') == 'https'
+                or _is_loopback_address(environ.get('REMOTE_ADDR') or '127.0.0.1')):
+            return
+        self._warned = True
+        LOG.warning(
+            'Credentials come over the network without TLS: everybody on the way can read them. '
+            'Put a server in front that ends TLS, and set [oslo_middleware] '
+            'enable_proxy_headers_parsing if it is the only way here.')
 
     def _context(self, environ, make=context.RequestContext, **values):
         """The context of a caller whose administration is a matter of policy."""
@@ -148,7 +164,6 @@ class HttpBasic(_Strategy):
             self._users = users.Users(path)
         except users.Unusable as exc:
             raise exceptions.Error(str(exc)) from exc
-        self._warned = False
 
     def caller(self, environ):
         origin = environ.get('HTTP_ORIGIN')
@@ -168,16 +183,99 @@ class HttpBasic(_Strategy):
         return self._context(environ, user_id=user.name, user_name=user.name,
                              project_id=user.project_id, roles=user.all_roles)
 
-    def _look_at_transport(self, environ):
-        """Passwords that come over the network without TLS are complained of, once."""
-        if (self._warned or environ.get('wsgi.url_scheme') == 'https'
-                or _is_loopback_address(environ.get('REMOTE_ADDR') or '127.0.0.1')):
+
+class Keystone(_Strategy):
+    """A token of Keystone with each request, checked by keystonemiddleware.
+
+    It decides itself: told to leave that to us, it would not tell a token that is not valid from
+    a Keystone that does not answer.
+    """
+
+    # Seconds that a token may be believed without asking: so long a revoked one goes on working.
+    MOST_CACHED = 60
+
+    _GROUP = 'keystone_authtoken'
+    _CACHE = 'container_service.tokens'
+    _ADMITTED = 'container_service.admitted'
+    # Keystone's are some hundred characters.  Others need not be asked about.
+    _TOKEN = re.compile(r'[!-~]{1,4096}')
+    _TOKENS = ('HTTP_X_AUTH_TOKEN', 'HTTP_X_STORAGE_TOKEN', 'HTTP_X_SERVICE_TOKEN')
+    # What is secret, or large, and nobody reads behind this.
+    _DROPPED = (*_TOKENS, 'HTTP_X_SERVICE_CATALOG', 'keystone.token_info', 'keystone.token_auth')
+
+    def __init__(self, app, conf, enforcer):
+        super().__init__(app, conf, enforcer)
+        told = self._configuration(conf)
+        # The cache of the middleware's own is deprecated and has no bound.
+        self._cache = None if told.memcached_servers else remembered.Remembered()
+        try:
+            self._ask = auth_token.AuthProtocol(self._admit, {
+                'oslo_config_config': conf, 'delay_auth_decision': False, 'cache': self._CACHE,
+                'token_cache_time': min(told.token_cache_time, self.MOST_CACHED)})
+        except ksa_exceptions.ClientException as exc:
+            raise exceptions.Error(f'In the section [{self._GROUP}]: {exc}') from exc
+
+    def _configuration(self, conf):
+        """Its options, with our defaults.  Raises Error for what must be told."""
+        for group, options in auth_token.list_opts():
+            conf.register_opts(options, group=group)
+        for name, value in (('token_cache_time', self.MOST_CACHED),
+                            ('service_type', 'container'), ('service_token_roles_required', True),
+                            # A request must not hang on a Keystone that is silent.
+                            ('http_connect_timeout', 5), ('http_request_max_retries', 1)):
+            conf.set_default(name, value, group=self._GROUP)
+        told = conf[self._GROUP]
+        for name in ('www_authenticate_uri', 'auth_type'):
+            if not told[name]:
+                raise exceptions.Error(
+                    f'auth_strategy is keystone: set {name} in the section [{self._GROUP}] too.')
+        return told
+
+    def caller(self, environ):
+        self._look_at_transport(environ)
+        self._check(environ)
+        # Without the tokens themselves: nobody needs them, and they would go where contexts go.
+        read = functools.partial(context.RequestContext.from_environ, environ)
+        made = self._context(environ, make=read, auth_token=None, service_token=None)
+        for name in self._DROPPED:
+            environ.pop(name, None)
+        if made.project_id is None:
+            scope = ('the whole system' if made.system_scope
+                     else 'a domain' if made.domain_id else 'nothing in particular')
+            raise exceptions.Forbidden(
+                f'The token is for {scope}: ask Keystone for one that is for a project.')
+        return made
+
+    def _check(self, environ):
+        """Have the middleware put into the environ who calls.  Raises what the answer is."""
+        for name in self._TOKENS:
+            if not self._TOKEN.fullmatch(environ.get(name, 'x')):
+                del environ[name]
+        environ.pop(self._ADMITTED, None)
+        if self._cache is not None:
+            environ[self._CACHE] = self._cache
+        answer = {}
+
+        def start_response(status, headers, exc_info=None):
+            answer.update({'status': status, 'challenge': dict(headers).get('WWW-Authenticate')})
+
+        try:
+            for _ in self._ask(environ, start_response):
+                pass                   # the words of its own about a refusal
+        except ksa_exceptions.ClientException as exc:
+            LOG.error('Keystone: %s', exc)
+            raise exceptions.IdentityUnavailable() from exc
+        if environ.pop(self._ADMITTED, False):
             return
-        self._warned = True
-        LOG.warning(
-            'Passwords come over the network without TLS: everybody on the way can read them. '
-            'Put a server in front that ends TLS, and set [oslo_middleware] '
-            'enable_proxy_headers_parsing if it is the only way here.')
+        if answer['status'].startswith('401'):
+            raise exceptions.Unauthorized(challenge=answer['challenge'])
+        raise exceptions.IdentityUnavailable()
+
+    def _admit(self, environ, start_response):
+        """What is behind the middleware: who comes here has a valid token."""
+        environ[self._ADMITTED] = environ.get('HTTP_X_IDENTITY_STATUS') == 'Confirmed'
+        start_response('204 No Content', [])
+        return []
 
 
-STRATEGIES = {'none': NoAuthentication, 'http_basic': HttpBasic}
+STRATEGIES = {'none': NoAuthentication, 'http_basic': HttpBasic, 'keystone': Keystone}

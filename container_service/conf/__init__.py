@@ -81,6 +81,8 @@ API_OPTS = [
         'auth_strategy', default='none', choices=[
             ('none', 'Everybody who can connect is administrator of one project. Served to the '
                      'local host only.'),
+            ('keystone', 'A token of Keystone with each request. Keystone is told in the section '
+                         '[keystone_authtoken]. Needs TLS in front of it.'),
             ('http_basic', 'A name and a password with each request, checked against '
                            'http_basic_users_file. Needs TLS in front of it.')],
         help='How callers are authenticated.'),

@@ -507,7 +507,8 @@ def known_options(argv=()):
     conf = cfg.ConfigOpts()
     options.register(conf)
     for namespace in ('oslo.messaging', 'oslo.middleware.healthcheck',
-                      'oslo.middleware.http_proxy_to_wsgi', 'oslo.policy'):
+                      'oslo.middleware.http_proxy_to_wsgi', 'oslo.policy',
+                      'keystonemiddleware.auth_token'):
         for group, opts in entry_point(namespace)():
             for opt in opts:
                 try:
