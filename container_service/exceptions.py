@@ -288,6 +288,21 @@ class ArchiveTooLarge(BodyTooLarge):
     message = 'The archive of %(path)s is larger than %(limit)d bytes.'
 
 
+class AddressTooLong(Error):
+    status = 414
+    code = 'address_too_long'
+    title = 'Address too long'
+    message = 'The %(what)s of the address has more than %(limit)d %(unit)s.'
+    hint = 'Ask for less at once; a body may be larger than an address.'
+
+
+class HeadersTooLarge(Error):
+    status = 431
+    code = 'headers_too_large'
+    title = 'Headers too large'
+    message = 'A request may have %(count)d headers, of %(limit)d bytes together.'
+
+
 class UnsupportedMediaType(Error):
     status = 415
     code = 'unsupported_media_type'

@@ -50,10 +50,9 @@ def build(conf, db, bus):
         root.RootController(parts), debug=False, force_canonical=False,
         guess_content_type_from_ext=False)
     # Innermost first; a request passes them from the bottom up.
-    # Encoded, an archive is larger by a third; the rest of the body is small.
-    app = intake.Middleware(app, conf.api.max_body_bytes,
-                            conf.api.max_archive_bytes * 4 // 3 + 65536)
+    app = intake.Middleware(app, conf)
     app = auth.STRATEGIES[conf.api.auth_strategy](app, conf, parts.enforcer)
+    app = intake.Head(app)
     app = errors.Middleware(app)
     app = _Mounted('/healthcheck', healthcheck.Healthcheck(None, conf), app)
     app = _Mounted('/readiness', readiness.Readiness(db, bus), app)

@@ -23,7 +23,8 @@ JSON, PROBLEM = 'application/json', 'application/problem+json'
 _FOREIGN = {
     400: exceptions.Invalid, 401: exceptions.Unauthorized, 403: exceptions.Forbidden,
     404: exceptions.NotFound, 406: exceptions.NotAcceptable,
-    415: exceptions.UnsupportedMediaType, 503: exceptions.Unavailable,
+    414: exceptions.AddressTooLong, 415: exceptions.UnsupportedMediaType,
+    431: exceptions.HeadersTooLarge, 503: exceptions.Unavailable,
 }
 
 # Of a media range in Accept, all but its weight: "application/json; charset=utf-8" is JSON.

@@ -8,23 +8,53 @@ that is not text.  So it gets none of them before they have passed here, and nev
 import io
 import json
 import math
+import re
 import urllib.parse
 
 from container_service import exceptions
 from container_service import operations
 
 MAX_DEPTH = 16
+MAX_MEMBERS = 10000               # of all objects and lists in a body together
+
+# Of what comes before the body: bytes, arguments and headers.
+MAX_PATH, MAX_QUERY, MAX_ARGUMENTS = 4096, 16384, 200
+MAX_HEADERS, MAX_HEADER_BYTES = 100, 65536
 
 _ENVIRON = 'container_service.body'
 _PIECE = 16384
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+
+
+class Head:
+    """Refuses what comes before the body, if it is too much.
+
+    It stands before authentication, so that nobody needs to be anybody for that.
+    """
+
+    def __init__(self, app):
+        self._app = app
+
+    def __call__(self, environ, start_response):
+        path, query = environ.get('PATH_INFO', ''), environ.get('QUERY_STRING', '')
+        if len(path) > MAX_PATH:
+            raise exceptions.AddressTooLong(what='path', limit=MAX_PATH, unit='bytes')
+        if len(query) > MAX_QUERY:
+            raise exceptions.AddressTooLong(what='query', limit=MAX_QUERY, unit='bytes')
+        if query.count('&') >= MAX_ARGUMENTS:
+            raise exceptions.AddressTooLong(what='query', limit=MAX_ARGUMENTS, unit='arguments')
+        headers = [len(name) + len(value) for name, value in environ.items()
+                   if name.startswith('HTTP_')]
+        if len(headers) > MAX_HEADERS or sum(headers) > MAX_HEADER_BYTES:
+            raise exceptions.HeadersTooLarge(count=MAX_HEADERS, limit=MAX_HEADER_BYTES)
+        return self._app(environ, start_response)
 
 
 class Middleware:
     """Refuses what cannot be understood, before anything is done about it."""
 
-    def __init__(self, app, limit, limit_with_payload=None):
-        self._app, self._limit = app, limit
-        self._limit_with_payload = max(limit, limit_with_payload or 0)
+    def __init__(self, app, conf):
+        self._app, self._conf = app, conf
 
     def __call__(self, environ, start_response):
         path, query = environ.get('PATH_INFO', ''), environ.get('QUERY_STRING', '')
@@ -34,8 +64,8 @@ class Middleware:
         except ValueError:                        # a UnicodeDecodeError too
             raise exceptions.Invalid('Path and query must be UTF-8 text, the path without '
                                      'control characters.') from None
-        limit = self._limit_with_payload if _has_payload(path) else self._limit
-        environ[_ENVIRON] = environ.pop('CONTENT_TYPE', ''), self._read(environ, limit)
+        environ[_ENVIRON] = environ.pop('CONTENT_TYPE', ''), self._read(
+            environ, body_limit(self._conf, path))
         environ.update({'wsgi.input': io.BytesIO(), 'CONTENT_LENGTH': '0'})
         return self._app(environ, start_response)
 
@@ -75,10 +105,13 @@ class Middleware:
         return b''.join(pieces)
 
 
-def _has_payload(path):
-    """Whether what is asked for at a path may bring more than others."""
+def body_limit(conf, path):
+    """The largest body of a request for a path."""
     op = operations.OPERATIONS.get(path.rstrip('/').rpartition('/')[2])
-    return op is not None and op.takes_archive
+    if op is None or not op.takes_archive:
+        return conf.api.max_body_bytes
+    # Encoded, an archive is larger by a third; the rest of the body is small.
+    return max(conf.api.max_body_bytes, conf.api.max_archive_bytes * 4 // 3 + 65536)
 
 
 def body(request, limit=None):
@@ -95,6 +128,8 @@ def body(request, limit=None):
     kind = kind.partition(';')[0].strip().lower()
     if kind != 'application/json' and not kind.endswith('+json'):
         raise exceptions.UnsupportedMediaType()
+    if _members(raw) > MAX_MEMBERS:
+        raise exceptions.InvalidBody(reason=f'it has more than {MAX_MEMBERS} members')
     try:
         data = json.loads(raw.decode(), parse_float=_float,
                           parse_constant=_no_constant)
@@ -118,6 +153,14 @@ def body(request, limit=None):
 
 _KINDS = {list: 'a list', str: 'a text', int: 'a number', float: 'a number', bool: 'a boolean',
           type(None): 'null'}
+
+
+def _members(raw):
+    """How many members objects and lists of a JSON text have at most.  It is not parsed yet."""
+    if raw.count(b',') + raw.count(b'[') + raw.count(b'{') <= MAX_MEMBERS:
+        return 0
+    bare = _STRING.sub(b'', raw)
+    return bare.count(b',') + bare.count(b'[') + bare.count(b'{')
 
 
 def _no_constant(word):

@@ -106,6 +106,10 @@ API_OPTS = [
              'given and the operation goes on.'),
     cfg.IntOpt('threads', default=32, min=2, help='Threads that serve requests.'),
     cfg.IntOpt(
+        'max_connections', default=1000, min=16,
+        help='Connections on which no request is being served, at most: beyond that the one '
+             'that has been slow or idle for longest is closed.'),
+    cfg.IntOpt(
         'call_slots', default=12, min=1,
         help='Blocking calls (logs, execute) in progress at once in this process; more are '
              'answered 503. Keep it below the number of threads, so that a broker or engine '

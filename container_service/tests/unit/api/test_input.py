@@ -303,7 +303,9 @@ class TestBodies(base.ApiTestCase):
     def test_what_it_is_is_told(self):
         for body, word in ((b'[]', 'a list'), (b'null', 'null'), (b'"x"', 'a text'),
                            (b'7', 'a number'), (b'{', 'column 2'), (b'\xff', 'UTF-8'),
-                           (b'[' * 60000, 'nested')):
+                           (b'[' * 9999, 'nested'), (b'[' * 60000, 'members'),
+                           (b'[' + b'0,' * 10000 + b'0]', 'members'),
+                           (b'{"a": "' + b',' * 20000 + b'", "b"}', 'column')):
             for answer in self.each(body):
                 self.assertIn(word, self.assert_refused(400, 'invalid_body', answer))
 
@@ -416,19 +418,28 @@ class TestAddresses(base.ApiTestCase):
         for query, status in (('', 200), ('&', 200), ('&&&', 200), ('=', 400), ('name', 200),
                               ('name=', 200), ('%', 400), ('%zz', 400), ('name=%', 200),
                               ('a;b', 400), ('name=%F0%9F%98%80', 200),
-                              ('&'.join(f'x{i}' for i in range(5000)), 400),
-                              ('name=' + 'x' * 60000, 200)):
+                              ('&'.join(f'x{i}' for i in range(200)), 400),
+                              ('&'.join(f'x{i}' for i in range(201)), 414),
+                              ('name=' + 'x' * 16000, 200),
+                              ('name=' + 'x' * 16384, 414)):
             self.assertEqual(status, self.get(f'/v1/containers?{query}').status_int, query[:99])
 
     def test_unknown_addresses(self):
         for path in ('/v2', '/v2/containers', '/v1/capsules', '/v1/v1/containers', '/favicon.ico',
                      '/v1/containers.json', '/.', '/..', '/v1/../v1', '/v1/containers/c/attach',
                      '/v1/containers/c/start/x', '/v1/containers/c/logs/x', '/v1/bays/b/x',
-                     '/v1/actions/a/wait/x', '/' + 'x' * 60000, '/v1/%2e%2e/etc/passwd',
+                     '/v1/actions/a/wait/x', '/' + 'x' * 4000, '/v1/%2e%2e/etc/passwd',
                      '/v1/containers/c/create', '/v1/containers/c/run', '/%F0%9F%98%80'):
             for method in ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'X'):
                 answer = self.call(method, path)
                 self.assertEqual(404, answer.status_int, (method, path[:99]))
+
+    def test_more_than_anybody_needs_before_the_body(self):
+        # Wherever it is served: not every server has these limits.
+        self.assert_refused(414, 'address_too_long', self.get('/v1/' + 'x' * 4096))
+        self.assert_refused(414, 'address_too_long', self.get('/v1/bays?' + 'x=1&' * 200))
+        for headers in ({f'X-{n}': 'x' for n in range(101)}, {'X-Auth-Token': 'x' * 65536}):
+            self.assert_refused(431, 'headers_too_large', self.get('/', headers=headers))
 
     def test_methods(self):
         for path, allowed in (

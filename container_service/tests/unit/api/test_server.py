@@ -9,6 +9,7 @@ import time
 
 from container_service import exceptions
 from container_service.api import server
+from container_service.api import versions
 from container_service.tests import base
 from container_service.tests.unit.api import base as api
 
@@ -18,8 +19,12 @@ CREATE = b'{"image": "i", "name": "c1"}'
 class Connection:
     """A socket, and the answers that come over it."""
 
-    def __init__(self, port):
-        self._socket = socket.create_connection(('127.0.0.1', port), timeout=30)
+    def __init__(self, port, receive=None):
+        self._socket = socket.socket()
+        if receive:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+        self._socket.settimeout(30)
+        self._socket.connect(('127.0.0.1', port))
         self._file = self._socket.makefile('rb')
 
     def send(self, data):
@@ -54,8 +59,8 @@ class TestServer(api.ApiTestCase):
         self.server.start()
         self.addCleanup(self.server.stop)
 
-    def connect(self):
-        return contextlib.closing(Connection(self.server.port))
+    def connect(self, **values):
+        return contextlib.closing(Connection(self.server.port, **values))
 
     def request(self, data):
         """The answer to one request; the connection is closed."""
@@ -79,7 +84,8 @@ class TestServer(api.ApiTestCase):
         self.assertEqual((status, code), (error['status'], error['code']))
         self.assertEqual(answer[1]['x-openstack-request-id'], error['request_id'])
         self.assertNotEqual('', error['detail'])
-        self.assertEqual('container 1.41', answer[1]['openstack-api-maximum-version'])
+        self.assertEqual(f'container {versions.text(versions.MAXIMUM)}',
+                         answer[1]['openstack-api-maximum-version'])
 
     def test_a_request(self):
         status, headers, _ = self.post(CREATE, f'Content-Length: {len(CREATE)}')
@@ -171,6 +177,66 @@ class TestServer(api.ApiTestCase):
                         answers.append(answer)
             self.assertEqual(1, len(answers), answers)
 
+    def test_a_body_that_ends_in_two_places_is_refused(self):
+        # Whoever is in front may have believed the other one of them.
+        chunks = b'1b\r\n' + CREATE + b'\r\n0\r\n\r\n'
+        for headers in (('Content-Length: 27', 'Content-Length: 27'),
+                        ('Content-Length: 27', 'content-length : 5'),
+                        ('Transfer-Encoding: chunked', 'Content-Length: 4'),
+                        ('Transfer-Encoding: chunked', 'Transfer-Encoding: chunked'),
+                        ('Transfer-Encoding: chunked', 'Transfer-Encoding: identity')):
+            body = chunks if 'chunked' in headers[0] else CREATE
+            self.assert_error_answer(self.post(body, *headers), 400, 'invalid_request')
+        old = self.head('/v1/containers', 'Transfer-Encoding: chunked').replace(b'/1.1', b'/1.0')
+        self.assert_error_answer(self.request(old + chunks), 400, 'invalid_request')
+        self.assertEqual([], self.names())
+
+    def test_who_waits_to_be_told_to_continue_is_told_so(self):
+        head = self.head('/v1/containers', f'Content-Length: {len(CREATE)}',
+                         'Expect: 100-continue')
+        with self.connect() as connection:
+            connection.send(head)
+            self.assertEqual(100, connection.answer()[0])
+            connection.send(CREATE)
+            self.assertEqual(202, connection.answer()[0])
+        answer = self.post(b'', 'Content-Length: 99999999', 'Expect: 100-continue')
+        self.assert_error_answer(answer, 413, 'body_too_large')
+
+    def test_requests_sent_one_behind_the_other(self):
+        one = b'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'
+        post = self.head('/v1/containers', f'Content-Length: {len(CREATE)}') + CREATE
+        with self.connect() as connection:
+            connection.send(one + post + one + one[:10])
+            self.assertEqual([200, 202, 200], [connection.answer()[0] for _ in range(3)])
+            connection.send(one[10:])
+            self.assertEqual(200, connection.answer()[0])
+
+    def test_beyond_the_most_connections_the_slowest_is_closed(self):
+        self.server._server.max_connections = 16
+        with contextlib.ExitStack() as stack:
+            slow = []
+            for _ in range(20):
+                slow.append(stack.enter_context(self.connect()).send(b'GET /'))
+                self.assertEqual(
+                    200, self.request(b'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')[0])
+            self.assertIsNone(slow[0].answer())
+
+    def test_an_answer_that_is_not_taken_at_once_comes_whole(self):
+        asked = b'GET /v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n'
+        whole = self.get('/v1/openapi.json').json['paths']
+        with self.connect(receive=4096) as connection:
+            connection.send(asked * 10)
+            for _ in range(10):
+                status, _, body = connection.answer()
+                self.assertEqual((200, whole), (status, json.loads(body)['paths']))
+
+    def test_an_archive_may_be_larger_than_other_bodies(self):
+        body = json.dumps({'path': '/', 'data': 'x' * 4 * self.conf.api.max_body_bytes}).encode()
+        answer = self.post(body, f'Content-Length: {len(body)}',
+                           'OpenStack-API-Version: container 1.41',
+                           path='/v1/containers/nothing/put_archive')
+        self.assert_error_answer(answer, 404, 'container_not_found')
+
     def test_what_is_no_http_is_told_in_our_shape(self):
         for data, status in ((b'hello\r\n\r\n', 400), (b'GET / HTTP/9.9\r\n\r\n', 505),
                              (b'GET / HTTP/1.1\r\nno colon\r\n\r\n', 400),
@@ -182,8 +248,9 @@ class TestServer(api.ApiTestCase):
                              (b'GET / HTTP/1.1\r\nX: ' + b'x' * 70000 + b'\r\n\r\n', 431),
                              (b'GET / HTTP/1.1\r\n' + b'X: y\r\n' * 20000 + b'\r\n', 431)):
             answer = self.request(data)
-            self.assert_error_answer(
-                answer, status, 'invalid_request' if status < 500 else 'internal_error')
+            code = {414: 'address_too_long', 431: 'headers_too_large'}.get(
+                status, 'invalid_request' if status < 500 else 'internal_error')
+            self.assert_error_answer(answer, status, code)
 
     def test_a_large_header_is_taken(self):
         answer = self.request(b'GET / HTTP/1.1\r\nHost: localhost\r\nX-Auth-Token: '
@@ -197,7 +264,7 @@ class TestServer(api.ApiTestCase):
 
     def test_who_drips_does_not_hold_a_thread(self):
         self.useFixture(base.pyfixtures.MonkeyPatch(
-            'container_service.api.server.ARRIVAL', 1))
+            'container_service.api.connections.PATIENCE', 1))
         whole = self.head('/v1/containers', f'Content-Length: {len(CREATE)}') + CREATE
         for sent in (3, len(whole) - 3):       # within the headers, within the body
             with contextlib.ExitStack() as stack:
