@@ -72,7 +72,7 @@ class Observer:
         self.bay = bay
         self.incarnation = lease.uuid
         self._wakened = threading.Condition()
-        self._stopped = False
+        self._stopped, self._threads = False, []
         self._stream = None
         self._connected_at = None
         # Guarded by the condition:
@@ -100,16 +100,27 @@ class Observer:
 
     def start(self):
         for task, name in ((self._follow, 'events'), (self._work, 'observe')):
-            threading.Thread(target=task, daemon=True, name=f'{name}-{self.bay.name}').start()
+            thread = threading.Thread(target=task, daemon=True, name=f'{name}-{self.bay.name}')
+            self._threads.append(thread)
+            thread.start()
 
     def stop(self):
-        """End both threads soon; does not wait for them."""
+        """End both threads soon; does not wait for them, as an engine may keep them waiting."""
         with self._wakened:
             self._stopped = True
             stream = self._stream
             self._wakened.notify_all()
         if stream is not None:
             stream.close()
+
+    def join(self, seconds):
+        """Wait so long at most for each of them."""
+        for thread in self._threads:
+            thread.join(seconds)
+
+    @property
+    def ended(self):
+        return not any(thread.is_alive() for thread in self._threads)
 
     def refresh(self, bay):
         """Take the row as it is now."""

@@ -7,6 +7,7 @@ itself, its event stream and its full passes, is in ``observer.py``.
 """
 
 import math
+import threading
 import time
 
 from oslo_log import log
@@ -37,12 +38,17 @@ class Reconciler:
         self._wake = wake
         self._free_since = {}         # bay: when it was first seen without a watcher
         self._stopped = False
+        self._lock = threading.Lock()     # held for a round, so that none begins to watch late
+        self._left = []               # observers that were told to end
         self.observers = {}           # bay uuid: Observer
 
     def __call__(self):
         """Leave what is not ours to watch, take what is free."""
-        if self._stopped or not self._lease.holds(self._lease.uuid):
-            return
+        with self._lock:
+            if not self._stopped and self._lease.holds(self._lease.uuid):
+                self._look_round()
+
+    def _look_round(self):
         served = self._engines.served()
         for uuid, one in list(self.observers.items()):
             bay = served.get(uuid)
@@ -91,17 +97,25 @@ class Reconciler:
         one = self.observers.pop(uuid)
         LOG.info('Not watching bay %s any more', one.bay.name)
         one.stop()
+        self._left = [left for left in (*self._left, one) if not left.ended]
 
     def stop(self):
         """Watch nothing any more, and let others do so."""
         self._stopped = True
-        for uuid in list(self.observers):
-            self._leave(uuid)
+        with self._lock:
+            for uuid in list(self.observers):
+                self._leave(uuid)
         try:
             self._db.transact(lambda conn: bays.leave_watch(conn, self._lease.uuid),
                               run_again)
         except exceptions.DatabaseUnavailable:
             pass                      # this incarnation will be known to be gone
+
+    def join(self, seconds):
+        """Wait so long at most for the threads of all that was watched."""
+        until = time.monotonic() + seconds
+        for one in self._left:
+            one.join(max(0, until - time.monotonic()))
 
 
 def _fit(rows):

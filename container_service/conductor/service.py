@@ -207,6 +207,7 @@ class Conductor:
         self._stop_listening()
         for thread in self._threads:
             thread.join(5)
+        self.reconciler.join(1)
         self.health.stop()
         self._bell.stop()
         self.slot.release()

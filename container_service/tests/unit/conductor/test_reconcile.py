@@ -2,6 +2,7 @@
 """What really happened on the engine, where nothing is under way."""
 
 import datetime
+import threading
 
 from container_service import bays as bay_rules
 from container_service import exceptions
@@ -287,6 +288,21 @@ class TestWhoWatches(ReconcileCase):
         self.assertIsNone(self.watcher())
         self.tick(self.here, other)
         self.assertEqual(other.lease.uuid, self.watcher())
+
+    def test_stopping_in_the_middle_of_a_round(self):
+        """Nothing that the round was about to watch is watched after all."""
+        take, stopping = bays.take_watch, threading.Thread(target=self.here.reconciler.stop)
+
+        def taking(*args):
+            stopping.start()
+            stopping.join(0.2)
+            return take(*args)
+
+        self.patch(bays, 'take_watch', taking)
+        self.tick(self.here)
+        stopping.join(20)
+        self.assertIsNone(self.watcher())
+        self.assertEqual(set(), self.watching(self.here))
 
     def test_a_bay_that_is_deleted(self):
         self.tick(self.here)
