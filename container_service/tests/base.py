@@ -3,10 +3,12 @@
 
 import datetime
 import logging
+import threading
 
 import fixtures as pyfixtures
 import sqlalchemy as sa
 import testtools
+from testtools.content import TracebackContent
 
 from container_service import bays as bay_rules
 from container_service import context
@@ -28,7 +30,10 @@ IMAGE = 'busybox:latest'
 
 
 class TestCase(testtools.TestCase):
-    """A test that is shown with its log when it fails, and never hangs the run."""
+    """A test that is shown with its log when it fails, and never hangs the run.
+
+    It fails when one of its threads ends with an exception that it has not taken care of.
+    """
 
     time_limit = 60         # seconds
 
@@ -38,6 +43,15 @@ class TestCase(testtools.TestCase):
         self.log = self.useFixture(pyfixtures.FakeLogger(
             level=logging.INFO,
             format='%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s'))
+        self._died = []
+        self.patch(threading, 'excepthook', self._died.append)
+        self.addCleanup(self._threads_ended_well)
+
+    def _threads_ended_well(self):
+        for died in self._died:
+            self.addDetail(f'traceback of {died.thread and died.thread.name}', TracebackContent(
+                (died.exc_type, died.exc_value, died.exc_traceback), self))
+        self.assertEqual([], [died.exc_value for died in self._died])
 
 
 def caller(project='project', **values):

@@ -2,6 +2,7 @@
 """What tests run in: a configuration, databases, a deployment in this process or of processes."""
 
 import atexit
+from concurrent import futures
 import contextlib
 import json
 import os
@@ -12,7 +13,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from unittest import mock
 import urllib.error
 import urllib.request
 import uuid
@@ -33,6 +36,7 @@ from container_service import conf as options
 from container_service import context
 from container_service import rpc
 from container_service.api import app
+from container_service.api.controllers import root
 from container_service.conductor import service
 from container_service.db import base
 from container_service.db import conductors
@@ -195,6 +199,19 @@ def lost_commit(db, landed, times=1):
         event.remove(db.engine, 'commit', lose)
 
 
+class Application(fixtures.Fixture):
+    """The WSGI application, which rings nobody after the test; ``parts`` is what it is made of."""
+
+    def __init__(self, conf, db, bus):
+        self._given = conf, db, bus
+
+    def _setUp(self):
+        with mock.patch.object(root, 'RootController', wraps=root.RootController) as made:
+            self.app = app.build(*self._given)
+        self.parts = made.call_args.args[0]
+        self.addCleanup(self.parts.doorbell.stop)
+
+
 class Deployment(fixtures.Fixture):
     """API and one conductor in this process: SQLite, in-process bus, fake engine.
 
@@ -219,7 +236,7 @@ class Deployment(fixtures.Fixture):
             self.conf, self.db, name='bay', driver='fake', public=True,
             endpoint=f'fake://{self.conf.host}?{self._engine_options}')
         self.bus = rpc.transport(self.conf, 'fake://')
-        self.application = app.build(self.conf, self.db, self.bus)
+        self.application = self.useFixture(Application(self.conf, self.db, self.bus)).app
         self.api = webtest.TestApp(self.application, extra_environ={'HTTP_HOST': 'localhost'})
         self.start_conductor()
 
@@ -515,6 +532,20 @@ def _with_children(pid):
     with open(f'/proc/{pid}/task/{pid}/children') as f:
         for child in f.read().split():
             yield from _with_children(int(child))
+
+
+def background(function, *args):
+    """Run it in a thread of its own; what it returns or raises is in the Future."""
+    future = futures.Future()
+
+    def run():
+        try:
+            future.set_result(function(*args))
+        except BaseException as exc:
+            future.set_exception(exc)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def free_port(count=1):

@@ -3,7 +3,6 @@
 always, and begin soon; calls end in seconds; all is well when the bus is."""
 
 import datetime
-import threading
 import time
 
 from container_service import rpc
@@ -78,9 +77,7 @@ class TestBus(deployed.DeployedTestCase):
     def assert_carried_on(self):
         """Under load: all is accepted, quickly, begins soon, and has its effect once."""
         caller, made, times = self.new_caller(), [], []
-        calls = []
-        asking = threading.Thread(target=lambda: calls.append(self.logs()))
-        asking.start()
+        asking = fixtures.background(self.logs)
         until = time.monotonic() + LOAD
         while time.monotonic() < until:
             answer = caller.request('POST', '/v1/containers', {
@@ -88,9 +85,9 @@ class TestBus(deployed.DeployedTestCase):
             made.append(answer.json)
             times.append(answer.seconds)
             time.sleep(max(0, 1 / RATE - answer.seconds))
-        asking.join(30)
-        self.assertIn(calls[0].status, (200, 503, 504))
-        self.assertLess(calls[0].seconds, ANSWERED)
+        called = asking.result(30)
+        self.assertIn(called.status, (200, 503, 504))
+        self.assertLess(called.seconds, ANSWERED)
         times.sort()
         self.assertLess(times[int(len(times) * 0.99) - 1], QUICK)
         self.assertLess(times[-1], MOST)
@@ -101,8 +98,8 @@ class TestBus(deployed.DeployedTestCase):
             self.assertEqual(['create'], self.processes.effects_on(container))
         self.assertLess(max(waits), BEGINS)
         self.note(f'{len(made)} accepted, slowest in {times[-1]:.3f} s, began after at most '
-                  f'{max(waits):.1f} s; a call was answered {calls[0].status} in '
-                  f'{calls[0].seconds:.1f} s')
+                  f'{max(waits):.1f} s; a call was answered {called.status} in '
+                  f'{called.seconds:.1f} s')
 
     def test_a_link_that_is_cut(self):
         self.link.cut()

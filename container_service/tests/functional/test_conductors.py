@@ -172,8 +172,7 @@ class Ends(Conductors):
             while not stop.is_set():
                 made.append(caller.create(self.image, bay_uuid='wide')['action'])
 
-        thread = threading.Thread(target=load)
-        thread.start()
+        loading = fixtures.background(load)
         try:
             for host in self.hosts:
                 self.running[host].send(signal.SIGTERM)
@@ -182,7 +181,7 @@ class Ends(Conductors):
                 self.processes.eventually_live(2)
         finally:
             stop.set()
-            thread.join(30)
+            loading.result(30)
         began = sorted(self.succeeded(action)['started_at'] for action in made)
         gaps = [(after - before).total_seconds() for before, after in zip(
             *(list(map(datetime.datetime.fromisoformat, part)) for part in (began, began[1:])))]

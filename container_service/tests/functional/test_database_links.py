@@ -168,11 +168,12 @@ class Linked:
             locked.set()
             end.wait(30)
 
-        thread = threading.Thread(target=self.far.transact, args=(unit,), daemon=True)
-        thread.start()
+        cut_off = fixtures.background(self.far.transact, unit)
         self.assertTrue(locked.wait(10))
         with self.within(2 * ANSWER + 2 + SLACK):
             self.db.transact(self.add('a'))
+        end.set()
+        self.assertIsInstance(cut_off.exception(30), exceptions.OutcomeUnknown)
 
     # Slow
 
@@ -185,9 +186,8 @@ class Linked:
             locked.set()
             time.sleep(seconds)
 
-        thread = threading.Thread(target=self.db.transact, args=(unit,))
-        thread.start()
-        self.addCleanup(thread.join)
+        holder = fixtures.background(self.db.transact, unit)
+        self.addCleanup(holder.result, 30)
         self.assertTrue(locked.wait(10))
 
     def test_a_lock_that_others_hold(self):

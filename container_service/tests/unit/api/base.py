@@ -17,12 +17,11 @@ import webtest
 from container_service import context
 from container_service import operations
 from container_service import rpc
-from container_service.api import app
 from container_service.api import auth
 from container_service.api import versions
-from container_service.api.controllers import root
 from container_service.db import conductors
 from container_service.tests import base
+from container_service.tests import fixtures
 
 ADMIN = {'roles': ['admin', 'member', 'reader'], 'is_admin': True}
 MEMBER = {'roles': ['member', 'reader'], 'is_admin': False}
@@ -75,10 +74,9 @@ class ApiTestCase(base.DatabaseTestCase):
 
     def build(self):
         """Make the application, anew when ``strategy`` has changed."""
-        with (mock.patch.dict(auth.STRATEGIES, none=self.strategy),
-              mock.patch.object(root, 'RootController', wraps=root.RootController) as made):
-            self.app = app.build(self.conf, self.db, self.bus)
-        self.parts = made.call_args.args[0]
+        with mock.patch.dict(auth.STRATEGIES, none=self.strategy):
+            made = self.useFixture(fixtures.Application(self.conf, self.db, self.bus))
+        self.app, self.parts = made.app, made.parts
         self.api = webtest.TestApp(self.app)
 
     def call(self, method, path, body=None, *, version=None, headers=None, persona=None,

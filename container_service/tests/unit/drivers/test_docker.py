@@ -2,6 +2,7 @@
 """The parts of the Docker driver that need no engine."""
 
 import collections
+import contextlib
 import datetime
 import http.server
 import io
@@ -546,10 +547,12 @@ class Engine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             self.rfile.read(int(self.headers['Content-Length']))
             self.server.posted.append(urllib.parse.urlsplit(self.path))
             status, body = self.server.answer_late()
-            self.send_response(status)
-            self.send_header('Content-Length', str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            # Whoever asked may have given up by now.
+            with contextlib.suppress(BrokenPipeError):
+                self.send_response(status)
+                self.send_header('Content-Length', str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
         def address_string(self):
             return 'unix'
