@@ -18,7 +18,8 @@ def as_dict(result):
     return {
         'scenario': result.scenario.id, 'title': result.scenario.title,
         'target': result.scenario.target, 'database': result.database, 'bug': result.bug,
-        'passed': result.passed, 'seconds': round(result.seconds, 1),
+        'passed': result.passed, 'unsteady': result.unsteady,
+        'seconds': round(result.seconds, 1),
         'faults': dict(result.faults), 'outcomes': dict(result.outcomes),
         'errors': dict(result.errors),
         'recovery_seconds': {
@@ -51,6 +52,13 @@ def line(result):
     text = (f'{words} {result.scenario.id} {result.database:10} {result.scenario.title}{bug} '
             f'({result.seconds:.0f} s){errors and "; ended with an error: "}{errors}')
     return '\n'.join([text, *(f'        late: {each}' for each in result.late)])
+
+
+def unsteady(result):
+    """What is told of a scenario that failed, and passed when it was run again."""
+    return (f'unsteady: {result.scenario.id} {result.database} {result.scenario.title}'
+            f'{result.bug and f" with the bug {result.bug}" or ""}\n'
+            + '\n'.join(f'  {each.invariant}: {each.words}' for each in result.violations))
 
 
 def violations(result):

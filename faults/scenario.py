@@ -24,8 +24,9 @@ from faults import world as worlds
 
 SHORT, LONG = 'short', 'long'
 
-# Whose fault it is when the suite itself cannot go on, and when what was to be hurt was not.
-SUITE, HARM = 'suite', 'harm'
+# What is wrong when the suite itself cannot go on, when what was to be hurt was not, when a target
+# was missed; and when something was done that never may be, beside the invariants.
+SUITE, HARM, TARGET, PROMISE = 'suite', 'harm', 'target', 'promise'
 
 SCENARIOS = {}
 
@@ -67,6 +68,7 @@ class Result:
     late: list = dataclasses.field(default_factory=list)    # targets in seconds that were missed
     violations: list = dataclasses.field(default_factory=list)
     stories: list = dataclasses.field(default_factory=list)
+    unsteady: bool = False              # it failed, and passed when it was run again
 
     @property
     def passed(self):
@@ -74,6 +76,15 @@ class Result:
         if self.bug is None:
             return not self.violations
         return any(each.invariant in bugs.BUGS[self.bug].violates for each in self.violations)
+
+    @property
+    def forgivable(self):
+        """Whether it may have failed because the machine was busy.
+
+        No invariant is violated then; or, with a bug, it was not caught.
+        """
+        return not self.passed and (self.bug is not None or all(
+            each.invariant in (SUITE, HARM, TARGET) for each in self.violations))
 
     @property
     def unlucky(self):
@@ -159,9 +170,14 @@ class Run:
         self.result.measured[name] = value
 
     def expect(self, fulfilled, words):
-        """A target of this scenario beside the invariants."""
+        """A target of this scenario beside the invariants, which a busy machine may miss."""
         if not fulfilled:
-            self.violated('target', words)
+            self.violated(TARGET, words)
+
+    def promised(self, fulfilled, words):
+        """Another invariant, of this scenario alone."""
+        if not fulfilled:
+            self.violated(PROMISE, words)
 
     def expect_met(self, found, words):
         """That the harm met what it was meant for.  Else the run says nothing, and is repeated."""
@@ -177,7 +193,7 @@ class Run:
         if seconds > limit:
             self.result.late.append(f'{words}: {seconds:.2f} s, more than {limit:g} s')
             if self._times:
-                self.violated('target', self.result.late[-1])
+                self.violated(TARGET, self.result.late[-1])
 
     def expect_unchanged(self, name, before, after):
         """Expect that what took so many seconds before takes no longer afterwards.

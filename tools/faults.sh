@@ -9,6 +9,7 @@
 #   --parallel    both databases at the same time: takes less time, and the times that it tells are
 #                 those of a machine with two of everything
 #   --sensitivity then put in each bug, every other one on each database, and see it caught
+#   --again       run once more what failed without violating an invariant (see faults/README.rst)
 #
 # Docker is only borrowed; a broker and a database are started for each run and ended with it.
 

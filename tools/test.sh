@@ -7,8 +7,11 @@
 #   tools/test.sh style|unit|functional|faults...  these parts only
 #   tools/test.sh [PART...] REGEX          only the tests whose names match (without PART: unit, functional)
 #
+#   --strict                 run nothing again; otherwise functional tests and fault scenarios that
+#                            fail are run once more, and told as `unsteady` if they pass then
+#
 #   KEEP_SERVICES=1          leave services running that this run started; the next one is faster
-#   CS_TEST_CONCURRENCY=N    workers of the functional tests (default 1: they share brokers and time limits)
+#   CS_TEST_CONCURRENCY=N    workers of the functional tests (default 2; they mostly wait)
 #
 # What the tests find in their environment:
 #
@@ -32,9 +35,19 @@ cd "$REPO"
 RUN=$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
 VHOST=cs_test_$RUN
 WORK=$(mktemp -d)
+SUMMARY=$WORK/summary
+STRICT=
 PASSED=0
 FAILED=0
 EMPTY=0
+
+CONCURRENCY=${CS_TEST_CONCURRENCY:-2}
+
+# Functional tests that keep all processors busy, or that say how fast something is.
+ALONE='test_flood'
+
+# More failures than this are not for a machine that was busy for a moment.
+AGAIN=5
 
 usage() { sed -n '/^#   tools/,/^$/p' "${BASH_SOURCE[0]}" | sed -n -e '/^[^#]/q' -e 's/^# \{0,1\}//p'; }
 
@@ -128,6 +141,7 @@ check() { # TITLE COMMAND...: counts as one test
         echo "FAILED  $title"
         sed 's/^/    /' "$WORK/check.log"
         FAILED=$((FAILED + 1))
+        { echo "FAILED  $title"; tail -n 12 "$WORK/check.log" | sed 's/^/    /'; } >>"$SUMMARY"
     fi
 }
 
@@ -147,62 +161,61 @@ run_style() {
     [ ! -e doc/source/conf.py ] || check 'documentation without warnings' build_docs
 }
 
-count() { # SUBUNIT-FILE: prints "passed failed skipped", and to stderr why tests were skipped
-    "$VENV/bin/python" - "$1" <<'PY'
-import sys
-import subunit, testtools
-
-passed = failed = 0
-skipped = []
-
-def on_test(test):
-    global passed, failed
-    if test['status'] in ('success', 'xfail'):
-        passed += 1
-    elif test['status'] == 'skip':
-        reason = test['details'].get('reason')
-        skipped.append((test['id'], reason.as_text() if reason else ''))
-    elif test['status'] != 'exists':
-        # fail and uxsuccess; and inprogress, unknown: begun and never ended, as when its worker dies.
-        failed += 1
-
-result = testtools.StreamToDict(on_test)
-result.startTestRun()
-with open(sys.argv[1], 'rb') as stream:
-    subunit.ByteStreamToStreamResult(stream, non_subunit_name='stdout').run(result)
-result.stopTestRun()
-for name, reason in skipped:
-    print(f'skipped {name}: {reason}', file=sys.stderr)
-print(passed, failed, len(skipped))
-PY
+# Shows the tests as they are run, and keeps what came of them in $WORK/NAME.subunit.
+run_stestr() { # NAME [OPTION...]
+    local name=$1 status=0
+    shift
+    # A repository of its own per run: two runs at once, or one by hand, do not mix their results.
+    mkdir "$WORK/stestr-$name"
+    "$VENV/bin/stestr" --repo-url "$WORK/stestr-$name" init
+    "$VENV/bin/stestr" --repo-url "$WORK/stestr-$name" run --subunit "$@" |
+        "$VENV/bin/python" tools/results.py show "$WORK/$name.subunit" || status=$?
+    return "$status"
 }
 
-run_tests() { # PART [OPTION...]
-    local part=$1 status=0 counts passed failed skipped
-    shift
+# Whether there are such tests; an error in listing is left to the run to report.
+any_test() { # FILTER
+    local listing
+    ! listing=$("$VENV/bin/stestr" list "$1" 2>&1) || [ -n "$listing" ]
+}
+
+run_tests() { # PART
+    local part=$1 status=0 counts passed failed skipped names='' files=() again=()
     step "$part tests"
     export OS_TEST_PATH=./container_service/tests/$part
-    # A repository of its own per run: two runs at once, or one by hand, do not mix their results.
-    mkdir "$WORK/stestr-$part"
-    local stestr=("$VENV/bin/stestr" --repo-url "$WORK/stestr-$part")
-    "${stestr[@]}" init
-    if [ -n "$REGEX" ]; then
-        local listing
-        # An error in listing is left to the run to report.
-        if listing=$("${stestr[@]}" list "$REGEX" 2>&1) && [ -z "$listing" ]; then
-            say "no $part test matches $REGEX"
-            return
+    if [ -n "$REGEX" ] && ! any_test "$REGEX"; then
+        say "no $part test matches $REGEX"
+        return
+    fi
+    local stage options filter
+    for stage in "$part" alone; do
+        filter=$REGEX options=()
+        if [ "$part" = functional ]; then
+            # Those that need the machine for themselves come last.
+            case $stage in
+                functional) options=(--concurrency "$CONCURRENCY") filter="^(?!.*(?:$ALONE)).*(?:$REGEX)" ;;
+                alone) options=(--concurrency 1) filter="^(?=.*(?:$ALONE)).*(?:$REGEX)" ;;
+            esac
+            [ -z "$REGEX" ] || any_test "$filter" || continue
+        elif [ "$stage" = alone ]; then
+            continue
+        fi
+        run_stestr "$part-$stage" "${options[@]}" ${filter:+"$filter"} || status=$?
+        files+=("$WORK/$part-$stage.subunit")
+    done
+    if [ "$part" = functional ] && [ -z "$STRICT" ]; then
+        names=$("$VENV/bin/python" tools/results.py again --most "$AGAIN" "${files[@]}")
+        if [ -n "$names" ]; then
+            step 'once more, alone: what has failed'
+            run_stestr "$part-again" --concurrency 1 "$names" || true
+            again=(--again "$WORK/$part-again.subunit")
         fi
     fi
-    "${stestr[@]}" run "$@" ${REGEX:+"$REGEX"} || status=$?
-    counts='0 0 0'
-    if "${stestr[@]}" last --subunit >"$WORK/$part.subunit" 2>/dev/null; [ -s "$WORK/$part.subunit" ]; then
-        counts=$(count "$WORK/$part.subunit")
-    fi
+    counts=$("$VENV/bin/python" tools/results.py sum --summary "$SUMMARY" "${again[@]}" "${files[@]}")
     read -r passed failed skipped <<<"$counts"
-    if [ "$status" != 0 ] && [ "$failed" = 0 ]; then
+    if [ "$status" != 0 ] && [ "$failed" = 0 ] && [ -z "$names" ]; then
         # Tests that cannot be imported are in no result.
-        echo "FAILED  stestr ended with exit code $status, and no test to blame"
+        echo "FAILED  stestr ended with exit code $status, and no test to blame" | tee -a "$SUMMARY"
         failed=1
     fi
     if [ "$((passed + failed + skipped))" = 0 ]; then
@@ -216,12 +229,17 @@ run_tests() { # PART [OPTION...]
 
 # The short run of the fault suite; each scenario on each database counts as one test.
 run_faults() {
-    local status=0 passed='' failed=''
-    run_job tools/faults.sh --parallel --sensitivity >"$WORK/faults.log" || status=$?
+    local status=0 passed='' failed='' options=(--parallel --sensitivity)
+    [ -n "$STRICT" ] || options+=(--again)
+    run_job tools/faults.sh "${options[@]}" >"$WORK/faults.log" || status=$?
     cat "$WORK/faults.log"
+    # What is told of each of them: what was violated comes right behind, the stories do not.
+    awk '/^(FAILED|unsteady:) / { told = 0 } /^[^ ]/ { on = /^(FAILED|unsteady:) / }
+         on && told++ < 12' "$WORK/faults.log" >>"$SUMMARY"
     read -r passed _ failed _ < <(tail -n 1 "$WORK/faults.log" | grep -x '[0-9]* passed, [0-9]* failed') || true
     if [ -z "$passed" ] || { [ "$status" != 0 ] && [ "$failed" = 0 ]; }; then
-        echo "FAILED  the fault suite ended with exit code $status, and no scenario to blame"
+        echo "FAILED  the fault suite ended with exit code $status, and no scenario to blame" |
+            tee -a "$SUMMARY"
         failed=$((${failed:-0} + 1))
     fi
     PASSED=$((PASSED + ${passed:-0}))
@@ -235,6 +253,7 @@ main() {
         case $1 in
             -h|--help) usage; exit 0 ;;
             style|unit|functional|faults) parts+=("$1") ;;
+            --strict) STRICT=1 ;;
             -*) die "unknown option $1; see --help" ;;
             *)
                 [ -z "$REGEX" ] || die "one regular expression, please: $REGEX or $1?"
@@ -260,13 +279,17 @@ main() {
         case $part in
             style) run_style ;;
             unit) run_tests unit ;;
-            functional) run_tests functional --concurrency "${CS_TEST_CONCURRENCY:-1}" ;;
+            functional) run_tests functional ;;
             faults) run_faults ;;
         esac
     done
     if [ "$((PASSED + FAILED))" = 0 ]; then
         echo 'nothing was tested'
         EMPTY=1
+    fi
+    if [ -s "$SUMMARY" ]; then
+        step 'what has failed'
+        cat "$SUMMARY"
     fi
     echo
     echo "$PASSED passed, $FAILED failed"

@@ -6,7 +6,6 @@ The deployment itself is ``fixtures.Processes``; these go around it.
 
 import http.client
 import json
-import sys
 import threading
 import time
 import urllib.parse
@@ -162,8 +161,7 @@ class DeployedTestCase(base.TestCase):
 
     def note(self, text):
         """Say what was measured, also when the test passes."""
-        self.addDetail('measured', content.text_content(text))
-        print(f'{self.id()}: {text}', file=sys.stderr)
+        self.addDetailUniqueName('measured', content.text_content(text))
 
 
 def together(functions, seconds=120):

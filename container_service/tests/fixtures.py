@@ -534,6 +534,11 @@ def _with_children(pid):
             yield from _with_children(int(child))
 
 
+def image_tags(engine):
+    """All names of the images of a DockerClient's engine, whatever others remove meanwhile."""
+    return {tag for image in engine.api.images() for tag in image['RepoTags'] or ()}
+
+
 def background(function, *args):
     """Run it in a thread of its own; what it returns or raises is in the Future."""
     future = futures.Future()

@@ -18,7 +18,7 @@ def _none_odd(run, requests, *allowed):
     odd = collections.Counter(
         f'{answer.status} {answer.body[:200]}' for answer in crowd.answers(requests)
         if answer.status not in allowed)
-    run.expect(not odd, f'there were other answers: {odd.most_common(3)}')
+    run.promised(not odd, f'there were other answers: {odd.most_common(3)}')
 
 
 @scenario('T-12', '50 writers at 5 containers', '0 HTTP 500; p99 <= 1 s')
@@ -114,9 +114,9 @@ def repeated(run):
             with many.caller() as caller:
                 many.ended(caller, [request])
         for request in (keyed, creation, *loose):
-            run.expect(len(request.actions) == 1,
-                       f'100 times {request.operation} was answered with '
-                       f'{len(request.actions)} actions')
+            run.promised(len(request.actions) == 1,
+                         f'100 times {request.operation} was answered with '
+                         f'{len(request.actions)} actions')
     _none_odd(run, many.requests, 202, 409)
 
 
@@ -220,7 +220,7 @@ def _judge_flood(run, many, little, memory):
     accepted = {action for request in many.requests for action in request.actions}
     done = sum(past.actions[action].status == states.SUCCEEDED for action in accepted
                if action in past.actions)
-    run.expect(done == len(accepted), f'{len(accepted)} were accepted, {done} carried out')
+    run.promised(done == len(accepted), f'{len(accepted)} were accepted, {done} carried out')
     waits = past.waits(_SMALL)
     run.measure('small ones', len(waits))
     run.measure('slowest begin of a small one', max(waits))

@@ -243,8 +243,7 @@ class OperationsMixin:
         self.succeeded(self.caller.history(kept)[-1])
         self.openstack('image', 'delete', image)
         fixtures.eventually(lambda: not [
-            tag for found in self.processes.engine.images.list() for tag in found.tags
-            if self.name in tag])
+            tag for tag in fixtures.image_tags(self.processes.engine) if self.name in tag])
 
     def test_what_it_uses(self):
         self.run_one()

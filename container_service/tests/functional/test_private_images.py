@@ -34,7 +34,7 @@ class PrivateCase(deployed.DeployedTestCase):
             engine.images.remove(self.image)
 
     def is_there(self):
-        return any(self.image in image.tags for image in self.processes.engine.images.list())
+        return self.image in fixtures.image_tags(self.processes.engine)
 
     def failed(self, caller=None, image=None, **values):
         caller = caller or self.caller

@@ -35,13 +35,13 @@ class TestPulls(deployed.DeployedTestCase):
         # A pull that a failed test left behind would bring it back.
         self.line.rate = None
         engine = self.processes.engine
-        if any(self.image in image.tags for image in engine.images.list()):
+        if self.has_image():
             for container in engine.containers.list(all=True, filters={'ancestor': self.image}):
                 container.remove(force=True)
             engine.images.remove(self.image)
 
     def has_image(self):
-        return any(self.image in image.tags for image in self.processes.engine.images.list())
+        return self.image in fixtures.image_tags(self.processes.engine)
 
     def pulling(self, action):
         """The action once bytes of layers are shown on it."""
