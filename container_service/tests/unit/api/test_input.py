@@ -530,7 +530,7 @@ class TestForeignFailures(base.ApiTestCase):
     """What middleware and libraries answer, or raise, has our shape too."""
 
     def behave(self, status, headers=(), raised=None):
-        def strategy(app, conf):
+        def strategy(app, conf, enforcer):
             def foreign(environ, start_response):
                 if raised:
                     raise raised
