@@ -23,6 +23,7 @@ from container_service import references
 from container_service import states
 from container_service.db import actions
 from container_service.db import bays
+from container_service.db import confided as secret_values
 from container_service.db import containers
 from container_service.db import events
 from container_service.db import idempotency
@@ -81,15 +82,16 @@ class _DryRun(Exception):
         self.accepted = accepted
 
 
-def create(context, db, op, *, name, image, spec, files=None, terms=Terms(),  # noqa: B008
-           guard=None, **place):
+def create(context, db, op, *, name, image, spec, files=None, confided=None,
+           terms=Terms(), guard=None, **place):  # noqa: B008
     """Accept the creation of a container.
 
     Container and action are written in one transaction.  ``name`` None makes one up.  With
     ``registry`` in the spec its image is pulled with the credentials of that.  ``files``,
-    {destination: bytes}, are kept until it is deleted; ``guard`` is what ``Quotas.guard`` gives;
-    ``place`` is what ``bays.place`` takes.  Raises NameTaken, BayNotFound, BayRequired,
-    NoBayFits, RegistryNotFound, QuotaExceeded, InvalidParameter, IdempotencyMismatch.
+    {destination: bytes}, and ``confided``, {name: encrypted text}, are kept until it is deleted;
+    ``guard`` is what ``Quotas.guard`` gives; ``place`` is what ``bays.place`` takes.  Raises
+    NameTaken, BayNotFound, BayRequired, NoBayFits, RegistryNotFound, QuotaExceeded,
+    InvalidParameter, IdempotencyMismatch.
     """
     uuid, action_uuid = new_uuid(), new_uuid()
     name = name or f'container-{uuid[:8]}'
@@ -118,6 +120,7 @@ def create(context, db, op, *, name, image, spec, files=None, terms=Terms(),  # 
             'generation': 1, 'fence': 0, 'oom_killed': False}
         containers.insert(conn, values)
         payloads.insert(conn, uuid, files)
+        secret_values.insert(conn, uuid, confided)
         row = _as_row(containers.table, {**values, 'bay_name': bay.name})
         action = _enqueue(conn, context, op, action_uuid, {}, row, 1, time, terms)
         return _unless_dry(terms, Accepted(row, action))
@@ -132,15 +135,16 @@ def create(context, db, op, *, name, image, spec, files=None, terms=Terms(),  # 
 
 
 def submit(context, db, op, ident, params, terms=Terms(), fence=None,  # noqa: B008
-           guard=None, defaults=None):
+           guard=None, defaults=None, confided=None):
     """Accept an operation on a container.
 
     It is checked against the status that the container will have when all that is queued has
     succeeded.  An equal request whose action is the last in line and still queued is folded
     into it, where the table allows that.  ``fence``: only if nobody has claimed the container
     since it was that; ``guard`` is what ``Quotas.guard`` gives, ``defaults`` what a container
-    has of the amounts that its spec does not name.  Raises ContainerNotFound, InvalidState,
-    Busy, QueueFull, Fenced, NameTaken, QuotaExceeded, IdempotencyMismatch.
+    has of the amounts that its spec does not name; ``confided``, {name: encrypted text}, is kept
+    until the action has ended.  Raises ContainerNotFound, InvalidState, Busy, QueueFull, Fenced,
+    NameTaken, QuotaExceeded, IdempotencyMismatch.
     """
     action_uuid = new_uuid()
     params, payload = op.without_payload(params)
@@ -180,6 +184,7 @@ def submit(context, db, op, ident, params, terms=Terms(), fence=None,  # noqa: B
         action = _enqueue(conn, context, op, action_uuid, params, row, row.next_sequence,
                           row.db_now, terms)
         payloads.insert(conn, action_uuid, payload)
+        secret_values.insert(conn, action_uuid, confided)
         return _unless_dry(terms, Accepted(
             row, action, waits_for=tuple(waiting), cancelled=cancelled))
 
@@ -314,7 +319,7 @@ def _clear_the_way(conn, row, waiting):
             values.update(_never_made(action))
             actions.update(conn, action.uuid, _cancelled_values(
                 'Cancelled by a forced delete of the container.'))
-            _forget_payloads(conn, [action])
+            _forget(conn, [action])
             if action.pull_uuid:
                 pulls.cancel_unless_waited_for(conn, action.pull_uuid)
         else:
@@ -649,7 +654,7 @@ def _settle(conn, row, values, status, ended):
 
     Returns whether another action is next.
     """
-    _forget_payloads(conn, [ended])
+    _forget(conn, [ended])
     waiting = actions.unfinished(conn, CONTAINER, row.uuid)
     if status != states.SUCCEEDED:
         waiting = _skip(conn, waiting, ended, status)
@@ -668,6 +673,7 @@ def _settle(conn, row, values, status, ended):
         values.update(live_name=None, deleted_at=now())
         if row.spec.get('files'):
             payloads.delete(conn, [row.uuid])
+        secret_values.delete(conn, [row.uuid])
     containers.update(conn, row.uuid, values)
     return head is not None
 
@@ -701,7 +707,7 @@ def _skip(conn, waiting, cause, status):
         if action.operation == 'delete' or action.run_anyway:
             break
         doomed.append(action.uuid)
-    _forget_payloads(conn, [action for action in waiting if action.uuid in doomed])
+    _forget(conn, [action for action in waiting if action.uuid in doomed])
     if doomed:
         actions.update_all(conn, doomed, {
             'status': states.SKIPPED, 'caused_by': cause.uuid, 'finished_at': now(),
@@ -713,12 +719,20 @@ def _skip(conn, waiting, cause, status):
     return [action for action in waiting if action.uuid not in doomed]
 
 
-def _forget_payloads(conn, ended):
-    """Drop what actions that have ended were given to work with."""
+def _forget(conn, ended):
+    """Drop what actions that have ended were given to work with, and what is secret of it."""
     owners = [action.uuid for action in ended
               if operations.OPERATIONS[action.operation].payload]
     if owners:
         payloads.delete(conn, owners)
+    for action in ended:
+        secret = [param.name for param in operations.OPERATIONS[action.operation].secrets
+                  if action.params.get(param.name)]
+        if secret:
+            secret_values.delete(conn, [action.uuid])
+            # Where there are no keys the values are in the row itself.
+            actions.update(conn, action.uuid, {'params': {
+                **action.params, **{name: sorted(action.params[name]) for name in secret}}})
 
 
 def _projected(status, waiting):
@@ -965,10 +979,11 @@ def _observed(db, row, values, happened):
     return db.transact(unit, lambda conn: events.find(conn, event_uuid) and True)
 
 
-def adopt(db, stray, described, name, project_id, user_id):
+def adopt(db, stray, described, name, project_id, user_id, confided=None):
     """Make a container of what an engine has and the database did not know.
 
-    It keeps its uuid and generation, which its name and labels on the engine are made of.
+    It keeps its uuid and generation, which its name and labels on the engine are made of, and
+    ``confided``, {name: encrypted text}.
     Returns whether it was there to be adopted.  Raises NameTaken, Conflict.
     """
     def unit(conn):
@@ -984,6 +999,8 @@ def adopt(db, stray, described, name, project_id, user_id):
             'image': described.image, 'spec': described.spec, 'next_sequence': 1,
             'head_urgent': 0, 'generation': stray.generation, 'fence': 0, 'created_at': time,
             'updated_at': time, **observation(described.observed)})
+        secret_values.delete(conn, [stray.container_uuid])      # of before a restore
+        secret_values.insert(conn, stray.container_uuid, confided)
         strays.count(conn, stray.bay_uuid)
         events.insert(conn, events.STRAY_ADOPTED, bay_uuid=stray.bay_uuid, project_id=project_id,
                       container_uuid=stray.container_uuid, engine_id=stray.engine_id, name=name)

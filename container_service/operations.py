@@ -273,6 +273,10 @@ user = _matching(r'[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?',
                  'a user or user:group', 64)
 
 
+# Of a variable whose value is a secret: an engine is told such names in texts of its own grammar.
+SECRET_NAME = '[A-Za-z_][A-Za-z0-9_.-]{0,254}'
+
+
 @takes('object of texts', type='object', additionalProperties={'type': 'string'})
 def environment(value):
     """Take environment variables: an object of texts, or a list of NAME=value."""
@@ -288,6 +292,18 @@ def environment(value):
         if not isinstance(content, str) or '\0' in content or len(content) > 32768:
             raise ValueError(f'has {key}, which must be text of at most 32768 characters')
     _check_length([*value, *value.values()])
+    return value
+
+
+@takes('object of texts', type='object', additionalProperties={'type': 'string'},
+       propertyNames={'pattern': f'^({SECRET_NAME})$'})
+def secret_environment(value):
+    """Take variables whose values nobody is shown."""
+    value = environment(value)
+    for key in value:
+        if not re.fullmatch(SECRET_NAME, key):
+            raise ValueError(f'has a name that cannot be one: {ascii(key)[:64]}; it must have '
+                             'only letters, digits and _ . - and not begin with a digit')
     return value
 
 
@@ -365,6 +381,10 @@ class Param:
     maximum: int = None
     required: bool = False
     in_body: bool = False         # too large or too structured for a query: in the body, always
+    # An object whose values are encrypted wherever they are kept or sent, and forgotten with the
+    # end of the action; nobody is shown more than its names.
+    secret: bool = False
+    needs_keys: bool = False      # refused where there are no keys; else it is kept in plain then
     help: str = ''
 
     @property
@@ -497,6 +517,11 @@ class Operation:
         return rest, {self.payload: params[self.payload]}
 
     @property
+    def secrets(self):
+        """The parameters whose values are nobody's business."""
+        return tuple(param for param in self.params if param.secret)
+
+    @property
     def takes_archive(self):
         """Whether its payload is an archive, and may be larger than a request is otherwise."""
         return any(param.convert is archive for param in self.params)
@@ -614,8 +639,10 @@ _COMMAND = (
           help='The command and its arguments.'),
     Param('timeout_seconds', integer, 60, wire='timeout', minimum=1, maximum=600,
           help='Seconds the command may take.'),
-    Param('environment', environment, in_body=True,
+    Param('environment', environment, in_body=True, secret=True,
           help='Variables for the command, besides those of the container.'),
+    Param('secret_environment', secret_environment, in_body=True, secret=True, needs_keys=True,
+          help='More of them, refused where the service has no keys to encrypt them with.'),
     Param('user', user, help='Run it as this user, or user:group.'),
     Param('workdir', absolute_path, help='Directory the command starts in.'),
     Param('stdin', content, in_body=True,

@@ -9,6 +9,7 @@ each time, so that a new key needs no restart.  What is encrypted is listed in `
 import collections
 import dataclasses
 import hashlib
+import json
 import os
 
 from cryptography import fernet
@@ -30,6 +31,11 @@ class Keys:
 
     def __init__(self, conf):
         self._path = conf.secrets.keys_file
+
+    @property
+    def configured(self):
+        """Whether there is meant to be a file of keys."""
+        return bool(self._path)
 
     def encrypt(self, text):
         """Raises SecretsUnavailable."""
@@ -95,6 +101,56 @@ class Keys:
         LOG.error('Keys for secrets, %s: %s', self._path, reason)
         return exceptions.SecretsUnavailable(f'The keys for secrets cannot be used: {reason}.')
 
+
+# Parameters of operations
+
+def seal(op, params, keys):
+    """Take what is secret out of parameters: (them with the names alone, {name: token}).
+
+    Where no keys are configured, what does not need any stays as it is.  Raises
+    SecretsUnavailable.
+    """
+    shown, tokens = dict(params), {}
+    for param in op.secrets:
+        value = params.get(param.name)
+        if value and (param.needs_keys or keys.configured):
+            shown[param.name] = sorted(value)
+            tokens[param.name] = seal_value(keys, value)
+    return shown, tokens
+
+
+def seal_value(keys, value):
+    """A JSON value as one encrypted text.  Raises SecretsUnavailable."""
+    return keys.encrypt(json.dumps(value))
+
+
+def unseal(tokens, keys):
+    """What ``seal`` has taken out: {name: value}.  Raises SecretsUnavailable."""
+    return {name: json.loads(keys.decrypt(token)) for name, token in tokens.items()}
+
+
+# What is shorter is found in words that have nothing to do with it.
+_SHORTEST = 4
+
+
+def masked(value, texts):
+    """A JSON value without these texts, wherever they are in it."""
+    # The longest first: one may be in another one.
+    return _masked(value, sorted(
+        {text for text in texts if len(text) >= _SHORTEST}, key=len, reverse=True))
+
+
+def _masked(value, texts):
+    if isinstance(value, str):
+        for text in texts:
+            value = value.replace(text, '***')
+        return value
+    if isinstance(value, dict):
+        return {_masked(name, texts): _masked(part, texts) for name, part in value.items()}
+    return [_masked(part, texts) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+# Keys and what holds them
 
 def _id(line):
     return hashlib.sha256(line.encode()).hexdigest()[:12]

@@ -18,6 +18,7 @@ from container_service import archives
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import operations
+from container_service import secrets
 from container_service.api import intake
 from container_service.api import versions
 from container_service.api import views
@@ -31,8 +32,11 @@ _ENCODED = (1, 25)                  # archives are text as they are before, base
 _KEY = re.compile(r'[\x21-\x7e]{1,255}')
 
 
-def read_terms(controller, options):
-    """The terms of a request, from its options and headers.  Raises InvalidParameter."""
+def read_terms(controller, options, op=None):
+    """The terms of a request, from its options and headers.  Raises InvalidParameter.
+
+    ``op`` is the operation, where it is one on a container.
+    """
     headers = pecan.request.headers
     key = headers.get('Idempotency-Key')
     if key is not None and not _KEY.fullmatch(key):
@@ -43,7 +47,7 @@ def read_terms(controller, options):
         timeout = _whole(timeout, 'Operation-Timeout', 1, _LONGEST_TIMEOUT)
     return lifecycle.Terms(
         **options, timeout_seconds=timeout, key=key,
-        fingerprint=key and _fingerprint(pecan.request),
+        fingerprint=key and _fingerprint(pecan.request, op),
         queue_limit=controller.parts.conf.api.container_queue_limit)
 
 
@@ -61,19 +65,23 @@ def _whole(value, name, minimum, maximum):
     return int(value)
 
 
-def _fingerprint(request):
+def _fingerprint(request, op):
     """What makes two requests the same: method, address, query and body."""
-    body = _without_secrets(intake.body(request))
+    body = _without_secrets(intake.body(request), op)
     text = json.dumps([request.method, request.path_info.strip('/'),
                        sorted(request.GET.items()), body], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _without_secrets(body):
-    """A body without the password of a registry: it can be guessed from what is stored of it.
+def _without_secrets(body, op):
+    """A body without the password of a registry and the values of secret variables.
 
-    What else is called so may make another request of it, as a variable does.
+    They can be guessed from what is stored of them.  What else is called so may make another
+    request of it, as a variable does.
     """
+    secret = {'secret_environment', *(param.name for param in op.secrets)} if op else ()
+    body = {name: sorted(value) if name in secret and isinstance(value, dict) else
+            None if name in secret else value for name, value in body.items()}
     registry = body.get('registry')
     if not isinstance(registry, dict):
         return body
@@ -97,7 +105,7 @@ def operation(controller, op, ident, arguments):
     if op.needs_one and all(value is None for value in params.values()):
         raise exceptions.Invalid('Nothing is to be changed. What can be: '
                                  f'{", ".join(param.wire_name for param in op.params)}.')
-    terms, wait = read_terms(controller, options), _seconds_to_wait()
+    terms, wait = read_terms(controller, options, op), _seconds_to_wait()
     older = controller.version < versions.OWN_SHAPES
     if older and op.waited:
         wait = controller.parts.conf.api.sync_timeout
@@ -107,12 +115,13 @@ def operation(controller, op, ident, arguments):
             containers.get(conn, ident, controller.context.project_scope)
     if op.payload and params[op.payload] is not None:
         params[op.payload] = _received(controller, op, params[op.payload])
+    params, confided = secrets.seal(op, params, controller.parts.keys)
     request = (controller.context, controller.parts.db, op, ident, params, terms)
     quotas = controller.parts.quotas
     guard = quotas.guard(controller.context.project_id) if op.changes else None
     accepted = _within_limits(
         controller, op, terms, lambda: lifecycle.submit(
-            *request, guard=guard, defaults=quotas.defaults),
+            *request, guard=guard, defaults=quotas.defaults, confided=confided),
         adds_nothing=lambda: op.coalesce and lifecycle.would_fold(*request))
     if terms.dry_run:
         return _verdict(controller, op, params, accepted)
@@ -165,13 +174,14 @@ def _older_answer(controller, op, accepted, ended):
     return ended.result if op.older_body == operations.RESULT else None
 
 
-def creation(controller, op, *, name, image, spec, files, place, options):
-    """Accept the creation of a container and answer it."""
-    terms, wait = read_terms(controller, options), _seconds_to_wait()
+def creation(controller, op, *, name, image, spec, files, secret, place, options):
+    """Accept the creation of a container and answer it; ``secret`` are variables."""
+    terms, wait = read_terms(controller, options, op), _seconds_to_wait()
     context, parts = controller.context, controller.parts
+    confided = secret and {'secret_environment': secrets.seal_value(parts.keys, secret)}
     accepted = _within_limits(controller, op, terms, lambda: lifecycle.create(
         context, parts.db, op, name=name, image=image, spec=spec, files=files, terms=terms,
-        guard=parts.quotas.guard(context.project_id), **place))
+        confided=confided, guard=parts.quotas.guard(context.project_id), **place))
     if terms.dry_run:
         return _verdict(controller, op, {}, accepted)
     ended = _tell(controller, accepted, wait)

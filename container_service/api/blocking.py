@@ -13,6 +13,7 @@ import pecan
 
 from container_service import exceptions
 from container_service import operations
+from container_service import secrets
 from container_service.api import versions
 from container_service.api import views
 from container_service.db import bays
@@ -24,7 +25,8 @@ _MIB = 1024 * 1024
 def answer(controller, op, ident, params):
     """Carry out a blocking operation and return what is answered.
 
-    Raises ContainerNotFound, InvalidState, and what ``calls.Calls.ask`` raises.
+    Raises ContainerNotFound, InvalidState, SecretsUnavailable, and what ``calls.Calls.ask``
+    raises.
     """
     with controller.parts.db.read() as conn:
         row = containers.get(conn, ident, controller.context.project_scope)
@@ -34,7 +36,9 @@ def answer(controller, op, ident, params):
             operation=op.words, uuid=row.uuid, status=row.status, because='',
             hint=f'It is possible in: {", ".join(sorted(op.allowed))}.')
     if op.on_engine:
-        given = controller.parts.calls.ask(row.uuid, bay, op.name, params, op.seconds_for(params))
+        shown, tokens = secrets.seal(op, params, controller.parts.keys)
+        given = controller.parts.calls.ask(
+            row.uuid, bay, op.name, {**shown, **tokens}, op.seconds_for(params))
     else:
         given = _RECORDED[op.name](controller, row, **params)
     if controller.version >= versions.OWN_SHAPES:

@@ -369,6 +369,7 @@ class ContainerCreate(wtypes.Base):
     command = types.Command()
     entrypoint = types.Command()
     environment = types.TextMap(key_pattern=r'[^=\s]+', control=True)
+    secret_environment = types.TextMap(key_pattern=operations.SECRET_NAME, control=True)
     # Some databases take no notice of blanks at the end.
     labels = types.TextMap(maximum=255, reserved=types.RESERVED_LABEL_PREFIX,
                            key_pattern=r'\S(.*\S)?')
@@ -419,7 +420,7 @@ class ContainerCreate(wtypes.Base):
 SINCE = {'entrypoint': (1, 40), 'hostname': (1, 9), 'auto_remove': (1, 3), 'tty': (1, 36),
          'privileged': (1, 21), 'runtime': (1, 5), 'healthcheck': (1, 22), 'host': (1, 39),
          'nets': (1, 2), 'mounts': (1, 23), 'exposed_ports': (1, 24), 'cpu_policy': (1, 28),
-         'registry': (1, 31)}
+         'registry': (1, 31), 'secret_environment': (1, 42)}
 
 # Rules that are asked besides that of the operation, by the field that asks for them.
 RULES = {'runtime': 'container:create_runtime', 'host': 'container:create_host',
@@ -443,6 +444,9 @@ def check(asked, version):
             _refuse('auto_remove', 'does not go with a restart policy')
         if asked.get('auto_heal'):
             _refuse('auto_remove', 'does not go with auto_heal')
+    for name in asked.get('secret_environment') or ():
+        if name in (asked.get('environment') or ()):
+            _refuse('secret_environment', f'has {name}, which environment has too')
     for at, file in enumerate(asked.get('mounts') or ()):
         if asked.get('read_only'):
             _refuse(f'mounts[{at}]', 'cannot be put into a container that is read_only')
@@ -458,7 +462,9 @@ def _refuse(name, reason):
 
 
 def options(asked, version):
-    """What is made of the fields: (spec, files as {destination: bytes}).
+    """What is made of the fields: (spec, files as {destination: bytes}, secret variables).
+
+    Of these the spec has the names.
 
     What says nothing is left out: the digest of a container is made of what is there, and
     empty ``nets`` mean, in a spec, that it was detached from all.
@@ -473,14 +479,17 @@ def options(asked, version):
         spec['memory_bytes'] = spec.pop('memory')
     if spec.get('interactive') and version < SINCE['tty']:
         spec['tty'] = True
+    secret = spec.pop('secret_environment', None)
+    if secret:
+        spec['secret_environment'] = sorted(secret)
     files = {file.destination: file.data for file in asked.get('mounts') or ()}
     if files:
         spec['files'] = [{'destination': path, 'size': len(data),
                           'sha256': hashlib.sha256(data).hexdigest()}
                          for path, data in files.items()]
-    if len(json.dumps(spec, ensure_ascii=False).encode()) > CREATE_BYTES:
+    if len(json.dumps([spec, secret], ensure_ascii=False).encode()) > CREATE_BYTES:
         raise exceptions.BodyTooLarge(limit=CREATE_BYTES)
-    return spec, files
+    return spec, files, secret
 
 
 def place(asked):

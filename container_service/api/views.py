@@ -11,6 +11,8 @@ from container_service.db import bays
 from container_service.db import conductors
 from container_service.db import images
 
+HIDDEN = '***'
+
 
 def time(value):
     """ISO 8601 with zone; None stays None."""
@@ -36,7 +38,9 @@ def container(row, base, admin):
         'cpu': spec.get('cpu'), 'cpu_policy': 'shared',
         'memory': memory and str(memory // MIB), 'memory_bytes': memory,
         'disk': spec.get('disk', 0),
-        'environment': spec.get('environment') or {}, 'labels': spec.get('labels') or {},
+        'environment': spec.get('environment') or {},
+        'secret_environment': dict.fromkeys(spec.get('secret_environment') or (), HIDDEN),
+        'labels': spec.get('labels') or {},
         'workdir': spec.get('workdir'), 'hostname': spec.get('hostname'),
         'user': spec.get('user'), 'ports': row.ports or [], 'addresses': row.addresses or {},
         'image_driver': 'docker', 'security_groups': [],
@@ -102,9 +106,10 @@ def action(row, base, pool=None, *, position=None, behind=None):
 
 def _parameters(row):
     """Those of an action; of variables, which may be secrets, only the names."""
-    if not row.params or not row.params.get('environment'):
-        return row.params
-    return {**row.params, 'environment': dict.fromkeys(row.params['environment'], '***')}
+    op = operations.OPERATIONS.get(row.operation)
+    hidden = {param.name: dict.fromkeys(row.params[param.name], HIDDEN)
+              for param in (op.secrets if op else ()) if (row.params or {}).get(param.name)}
+    return {**row.params, **hidden} if hidden else row.params
 
 
 def _just_accepted(row, position, behind):
@@ -233,7 +238,7 @@ def registry(row, base):
     """Where images come from; of its password nothing but that it may have one."""
     return {
         'uuid': row.uuid, 'name': row.name, 'links': links(base, 'registries', row.uuid),
-        'domain': row.domain, 'username': row.username, 'password': '***',
+        'domain': row.domain, 'username': row.username, 'password': HIDDEN,
         'project_id': row.project_id, 'user_id': row.user_id,
         'created_at': time(row.created_at), 'updated_at': time(row.updated_at),
     }

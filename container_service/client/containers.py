@@ -9,12 +9,13 @@ from container_service.client import http
 
 CONTAINER_FIELDS = (
     'uuid', 'name', 'image', 'status', 'status_reason', 'status_detail', 'task_state',
-    'exit_code', 'oom_killed', 'health', 'command', 'entrypoint', 'environment', 'labels',
-    'workdir', 'user', 'hostname', 'cpu', 'memory', 'memory_bytes', 'disk', 'restart_policy',
-    'auto_remove', 'auto_heal', 'tty', 'interactive', 'read_only', 'tmpfs', 'files',
-    'healthcheck', 'stop_signal', 'stop_timeout', 'image_pull_policy', 'registry_id', 'nets',
-    'addresses', 'ports', 'published_ports', 'bay_uuid', 'host', 'engine_id', 'project_id',
-    'user_id', 'created_at', 'updated_at', 'started_at', 'finished_at')
+    'exit_code', 'oom_killed', 'health', 'command', 'entrypoint', 'environment',
+    'secret_environment', 'labels', 'workdir', 'user', 'hostname', 'cpu', 'memory',
+    'memory_bytes', 'disk', 'restart_policy', 'auto_remove', 'auto_heal', 'tty', 'interactive',
+    'read_only', 'tmpfs', 'files', 'healthcheck', 'stop_signal', 'stop_timeout',
+    'image_pull_policy', 'registry_id', 'nets', 'addresses', 'ports', 'published_ports',
+    'bay_uuid', 'host', 'engine_id', 'project_id', 'user_id', 'created_at', 'updated_at',
+    'started_at', 'finished_at')
 # Said otherwise too, or the same for every container.
 _NOT_IN_A_TABLE = ('memory_bytes', 'security_groups', 'image_driver', 'cpu_policy')
 

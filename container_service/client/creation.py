@@ -71,6 +71,7 @@ def _add_process(parser):
     parser.add_argument('--env-file', metavar='FILE', action='append', type=_variables,
                         help='Set the variables that this file has, a KEY=VALUE in each line; '
                              'can be repeated.')
+    add_secret_env(parser)
     parser.add_argument('--entrypoint', metavar='COMMAND', type=_shell_words,
                         help='Replace the entrypoint of the image.')
     parser.add_argument('-w', '--workdir', metavar='DIR', help='Directory the command starts in.')
@@ -171,6 +172,7 @@ def _body(args):
     body = {
         'name': args.name, 'image': args.image, 'command': without_dashes(args.command),
         'entrypoint': args.entrypoint, 'environment': dict(environment),
+        'secret_environment': secret_env(args),
         'labels': dict(args.label or ()), 'workdir': args.workdir, 'user': args.user,
         'hostname': args.hostname, 'cpu': args.cpu, 'memory': args.memory, 'disk': args.disk,
         'restart_policy': args.restart, 'tty': args.tty, 'interactive': args.interactive,
@@ -201,6 +203,45 @@ def variable(text):
     if text not in os.environ:
         raise argparse.ArgumentTypeError(f'{text!r} is not set here; give it a value')
     return text, os.environ[text]
+
+
+def add_secret_env(parser):
+    """The options for variables whose values are secrets."""
+    parser.add_argument('--secret-env', metavar='KEY[=VALUE]', action='append',
+                        type=_secret_variable,
+                        help='Set an environment variable whose value is encrypted and never '
+                             'shown. Without a value to what it is here, which keeps it out of '
+                             'the list of processes and the history of the shell. Can be '
+                             'repeated.')
+    parser.add_argument('--secret-env-file', metavar='FILE', action='append',
+                        type=_secret_variables,
+                        help='The same for the variables that this file has, a KEY=VALUE in each '
+                             'line; can be repeated.')
+
+
+def secret_env(args):
+    """What these options have set, {name: value}."""
+    return dict([pair for pairs in args.secret_env_file or () for pair in pairs]
+                + (args.secret_env or []))
+
+
+def _secret_variable(text):
+    if text.startswith('='):
+        # Not what there is: it may be the value.
+        raise argparse.ArgumentTypeError('must be KEY=VALUE, or KEY')
+    return variable(text)
+
+
+def _secret_variables(path):
+    pairs = []
+    for number, line in enumerate(read(path).decode(errors='replace').splitlines(), 1):
+        key, equals, value = line.strip().partition('=')
+        if key.startswith('#') or not key and not equals:
+            continue
+        if not key or not equals:
+            raise argparse.ArgumentTypeError(f'{path}: line {number} must be KEY=VALUE')
+        pairs.append((key, value))
+    return pairs
 
 
 def _variables(path):

@@ -34,6 +34,7 @@ class Exec(base.Command):
                             type=creation.variable,
                             help='Set an environment variable for the command; without a value '
                                  'to what it is here. Can be repeated.')
+        creation.add_secret_env(parser)
         parser.add_argument('-u', '--user', metavar='USER[:GROUP]',
                             help='User that the command runs as.')
         parser.add_argument('-w', '--workdir', metavar='DIR',
@@ -68,6 +69,7 @@ class Exec(base.Command):
         if not words_of_it:
             raise base.UsageError('Name the command to run, for example: exec web ls -l')
         body = {'command': words_of_it, 'environment': dict(parsed_args.env or ()),
+                'secret_environment': creation.secret_env(parsed_args),
                 'user': parsed_args.user, 'workdir': parsed_args.workdir,
                 'stdin': self._stdin() if parsed_args.interactive else None,
                 **base.given_params(parsed_args, [self._timeout])}

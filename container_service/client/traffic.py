@@ -13,7 +13,7 @@ LOG = logging.getLogger('container-service.http')
 
 # Names of what is masked, wherever in a body: the whole of it, or each value that it has.
 _SECRET = frozenset(('password', 'stdin', 'data', 'output', 'source'))
-_SECRET_VALUES = frozenset(('environment', 'env'))
+_SECRET_VALUES = frozenset(('environment', 'env', 'secret_environment'))
 _SECRET_HEADERS = frozenset(('authorization', 'x-auth-token', 'cookie', 'set-cookie'))
 
 

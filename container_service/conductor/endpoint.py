@@ -14,6 +14,7 @@ import oslo_messaging
 from container_service import exceptions
 from container_service import operations
 from container_service import rpc
+from container_service import secrets
 from container_service.conductor import inflight
 from container_service.conductor import runner
 from container_service.db import containers
@@ -49,8 +50,9 @@ class Ask:
     """Topic of the blocking operations."""
     target = oslo_messaging.Target(version=rpc.VERSION)
 
-    def __init__(self, db, engines, deployment):
+    def __init__(self, db, engines, deployment, keys):
         self._db = db
+        self._keys = keys
         self._engines = engines
         self._deployment = deployment
 
@@ -78,5 +80,8 @@ class Ask:
             row = containers.get(conn, container_uuid, None)
         driver = self._engines.driver(row.bay_uuid)
         container = runner.as_driver_sees(row, row.fence, self._deployment)
+        tokens = {param.name: params[param.name] for param in op.secrets
+                  if isinstance(params.get(param.name), str)}
+        params = {**params, **secrets.unseal(tokens, self._keys)}
         result = driver.method(op)(container, **params)
         return dataclasses.asdict(result) if dataclasses.is_dataclass(result) else result

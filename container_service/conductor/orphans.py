@@ -16,6 +16,7 @@ from oslo_log import log
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import operations
+from container_service import secrets
 from container_service import states
 from container_service.db import actions
 from container_service.db import bays
@@ -87,6 +88,7 @@ class Unowned:
     def __init__(self, db, conf, deployment, fence, clock):
         self._db = db
         self._grace = conf.conductor.orphan_grace
+        self._keys = secrets.Keys(conf)
         self._deployment = deployment
         self._fence = fence
         self._clock = clock
@@ -226,10 +228,12 @@ class Unowned:
                 'container of its image.')
         name = _proper_name(found.labels.get(base.LABEL_NAME), row.container_uuid)
         wanted_by = row.wanted_by or {}
+        confided = found.secret and {
+            'secret_environment': secrets.seal_value(self._keys, found.secret)}
         for candidate in (name, f'{name[:240]}-{row.container_uuid[:8]}'):
             try:
                 lifecycle.adopt(self._db, row, found, candidate, wanted_by.get('project_id'),
-                                wanted_by.get('user_id'))
+                                wanted_by.get('user_id'), confided)
             except exceptions.NameTaken:
                 if candidate != name:
                     raise

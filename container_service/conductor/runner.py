@@ -14,8 +14,10 @@ from oslo_log import log
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import operations
+from container_service import secrets
 from container_service import states
 from container_service.conductor import attempts
+from container_service.db import confided
 from container_service.db import images
 from container_service.db import payloads
 from container_service.db import pulls
@@ -26,12 +28,16 @@ LOG = log.getLogger(__name__)
 _NEVER_MADE = 'The container was never made: '
 
 
-def as_driver_sees(row, fence, deployment, files=dict):
-    """The driver's view of a container row; ``files`` gives what is to be put into it."""
+def as_driver_sees(row, fence, deployment, files=dict, secret=dict):
+    """The driver's view of a container row.
+
+    ``files`` gives what is to be put into it, ``secret`` its secret variables.
+    """
     return base.Container(uuid=row.uuid, name=row.name, image=row.image,
                           generation=row.generation, fence=fence, deployment=deployment,
                           spec=row.spec, engine_id=row.engine_id, started_at=row.started_at,
-                          finished_at=row.finished_at, project_id=row.project_id, files=files)
+                          finished_at=row.finished_at, project_id=row.project_id, files=files,
+                          secret=secret)
 
 
 def _told_apart(exc, row):
@@ -66,6 +72,7 @@ class Runner:
     def __init__(self, db, conf, engines, lease, watch, deployment, admit, pull):
         self._db = db
         self._conf = conf.conductor
+        self._keys = secrets.Keys(conf)
         self._engines = engines
         self._lease = lease
         self._watch = watch
@@ -108,7 +115,8 @@ class Runner:
     def _carry_out(self, claim, attempt):
         action, row = claim.action, claim.container
         container = as_driver_sees(row, claim.fence, self._deployment,
-                                   lambda: self._files(row.uuid))
+                                   lambda: self._files(row.uuid),
+                                   lambda: self._secret(row.uuid).get('secret_environment', {}))
         LOG.info('Action %s: %s container %s, attempt %d', action.uuid, action.operation,
                  row.uuid, action.attempts)
         try:
@@ -131,6 +139,9 @@ class Runner:
                 f'The {action.operation} failed in a way that was not foreseen: '
                 f'{type(exc).__name__}. The log of conductor {self._lease.server} has more.'))
         self._engines.worked(row.bay_uuid)
+        if observed is not None and observed.result is not None:
+            observed = dataclasses.replace(
+                observed, result=self._without_secrets(claim, observed.result))
         try:
             more = self._end(claim, lambda: lifecycle.succeed(self._db, claim, observed))
         except exceptions.Cancelled:
@@ -159,6 +170,7 @@ class Runner:
         if claim.operation.payload:
             with self._db.read() as conn:
                 params.update(payloads.of(conn, claim.action.uuid))
+        params.update(self._secret(claim.action.uuid) if claim.operation.secrets else {})
         return driver.method(claim.operation)(attempt, container, **params)
 
     def _with_image(self, claim, attempt, container, params):
@@ -186,6 +198,28 @@ class Runner:
         with self._db.read() as conn:
             return payloads.of(conn, container_uuid)
 
+    def _secret(self, owner_uuid):
+        """What a container or an action was given to keep to itself.
+
+        Raises SecretsUnavailable.
+        """
+        with self._db.read() as conn:
+            tokens = confided.of(conn, owner_uuid)
+        return secrets.unseal(tokens, self._keys)
+
+    def _without_secrets(self, claim, value):
+        """What is recorded or logged of an attempt, which may have repeated its secrets."""
+        if not claim.operation.secrets and not claim.container.spec.get('secret_environment'):
+            return value
+        try:
+            texts = self._end(claim, lambda: [
+                text for owner in (claim.container.uuid, claim.action.uuid)
+                for variables in self._secret(owner).values() for text in variables.values()])
+        except exceptions.SecretsUnavailable:
+            return 'It cannot be shown while the keys for secrets cannot be used.' \
+                if isinstance(value, str) else None
+        return secrets.masked(value, texts)
+
     def _wait_for_pull(self, claim, attempt, container):
         if self._wanted(claim).local:
             return self._not_done(claim, attempt, container, exceptions.ImageNotFound(
@@ -201,6 +235,7 @@ class Runner:
         """Undo what was cancelled, try again later what may pass; else it has failed."""
         if isinstance(exc, exceptions.Fenced):
             raise exc
+        exc.detail = self._without_secrets(claim, exc.detail)
         if isinstance(exc, exceptions.EngineContainerMissing):
             exc = _told_apart(exc, claim.container)
         if isinstance(exc, exceptions.Cancelled):
@@ -310,7 +345,7 @@ class Runner:
             observed = driver.observe(container)
             if observed is None:
                 status = states.ERROR           # nothing on the engine: nothing true to say
-            post_mortem = driver.post_mortem(container)
+            post_mortem = self._without_secrets(claim, driver.post_mortem(container))
         except exceptions.Error as again:
             LOG.warning('Cannot observe container %s: %s', container.uuid, again)
         except Exception:

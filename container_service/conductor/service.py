@@ -12,6 +12,7 @@ from container_service import lifecycle
 from container_service import pulls
 from container_service import ring
 from container_service import rpc
+from container_service import secrets
 from container_service.conductor import attempts
 from container_service.conductor import endpoint
 from container_service.conductor import engines
@@ -67,7 +68,7 @@ class Conductor:
         self._every(min(2.0, conf.reconcile_interval), self.reconciler)
         self._every(_PURGE_INTERVAL, self.sweep.purge)
         self._listen(endpoint.Wake(self.inflight, self.pass_on, self.pulling),
-                     endpoint.Ask(self._db, self.engines, deployment))
+                     endpoint.Ask(self._db, self.engines, deployment, secrets.Keys(self._conf)))
         self.health.watch(self.lease)
         LOG.info('Conductor %s is up as %s', self.lease.server, self.lease.uuid)
 

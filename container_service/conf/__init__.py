@@ -283,10 +283,10 @@ EGRESS_OPTS = [
 SECRETS_OPTS = [
     cfg.StrOpt(
         'keys_file',
-        help='File with the keys that passwords of registries are encrypted with; the same for '
-             'every API process and conductor, and readable by them alone. Made by '
-             '"container-service-manage secrets create-key". The standalone service makes its '
-             'own. Without it no passwords can be kept.'),
+        help='File with the keys that secrets are encrypted with: passwords of registries, secret '
+             'variables of containers. The same for every API process and conductor, and '
+             'readable by them alone. Made by "container-service-manage secrets create-key". The '
+             'standalone service makes its own. Without it no secrets can be kept.'),
 ]
 
 _GROUPS = {

@@ -105,6 +105,8 @@ class Database:
             pool_timeout=None if sqlite else conf.pool_timeout)   # SQLite has no pool
         # oslo.db lets every transaction begin with a ping; under load that is a tenth of all.
         engine.pool._pre_ping = False
+        # What a statement was given is nothing for the log of its failure.
+        engine.hide_parameters = True
         connections.configure(engine, self._seconds)
         return engine
 

@@ -39,4 +39,5 @@ class Column:
 
 COLUMNS = (
     Column('passwords of registries', models.registries, 'password'),
+    Column('secrets of containers and actions', models.confided, 'token'),
 )

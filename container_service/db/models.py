@@ -192,6 +192,16 @@ payloads = sa.Table(
     sa.UniqueConstraint('owner_uuid', 'name', 'part'),
     **TABLE_OPTIONS)
 
+# Secrets of a container, and of an action until it has ended: environment variables.
+confided = sa.Table(
+    'confided', metadata,
+    sa.Column('id', Id, primary_key=True, autoincrement=True),
+    sa.Column('owner_uuid', Uuid, nullable=False),
+    sa.Column('name', sa.String(64), nullable=False),   # of the option or parameter
+    sa.Column('token', LongText, nullable=False),       # encrypted
+    sa.UniqueConstraint('owner_uuid', 'name'),
+    **TABLE_OPTIONS)
+
 # What conductors do with images: one row while any number of containers wait for one image on
 # one bay, and one for each image that is given another name or removed.
 pulls = sa.Table(

@@ -38,8 +38,9 @@ LABEL_FENCE = 'cs.fence'
 LABEL_DIGEST = 'cs.digest'
 LABEL_GENERATION = 'cs.generation'
 LABEL_NAME = 'cs.name'
+LABEL_SECRET = 'cs.secret'           # names of the variables whose values are secrets
 LABELS = frozenset((LABEL_DEPLOYMENT, LABEL_CONTAINER, LABEL_FENCE, LABEL_DIGEST,
-                    LABEL_GENERATION, LABEL_NAME))
+                    LABEL_GENERATION, LABEL_NAME, LABEL_SECRET))
 
 STOP_GRACE_SECONDS = 10              # where neither the request nor the container says
 
@@ -80,10 +81,10 @@ class Container:
     """What a driver needs to know of a container.
 
     ``spec`` holds the accepted create options: command and entrypoint (lists or None),
-    environment and labels (dicts of text), workdir, hostname, user, cpu (cores, float),
-    memory_bytes, restart_policy ({'Name', 'MaximumRetryCount'}), tty, interactive,
-    image_pull_policy (never, always, ifnotpresent), stop_signal, stop_timeout (seconds),
-    healthcheck ({'test', 'interval', 'timeout', 'retries'}: text for a shell, seconds),
+    environment and labels (dicts of text), secret_environment (names), workdir, hostname, user,
+    cpu (cores, float), memory_bytes, restart_policy ({'Name', 'MaximumRetryCount'}), tty,
+    interactive, image_pull_policy (never, always, ifnotpresent), stop_signal, stop_timeout
+    (seconds), healthcheck ({'test', 'interval', 'timeout', 'retries'}: text for a shell, seconds),
     exposed_ports (list of "80/tcp"), published_ports ([{'container_port', 'host_port',
     'protocol'}]), nets ([{'network', 'v4-fixed-ip', 'v6-fixed-ip'}]; empty: it is on none),
     read_only, tmpfs ({path: bytes}), runtime, disk (GiB), files ([{'destination', 'size',
@@ -104,6 +105,8 @@ class Container:
     project_id: str = ''                   # images made of it are named after that
     # Gives what is in the files of the spec, as {destination: bytes}; asked when it is needed.
     files: typing.Callable = dict
+    # Gives the variables of secret_environment, as {name: value}; asked when they are needed.
+    secret: typing.Callable = dict
 
     @property
     def engine_name(self):
@@ -134,6 +137,15 @@ class Container:
         return self.started_at is not None and self.finished_at is None
 
     @property
+    def hidden(self):
+        """The names of the variables whose values nobody is shown."""
+        return frozenset(self.spec.get('secret_environment') or ())
+
+    def variables(self):
+        """All its environment variables, {name: value}.  Raises SecretsUnavailable."""
+        return {**(self.spec.get('environment') or {}), **(self.secret() if self.hidden else {})}
+
+    @property
     def digest(self):
         """Tells whether what is on the engine was made from the same image and options."""
         text = json.dumps([self.image, self.spec], sort_keys=True, default=str)
@@ -143,6 +155,7 @@ class Container:
     def engine_labels(self):
         """The labels it carries on the engine; a user's label never replaces one of ours."""
         return {**(self.spec.get('labels') or {}),
+                **({LABEL_SECRET: ','.join(sorted(self.hidden))} if self.hidden else {}),
                 LABEL_DEPLOYMENT: self.deployment,
                 LABEL_CONTAINER: self.uuid,
                 LABEL_GENERATION: str(self.generation),
@@ -218,6 +231,8 @@ class Described:
     image: str
     spec: dict
     observed: Observed
+    # Of the spec's secret_environment, {name: value}.
+    secret: dict = dataclasses.field(default_factory=dict, repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,6 +266,22 @@ def with_result(observed, executed):
               'exit_code': executed.exit_code, 'exec_id': executed.exec_id,
               'truncated': executed.truncated or len(data) > KEPT_OUTPUT_BYTES}
     return dataclasses.replace(observed or Observed(states.UNKNOWN), result=result)
+
+
+HIDDEN = '***'
+
+
+def masked(environment, hidden):
+    """NAME=value as an engine shows them, without the values of those that are secrets."""
+    return [f'{name}={HIDDEN}' if name in hidden else f'{name}{equals}{value}'
+            for name, equals, value in (text.partition('=') for text in environment or ())]
+
+
+def part(environment, labels):
+    """Split the variables that an engine tells of: {name: value}, and the same of secrets."""
+    secret = {name for name in (labels.get(LABEL_SECRET) or '').split(',') if name}
+    return ({name: value for name, value in environment.items() if name not in secret},
+            {name: value for name, value in environment.items() if name in secret})
 
 
 def committed(container, repository, tag):
@@ -522,8 +553,9 @@ class Driver(abc.ABC):
         """
 
     @abc.abstractmethod
-    def execute(self, container, command, timeout_seconds=60, environment=None, user=None,
-                workdir=None, stdin=None, run=True, interactive=False):
+    def execute(self, container, command, timeout_seconds=60, environment=None,
+                secret_environment=None, user=None, workdir=None, stdin=None, run=True,
+                interactive=False):
         """Run the argument array ``command`` and return Executed.  Raises ExecuteTimeout.
 
         It reads the text ``stdin`` and then its end; without one it has no standard input.

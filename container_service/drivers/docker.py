@@ -898,13 +898,14 @@ class DockerDriver(base.Driver):
         except docker.errors.NotFound:
             image = None
         look = observed(found)
+        spec, secret = docker_request.spec_of(found, image, self.bay.limits)
         return base.Described(
             listed=base.Listed(
                 engine_id=found['Id'], name=found['Name'].lstrip('/'),
                 uuid=labels.get(base.LABEL_CONTAINER), generation=_generation(labels),
                 status=look.status, exit_code=look.exit_code, health=look.health),
             labels=labels, image=found['Config'].get('Image'),
-            spec=docker_request.spec_of(found, image, self.bay.limits), observed=look)
+            spec=spec, observed=look, secret=secret)
 
     @_raises_driver_errors
     def remove(self, attempt, deployment, engine_id, name):
@@ -1120,12 +1121,12 @@ class DockerDriver(base.Driver):
 
     @_raises_driver_errors
     def execution(self, attempt, container, command, timeout_seconds=60, environment=None,
-                  user=None, workdir=None, stdin=None):
+                  secret_environment=None, user=None, workdir=None, stdin=None):
         self._check_running('execute', container_status(self._require(container)['State']))
         attempt.enter('executing')
         base.once(attempt)
-        done = self.execute(container, command, timeout_seconds, environment, user, workdir,
-                            None if stdin is None else stdin.decode())
+        done = self.execute(container, command, timeout_seconds, environment, secret_environment,
+                            user, workdir, None if stdin is None else stdin.decode())
         try:
             found = self.observe(container)
         except exceptions.DriverError:
@@ -1146,7 +1147,8 @@ class DockerDriver(base.Driver):
             attempt.gate()
             repo, of = references.split(name)
             self._ask_long(attempt, '/commit', {
-                'container': found['Id'], 'repo': repo, 'tag': of, 'comment': mark})
+                'container': found['Id'], 'repo': repo, 'tag': of, 'comment': mark,
+                **docker_request.forgetting(container)})
         return base.with_image(observed(self._require_id(found['Id'])), self.find_image(name),
                                repository, tag)
 
@@ -1710,7 +1712,7 @@ class DockerDriver(base.Driver):
 
     @_raises_driver_errors
     def inspect(self, container):
-        return docker_answers.inspected(self._require(container))
+        return docker_answers.inspected(self._require(container), container.hidden)
 
     @_raises_driver_errors
     def diff(self, container):
@@ -1789,13 +1791,15 @@ class DockerDriver(base.Driver):
         return container_status(self._require_id(engine_id)['State'])
 
     @_raises_driver_errors
-    def execute(self, container, command, timeout_seconds=60, environment=None, user=None,
-                workdir=None, stdin=None, run=True, interactive=False):
+    def execute(self, container, command, timeout_seconds=60, environment=None,
+                secret_environment=None, user=None, workdir=None, stdin=None, run=True,
+                interactive=False):
         deadline = _Deadline(timeout_seconds)
+        variables = {**(environment or {}), **(secret_environment or {})}
         request = {'Cmd': command, 'AttachStdout': True, 'AttachStderr': True,
                    'AttachStdin': stdin is not None}
-        for name, value in (('User', user), ('WorkingDir', workdir), ('Env', environment and [
-                f'{name}={value}' for name, value in environment.items()])):
+        for name, value in (('User', user), ('WorkingDir', workdir), ('Env', [
+                f'{name}={value}' for name, value in variables.items()])):
             if value:
                 request[name] = value
         try:

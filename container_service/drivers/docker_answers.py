@@ -30,9 +30,14 @@ _SHOWN = {
 }
 
 
-def inspected(data):
-    """What a tenant is shown of an answer of ``inspect``, in the engine's own words."""
+def inspected(data, hidden=()):
+    """What a tenant is shown of an answer of ``inspect``, in the engine's own words.
+
+    ``hidden`` are the names of variables whose values nobody is shown.
+    """
     shown = _allowed(data, _SHOWN)
+    if hidden and shown.get('Config', {}).get('Env'):
+        shown['Config']['Env'] = base.masked(shown['Config']['Env'], hidden)
     labels = shown.get('Config', {}).get('Labels')
     if labels:
         shown['Config']['Labels'] = {

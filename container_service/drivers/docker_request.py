@@ -48,8 +48,9 @@ def create_request(container, limits=base.Limits(), networks=()):  # noqa: B008 
     for key, name in (*_TEXTS, ('hostname', 'Hostname')):
         if spec.get(key):
             body[name] = spec[key]
-    if spec.get('environment'):
-        body['Env'] = [f'{name}={value}' for name, value in sorted(spec['environment'].items())]
+    variables = container.variables()
+    if variables:
+        body['Env'] = [f'{name}={value}' for name, value in sorted(variables.items())]
     if spec.get('stop_timeout') is not None:
         body['StopTimeout'] = int(spec['stop_timeout'])
     if spec.get('healthcheck'):
@@ -96,6 +97,16 @@ def _host_config(spec, limits):
         for port in spec['published_ports']:
             bindings.setdefault(_port(port), []).append({'HostPort': str(port['host_port'])})
     return config
+
+
+def forgetting(container):
+    """What a request to commit says, so that the image has no value of a secret variable.
+
+    The engine takes what the container has as well, and no request can make it leave out a name.
+    """
+    if not container.hidden:
+        return {}
+    return {'changes': 'ENV ' + ' '.join(f'{name}=""' for name in sorted(container.hidden))}
 
 
 def update_request(cpu=None, memory_bytes=None, restart_policy=None):
@@ -146,6 +157,8 @@ def fixed_addresses(net):
 def spec_of(data, image=None, limits=base.Limits()):  # noqa: B008 - it is frozen
     """The create options that would make the container that ``inspect`` shows.
 
+    With the values of its secret variables, as (spec, {name: value}).
+
     ``image`` is what ``inspect`` says of its image: what comes from there, or from ``limits``,
     was not asked for.  What only we know (injected files, auto_remove, auto_heal) is not in it.
     """
@@ -156,6 +169,9 @@ def spec_of(data, image=None, limits=base.Limits()):  # noqa: B008 - it is froze
     inherited = defaults.get('Env') or ()
     environment = dict(text.partition('=')[::2] for text in config.get('Env') or ()
                        if text not in inherited)
+    environment, secret = base.part(environment, config.get('Labels') or {})
+    if secret:
+        spec['secret_environment'] = sorted(secret)
     labels = {key: value for key, value in (config.get('Labels') or {}).items()
               if key not in base.LABELS and (defaults.get('Labels') or {}).get(key) != value}
     policy = host.get('RestartPolicy') or {}
@@ -183,7 +199,7 @@ def spec_of(data, image=None, limits=base.Limits()):  # noqa: B008 - it is froze
     nets = _nets(data)
     if nets is not None:
         spec['nets'] = nets
-    return spec
+    return spec, secret
 
 
 def _check_of(config, defaults):

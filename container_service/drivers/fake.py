@@ -93,6 +93,7 @@ class FakeContainer:
     files: dict = dataclasses.field(default_factory=dict)
     execs: dict = dataclasses.field(default_factory=dict)      # exec id: whether it has a terminal
     spec: dict = dataclasses.field(default_factory=dict)
+    variables: dict = dataclasses.field(default_factory=dict, repr=False)    # secret ones too
     written: list = dataclasses.field(default_factory=list)    # (time, stream, text)
 
     @property
@@ -167,6 +168,7 @@ class FakeEngine:
                      'os_type': 'linux', 'os': 'None at all', 'kernel_version': '6.1.0',
                      'runtimes': ['fake'], 'engine_version': '1.0'}
         self.marks = {}              # image: mark of the commit that made it
+        self.baked = {}              # the same: variables that are in it
         self.effects = []            # (operation, container uuid), in order; a run is its parts
         self.pulls = []              # images that were pulled through, in order
         self.calls = collections.Counter()   # every call by operation, effect or not
@@ -462,6 +464,7 @@ class FakeEngine:
             labels=container.engine_labels, image=container.image,
             command=list(spec.get('entrypoint') or []) + list(spec.get('command') or []),
             tty=bool(spec.get('tty')), spec=spec, ports=_ports(spec),
+            variables={**self.baked.get(container.image, {}), **container.variables()},
             networks=() if spec.get('nets') == [] else tuple(networks) or (DEFAULT_NETWORK,))
         self.containers[known.engine_id] = known
         self.effects.append(('create', container.uuid))
@@ -717,8 +720,9 @@ class FakeDriver(base.Driver):
             known = self.engine.containers.get(engine_id)
             if known is None or known.labels.get(base.LABEL_DEPLOYMENT) != deployment:
                 return None
+            _, secret = base.part(known.variables, known.labels)
             return base.Described(known.listed, dict(known.labels), known.image,
-                                  dict(known.spec), self._observed(known))
+                                  dict(known.spec), self._observed(known), secret)
 
     def remove(self, attempt, deployment, engine_id, name):
         found = self.describe(deployment, engine_id)
@@ -846,12 +850,12 @@ class FakeDriver(base.Driver):
         return None
 
     def execution(self, attempt, container, command, timeout_seconds=60, environment=None,
-                  user=None, workdir=None, stdin=None):
+                  secret_environment=None, user=None, workdir=None, stdin=None):
         self._running('execution', container)
         attempt.enter('executing')
         base.once(attempt)
-        done = self.execute(container, command, timeout_seconds, environment, user, workdir,
-                            None if stdin is None else stdin.decode())
+        done = self.execute(container, command, timeout_seconds, environment, secret_environment,
+                            user, workdir, None if stdin is None else stdin.decode())
         try:
             found = self.observe(container)
         except exceptions.DriverError:
@@ -868,6 +872,8 @@ class FakeDriver(base.Driver):
             with self._call(attempt, 'commit', container, 'committing'):
                 self.engine.images.add(name)
                 self.engine.marks[name] = mark
+                self.engine.baked[name] = {**known.variables,
+                                           **dict.fromkeys(container.hidden, '')}
                 self.engine.effects.append(('commit', known.uuid))
         return base.with_image(self._observed(known), self.engine.image(name), repository, tag)
 
@@ -962,8 +968,8 @@ class FakeDriver(base.Driver):
                           'Error': known.error or '', 'OOMKilled': known.oom_killed},
                 'Config': {
                     'Image': known.image, 'Cmd': known.command, 'Tty': known.tty,
-                    'Env': [f'{name}={value}' for name, value in
-                            (known.spec.get('environment') or {}).items()],
+                    'Env': base.masked([f'{name}={value}' for name, value
+                                        in known.variables.items()], container.hidden),
                     'Labels': {name: value for name, value in known.labels.items()
                                if name not in base.LABELS}},
                 'HostConfig': {'Memory': known.spec.get('memory_bytes') or 0},
@@ -1015,8 +1021,9 @@ class FakeDriver(base.Driver):
         self.engine.effects.append(('execute_resize', known.uuid))
         return {'w': w, 'h': h}
 
-    def execute(self, container, command, timeout_seconds=60, environment=None, user=None,
-                workdir=None, stdin=None, run=True, interactive=False):
+    def execute(self, container, command, timeout_seconds=60, environment=None,
+                secret_environment=None, user=None, workdir=None, stdin=None, run=True,
+                interactive=False):
         known = self._running('execute', container)
         self.engine.effects.append(('execute', known.uuid))
         exec_id = uuid.uuid4().hex * 2
@@ -1025,8 +1032,8 @@ class FakeDriver(base.Driver):
             return base.Executed(output=f'exec: "{command[0]}": executable file not found\n',
                                  exit_code=127, exec_id=exec_id)
         told = {'env': lambda: ''.join(f'{name}={value}\n' for name, value in
-                                       {**(known.spec.get('environment') or {}),
-                                        **(environment or {})}.items()),
+                                       {**known.variables, **(environment or {}),
+                                        **(secret_environment or {})}.items()),
                 'cat': lambda: '' if stdin is None else stdin,
                 'id': lambda: f'{(user or "0").partition(":")[0]}\n',
                 'pwd': lambda: f'{workdir or known.spec.get("workdir") or "/"}\n'}

@@ -943,8 +943,9 @@ class DriverConformance:
 
     def test_execute_with_environment_user_and_directory(self):
         container = self.running()
-        executed = self.driver.execute(container, ['env'], environment={'A': 'b=c', 'B': 'x y'})
-        self.assertLessEqual({'A=b=c', 'B=x y'}, set(executed.output.splitlines()))
+        executed = self.driver.execute(container, ['env'], environment={'A': 'b=c', 'B': 'x y'},
+                                       secret_environment={'C': 'hidden'})
+        self.assertLessEqual({'A=b=c', 'B=x y', 'C=hidden'}, set(executed.output.splitlines()))
         executed = self.driver.execute(container, ['pwd'], workdir='/tmp')
         self.assertEqual('/tmp\n', executed.output)
         executed = self.driver.execute(container, ['id', '-u'], user='1234:5')
@@ -1076,6 +1077,54 @@ class DriverConformance:
                                   '/tmp')
         self.assertIn('1024 bytes', error.detail)
         self.assertTrue(driver.ping())
+
+    # Variables whose values are secrets
+
+    secret = {'PASSWORD': 'hidden away', 'TOKEN.2': 'a=b "c" $d'}
+
+    def secretive(self):
+        container = self.container(
+            spec={'environment': {'PLAIN': 'seen'}, 'secret_environment': sorted(self.secret)},
+            secret=lambda: self.secret)
+        self.driver.run(base.Attempt(), container)
+        return container
+
+    def variables_of(self, container):
+        lines = self.driver.execute(container, ['env']).output.splitlines()
+        return dict(line.partition('=')[::2] for line in lines)
+
+    def test_secret_variables_reach_the_process_and_are_not_shown(self):
+        container = self.secretive()
+        self.assertLessEqual({'PLAIN': 'seen', **self.secret}.items(),
+                             self.variables_of(container).items())
+        shown = self.driver.inspect(container)
+        self.assertLessEqual({'PLAIN=seen', 'PASSWORD=***', 'TOKEN.2=***'},
+                             set(shown['Config']['Env']))
+        self.assert_not_in(f'{shown} {container}')
+
+    def assert_not_in(self, text):
+        self.assertEqual([], [value for value in self.secret.values() if value in text])
+
+    def test_secret_variables_are_told_apart_by_whoever_finds_them(self):
+        found = self.driver.describe(self.deployment,
+                                     self.driver.observe(self.secretive()).engine_id)
+        self.assertEqual((sorted(self.secret), {'PLAIN': 'seen'}, self.secret), (
+            found.spec['secret_environment'], found.spec['environment'], found.secret))
+        self.assert_not_in(str(found))
+
+    def test_rebuild_carries_secret_variables_on(self):
+        container = self.secretive()
+        self.driver.rebuild(base.Attempt(), container)
+        self.assertLessEqual(self.secret.items(),
+                             self.variables_of(container.rebuilt()).items())
+
+    def test_commit_leaves_the_values_of_secret_variables_out(self):
+        name, _ = self.commit(base.Attempt(), self.secretive())
+        made = self.running(image=name)
+        self.addCleanup(self.driver.delete, base.Attempt(), made, force=True)
+        found = self.variables_of(made)
+        self.assertEqual(('seen', '', ''), tuple(
+            found[name] for name in ('PLAIN', *self.secret)))
 
     # update
 

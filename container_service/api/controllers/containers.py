@@ -158,7 +158,7 @@ class ContainersController(base.Controller):
     def post(self, arguments, asked):
         op = operations.OPERATIONS['run' if arguments.pop('run') else 'create']
         creation.check(asked, self.version)
-        spec, files = creation.options(asked, self.version)
+        spec, files, secret = creation.options(asked, self.version)
         return accept.creation(
             self, op, name=asked.get('name'), image=asked['image'], spec=spec, files=files,
-            place=creation.place(asked), options=arguments)
+            secret=secret, place=creation.place(asked), options=arguments)

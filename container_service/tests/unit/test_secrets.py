@@ -213,7 +213,7 @@ class TestManage(SecretsCase):
     def test_columns_that_say_so_are_all_that_are_rotated(self):
         listed = {(column.table.name, column.name) for column in encrypted.COLUMNS}
         named = {(table.name, column.name) for table in models.metadata.tables.values()
-                 for column in table.c if re.search('password|secret|_key$', column.name)
+                 for column in table.c if re.search('password|secret|token|_key$', column.name)
                  and (table.name, column.name) not in NOT_SECRET}
         self.assertEqual(named, listed)
 

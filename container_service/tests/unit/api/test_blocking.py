@@ -186,7 +186,7 @@ class TestAsked(BlockingCase):
         self.assertEqual(
             {'command': ['env'], 'environment': {'A': 'b\nc', 'E': ''}, 'user': 'app:staff',
              'workdir': '/srv', 'stdin': 'one\ntwo\0', 'timeout_seconds': 7, 'run': True,
-             'interactive': False}, self.asked[0][1])
+             'interactive': False, 'secret_environment': None}, self.asked[0][1])
         self.assertEqual(('1', '/', None), tuple(
             self.asked[-1][1][name] for name in ('user', 'workdir', 'stdin')))
 

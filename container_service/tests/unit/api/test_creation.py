@@ -15,11 +15,13 @@ SAID = {
     'entrypoint': ['a'], 'hostname': 'h', 'auto_remove': True, 'tty': True, 'privileged': True,
     'runtime': 'kata', 'healthcheck': {'cmd': 'true'}, 'host': 'bay', 'nets': [{'network': 'n'}],
     'mounts': [{'type': 'bind', 'source': 'eA==', 'destination': '/a'}],
-    'exposed_ports': {'80/tcp': {}}, 'cpu_policy': 'dedicated', 'registry': 'mine'}
+    'exposed_ports': {'80/tcp': {}}, 'cpu_policy': 'dedicated', 'registry': 'mine',
+    'secret_environment': {'A': 'b'}}
 UNSAID = {
     'entrypoint': None, 'hostname': None, 'auto_remove': False, 'tty': 'false',
     'privileged': False, 'runtime': '', 'healthcheck': {}, 'host': '', 'nets': [], 'mounts': [],
-    'exposed_ports': {}, 'cpu_policy': 'shared', 'registry': None}
+    'exposed_ports': {}, 'cpu_policy': 'shared', 'registry': None,
+    'secret_environment': {}}
 
 
 def file(path, data=b'x', **more):

@@ -41,6 +41,24 @@ class OptionsTest(stub.CommandTest):
             self.assertEqual({'environment': {'A': 'option', 'B': 'file', 'HERE': 'ours'}},
                              self.body('-e', 'HERE', '-e', 'A=option', '--env-file', self.path))
 
+    def test_secret_variables(self):
+        with open(self.path, 'w') as f:
+            f.write('# comment\nA=file\n\n  B=file = x\n')
+        with mock.patch.dict(os.environ, {'HERE': 'ours'}):
+            self.assertEqual(
+                {'secret_environment': {'A': 'option', 'B': 'file = x', 'HERE': 'ours'}},
+                self.body('--secret-env', 'HERE', '--secret-env', 'A=option',
+                          '--secret-env-file', self.path))
+
+    def test_what_is_wrong_with_secret_variables_is_told_without_them(self):
+        for text in ('=hidden', 'A=1\nhidden'):
+            with open(self.path, 'w') as f:
+                f.write(text)
+            told = self.refused('create', '--secret-env-file', self.path, 'alpine')
+            self.assertIn(f'{self.path}: line', told)
+            self.assertNotIn('hidden', told)
+        self.assertNotIn('hidden', self.refused('create', '--secret-env', '=hidden', 'alpine'))
+
     def test_networks_and_ports(self):
         self.assertEqual(
             {'nets': [{'network': 'n1'},

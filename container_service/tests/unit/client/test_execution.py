@@ -35,10 +35,12 @@ class ExecTest(stub.CommandTest):
 
     def test_how_it_runs(self):
         self.service.answer('POST', EXECUTE, {'output': '', 'exit_code': 0})
-        argv = ('exec', '-e', 'A=1', '-u', 'me', '-w', '/w', '-i', 'web', 'cat', '-e')
+        argv = ('exec', '-e', 'A=1', '--secret-env', 'B=2', '-u', 'me', '-w', '/w', '-i', 'web',
+                'cat', '-e')
         self.assertEqual(0, self.run_cli(*argv, stdin=io.StringIO('in\n')).code)
         self.assertEqual({'command': ['cat', '-e'], 'environment': {'A': '1'}, 'user': 'me',
-                          'workdir': '/w', 'stdin': 'in\n'}, self.the_request().body)
+                          'secret_environment': {'B': '2'}, 'workdir': '/w', 'stdin': 'in\n'},
+                         self.the_request().body)
 
     def test_standard_input_that_is_no_text(self):
         stdin = io.TextIOWrapper(io.BytesIO(b'\xff'), encoding='utf-8')

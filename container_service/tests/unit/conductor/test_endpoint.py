@@ -3,6 +3,7 @@ from container_service import exceptions
 from container_service import images
 from container_service import lifecycle
 from container_service import rpc
+from container_service import secrets
 from container_service.conductor import endpoint
 from container_service.db import bays
 from container_service.db import settings
@@ -42,7 +43,8 @@ class TestAsk(base.BenchCase):
 
     def setUp(self):
         super().setUp()
-        self.endpoint = endpoint.Ask(self.db, self.here.engines, settings.deployment(self.db))
+        self.endpoint = endpoint.Ask(self.db, self.here.engines, settings.deployment(self.db),
+                                     secrets.Keys(self.conf))
 
     def ask(self, uuid, operation, **params):
         return self.endpoint.ask({}, uuid, operation, params)

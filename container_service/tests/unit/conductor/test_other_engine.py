@@ -3,6 +3,7 @@
 
 from container_service import bays as bay_rules
 from container_service import exceptions
+from container_service import secrets
 from container_service import states
 from container_service.conductor import endpoint
 from container_service.conductor import observer
@@ -103,7 +104,8 @@ class TestOtherEngine(base.BenchCase):
 
     def test_calls_say_so_too(self):
         self.replace()
-        ask = endpoint.Ask(self.db, self.here.engines, settings.deployment(self.db))
+        ask = endpoint.Ask(self.db, self.here.engines, settings.deployment(self.db),
+                           secrets.Keys(self.conf))
         error = exceptions.Error.from_dict(ask.ask({}, self.uuid, 'logs', {})['error'])
         self.assertEqual((exceptions.OtherEngine, 'other_engine'), (type(error), error.code))
 
