@@ -5,6 +5,7 @@ from oslo_db import exception as db_exc
 from stevedore import driver as stevedore_driver
 from stevedore import exception as stevedore_exc
 
+from container_service import audit
 from container_service import exceptions
 from container_service import lifecycle
 from container_service.db import bays
@@ -55,6 +56,13 @@ def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
             'client_key': client_key, 'hosts': hosts or None, 'public': public,
             'labels': labels, 'status': 'CREATE_COMPLETE', 'health_status': 'UNKNOWN'})
         bays.share(conn, uuid, shared_with)
+        audit.record(
+            conn, context, 'bay:create', audit.Target('bay', uuid, name, context.project_id),
+            fields=audit.fields({
+                'name': name, 'driver': driver, 'endpoint': endpoint, 'ca_cert': ca_cert,
+                'client_cert': client_cert, 'client_key': client_key, 'hosts': hosts,
+                'public': public or None, 'shared_with': shared_with or None,
+                'labels': labels or None}))
         return bays.find(conn, uuid)
 
     try:
@@ -91,6 +99,8 @@ def update(context, db, ident, changes):
         if shared_with is not None:
             bays.share(conn, row.uuid, shared_with)
         bays.update(conn, row.uuid, {**values, 'updated_at': now()})
+        audit.record(conn, context, 'bay:update', audit.Target.of('bay', row),
+                     fields=sorted(changes))
         return bays.find(conn, row.uuid)
 
     try:
@@ -130,6 +140,7 @@ def delete(context, db, ident, terms=lifecycle.Terms()):  # noqa: B008
         images.forget_bay(conn, row.uuid)
         pulls.forget_bay(conn, row.uuid)
         bays.delete(conn, row.uuid)
+        audit.record(conn, context, 'bay:delete', audit.Target.of('bay', row))
 
     try:
         db.transact(unit, landed=lambda conn: bays.find(conn, deleting[0]) is None or None)
@@ -150,7 +161,8 @@ def reconcile(context, db, ident, adopt=(), remove=(), project_id=None, new_engi
     engine is whichever answers next, and what that one does not have was removed.  Returns the
     strays as they are now.  Raises BayNotFound, AmbiguousName, Forbidden, InvalidParameter.
     """
-    wanted_by = {'project_id': project_id or context.project_id, 'user_id': context.user_id}
+    wanted_by = {'project_id': project_id or context.project_id, 'user_id': context.user_id,
+                 'initiator': audit.initiator(context)}
 
     def unit(conn):
         row = to_change(conn, context, ident, bays.CHANGE)
@@ -169,6 +181,9 @@ def reconcile(context, db, ident, adopt=(), remove=(), project_id=None, new_engi
                 strays.want(conn, row.uuid, ids, name, wanted_by)
         bays.update(conn, row.uuid, {'reconcile_at': now(),
                                      **({'engine_id': None} if new_engine else {})})
+        audit.record(conn, context, 'bay:reconcile', audit.Target.of('bay', row),
+                     **{name: sorted(ids) for name, ids in asked.items()},
+                     new_engine=new_engine)
         return strays.of_bay(conn, row.uuid)
 
     return db.transact(unit, run_again)

@@ -8,9 +8,13 @@ class RequestContext(context.RequestContext):
     """The caller of one request.
 
     ``source`` is the address that it came from, None where that is not known.
-    ``all_projects`` is set by a controller once policy has allowed it.
+    ``all_projects`` is set by a controller once policy has allowed it.  ``authenticated_by`` and
+    ``asked`` are for the audit trail: how the caller was told from others (``service``: nobody
+    called, a conductor acts for the owner), and what is known of the request.
     """
     all_projects = False
+    authenticated_by = 'service'
+    asked = None
 
     def __init__(self, *args, overwrite=True, source=None, **values):
         self.source = source

@@ -8,9 +8,11 @@ again for what is under way changes nothing.
 
 from oslo_db import exception as db_exc
 
+from container_service import audit
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import references
+from container_service import states
 from container_service.db import bays
 from container_service.db import idempotency
 from container_service.db import images
@@ -56,6 +58,7 @@ def pull(context, db, *, reference, bay=None, registry=None, policy=None,
                 raise exceptions.ImageBusy(image=asked, status=row.status)
             if row.status == images.AVAILABLE and policy == IF_NOT_PRESENT:
                 idempotency.insert(conn, context, terms, row.uuid, IMAGE)
+                audit.record(conn, context, 'image:pull', audit.of_image(row))
                 return images.find(conn, row.uuid)
         # Others must see whose it is before it is there.
         made = images.put(conn, row, uuid, {
@@ -64,7 +67,7 @@ def pull(context, db, *, reference, bay=None, registry=None, policy=None,
             **({'registry_uuid': registry_uuid} if registry_uuid else {}),
             'pull_uuid': pulls.join(conn, place.uuid, str(asked), pull_uuid, registry_uuid)})
         idempotency.insert(conn, context, terms, made, IMAGE)
-        return images.find(conn, made)
+        return _begun(conn, context, 'image:pull', made)
 
     return _once(context, db, terms, unit)
 
@@ -94,7 +97,7 @@ def tag(context, db, ident, repo, name=None, terms=lifecycle.Terms()):  # noqa: 
             'pull_uuid': pulls.begin(conn, images.TAG, source.bay_uuid,
                                      images.engine_name(source), pull_uuid, str(target))})
         idempotency.insert(conn, context, terms, made, IMAGE)
-        return images.find(conn, made)
+        return _begun(conn, context, 'image:tag', made)
 
     return _once(context, db, terms, unit)
 
@@ -105,10 +108,10 @@ def delete(context, db, ident, terms=lifecycle.Terms()):  # noqa: B008
     One that is being pulled is not pulled any further.  The image is None when it is gone.
     Raises ImageUnknown, ImageInUse, ImageBusy, IdempotencyMismatch.
     """
-    return _delete(context, db, ident, context.project_scope, terms)
+    return _delete(context, db, ident, context.project_scope, terms, 'image:delete')
 
 
-def _delete(context, db, ident, project_id, terms):
+def _delete(context, db, ident, project_id, terms, rule):
     pull_uuid = lifecycle.new_uuid()
 
     def unit(conn):
@@ -118,24 +121,34 @@ def _delete(context, db, ident, project_id, terms):
         if user:
             raise exceptions.ImageInUse(image=_words(row), user=user)
         if row.status == images.DELETING:
-            return images.find(conn, row.uuid)
+            return _begun(conn, context, rule, row.uuid)
         if row.status == images.TAGGING:
             raise exceptions.ImageBusy(image=_words(row), status=row.status)
         if row.status == images.PULLING:
             images.update(conn, row.uuid, {'status': images.ERROR})
             pulls.cancel_unless_waited_for(conn, row.pull_uuid)
+            audit.image_ended(conn, row, states.CANCELLED)
         never_there = (row.image_id is None and row.status != images.PULLING
                        and row.registry_uuid is None)
         if never_there or images.is_shared(conn, row):
             images.delete(conn, row.uuid)
+            audit.record(conn, context, rule, audit.of_image(row))
             return None
         images.update(conn, row.uuid, {
             'status': images.DELETING, 'status_reason': None,
             'pull_uuid': pulls.begin(conn, images.REMOVE, row.bay_uuid, images.engine_name(row),
                                      pull_uuid)})
-        return images.find(conn, row.uuid)
+        return _begun(conn, context, rule, row.uuid)
 
     return _once(context, db, terms, unit, may_be_gone=True)
+
+
+def _begun(conn, context, rule, uuid):
+    """The image with which something is done from now on; that goes into the audit trail."""
+    row = images.find(conn, uuid)
+    audit.record(conn, context, rule, audit.of_image(row), outcome=audit.PENDING,
+                 action_uuid=row.pull_uuid)
+    return row
 
 
 def prune(context, db, bay=None):
@@ -153,7 +166,7 @@ def prune(context, db, bay=None):
             row = images.find(conn, uuid)
         try:
             if row is not None:
-                _delete(context, db, uuid, None, lifecycle.Terms())
+                _delete(context, db, uuid, None, lifecycle.Terms(), 'image:prune')
                 gone.append(row)
         except (exceptions.ImageInUse, exceptions.ImageBusy, exceptions.ImageUnknown):
             pass

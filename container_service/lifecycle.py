@@ -17,6 +17,7 @@ import uuid as uuids
 from oslo_db import exception as db_exc
 import sqlalchemy as sa
 
+from container_service import audit
 from container_service import exceptions
 from container_service import operations
 from container_service import references
@@ -123,6 +124,9 @@ def create(context, db, op, *, name, image, spec, files=None, confided=None,
         secret_values.insert(conn, uuid, confided)
         row = _as_row(containers.table, {**values, 'bay_name': bay.name})
         action = _enqueue(conn, context, op, action_uuid, {}, row, 1, time, terms)
+        audit.record(
+            conn, context, op.policy, audit.Target.of(CONTAINER, row), outcome=audit.PENDING,
+            action_uuid=action_uuid, fields=audit.fields({**spec, 'files': files or None}))
         return _unless_dry(terms, Accepted(row, action))
 
     try:
@@ -147,7 +151,12 @@ def submit(context, db, op, ident, params, terms=Terms(), fence=None,  # noqa: B
     NameTaken, QuotaExceeded, IdempotencyMismatch.
     """
     action_uuid = new_uuid()
+    told = audit.of_parameters(op, params)
     params, payload = op.without_payload(params)
+
+    def record(conn, row, uuid, **more):
+        audit.record(conn, context, op.policy, audit.Target.of(CONTAINER, row),
+                     outcome=audit.PENDING, action_uuid=uuid, **told, **more)
 
     def unit(conn):
         row = containers.lock(conn, ident, context.project_scope)
@@ -163,6 +172,7 @@ def submit(context, db, op, ident, params, terms=Terms(), fence=None,  # noqa: B
         idempotency.insert(conn, context, terms, twin.uuid if twin else action_uuid)
         if twin:
             actions.fold(conn, twin, context.request_id)
+            record(conn, row, twin.uuid, folded=True)
             twin = _as_row(actions.table, {**twin._mapping, 'coalesced': twin.coalesced + 1})
             return _unless_dry(terms, Accepted(
                 row, twin, folded=True, waits_for=tuple(waiting[:-1])))
@@ -185,6 +195,7 @@ def submit(context, db, op, ident, params, terms=Terms(), fence=None,  # noqa: B
                           row.db_now, terms)
         payloads.insert(conn, action_uuid, payload)
         secret_values.insert(conn, action_uuid, confided)
+        record(conn, row, action_uuid)
         return _unless_dry(terms, Accepted(
             row, action, waits_for=tuple(waiting), cancelled=cancelled))
 
@@ -320,6 +331,7 @@ def _clear_the_way(conn, row, waiting):
             actions.update(conn, action.uuid, _cancelled_values(
                 'Cancelled by a forced delete of the container.'))
             _forget(conn, [action])
+            audit.ended(conn, [(action, states.CANCELLED, None)])
             if action.pull_uuid:
                 pulls.cancel_unless_waited_for(conn, action.pull_uuid)
         else:
@@ -340,7 +352,8 @@ def _enqueue(conn, context, op, uuid, params, container, sequence, time, terms):
         'uuid': uuid, 'resource_type': CONTAINER, 'resource_uuid': container.uuid,
         'resource_name': container.name, 'sequence': sequence, 'operation': op.name,
         'params': params, 'project_id': container.project_id, 'user_id': context.user_id,
-        'request_id': context.request_id, 'bay_uuid': container.bay_uuid,
+        'request_id': context.request_id, 'initiator': audit.initiator(context),
+        'bay_uuid': container.bay_uuid,
         'status': states.QUEUED, 'attempts': 0, 'run_anyway': int(terms.run_anyway),
         'coalesced': 0, 'timeout_seconds': terms.timeout_seconds, 'deadline_at': deadline,
         'created_at': time}
@@ -376,6 +389,10 @@ def cancel(context, db, uuid):
             _cancel_queued(conn, row, action)
         elif action.cancel_requested_at is None:
             _request_cancel(conn, row, action)
+        audit.record(
+            conn, context, 'action:cancel',
+            audit.Target('action', uuid, action.operation, action.project_id),
+            container_uuid=row.uuid)
         return actions.find(conn, _a.uuid == uuid)
 
     return db.transact(unit, landed=lambda conn: actions.find(
@@ -629,7 +646,7 @@ def _finish(db, claim, status, values, undo=False, changes=False, **about):
             made['live_name'] = made['name']
         elif status != states.SUCCEEDED:
             made.pop('name', None)
-        return _settle(conn, row, {**values, **made}, status, action)
+        return _settle(conn, row, {**values, **made}, status, action, about.get('error'))
 
     def landed(conn):
         # Whether another is next was in the answer that was lost; a look more does no harm.
@@ -649,15 +666,17 @@ def _with_image(conn, row, action, result):
         bay_uuid=row.bay_uuid, repo=result['repo'], tag=result['tag'], about=about)}
 
 
-def _settle(conn, row, values, status, ended):
+def _settle(conn, row, values, status, ended, error=None):
     """After an action ended: skip what depended on it, then say what the container is now.
 
     Returns whether another action is next.
     """
     _forget(conn, [ended])
     waiting = actions.unfinished(conn, CONTAINER, row.uuid)
-    if status != states.SUCCEEDED:
-        waiting = _skip(conn, waiting, ended, status)
+    doomed = [] if status == states.SUCCEEDED else _skip(conn, waiting, ended, status)
+    audit.ended(conn, [(ended, status, error and error['code']),
+                       *((action, states.SKIPPED, None) for action in doomed)])
+    waiting = [action for action in waiting if action not in doomed]
     real = values.get('status', row.status)
     values = {**values, 'projected_status': _projected(real, waiting),
               **_amounts(row, values.get('spec', row.spec), waiting)}
@@ -696,7 +715,7 @@ def _amounts(row, spec, waiting):
 
 
 def _skip(conn, waiting, cause, status):
-    """Skip what stands behind an action that did not succeed; returns what is left.
+    """Skip what stands behind an action that did not succeed; returns what was.
 
     A delete is never skipped, nor what was accepted to run anyway, nor what stands behind.
     """
@@ -706,17 +725,17 @@ def _skip(conn, waiting, cause, status):
             continue
         if action.operation == 'delete' or action.run_anyway:
             break
-        doomed.append(action.uuid)
-    _forget(conn, [action for action in waiting if action.uuid in doomed])
+        doomed.append(action)
+    _forget(conn, doomed)
     if doomed:
-        actions.update_all(conn, doomed, {
+        actions.update_all(conn, [action.uuid for action in doomed], {
             'status': states.SKIPPED, 'caused_by': cause.uuid, 'finished_at': now(),
             'waiting_code': None,
             'error': {'code': 'skipped', 'title': 'Skipped', 'stage': None, 'retriable': True,
                       'detail': f'Not run, because action {cause.uuid} ({cause.operation}) '
                                 f'before it ended {status}.',
                       'hint': 'Ask for it again when the cause is mended.'}})
-    return [action for action in waiting if action.uuid not in doomed]
+    return doomed
 
 
 def _forget(conn, ended):
@@ -852,7 +871,7 @@ def take_over(db, action, *, counts=True, max_attempts=None):
         return _end_abandoned(db, action, states.FAILED, error, {'status': states.UNKNOWN})
     # The time in which nobody was at it does not count.
     last_heard = action._mapping.get('last_heard') or now()
-    return _free(db, action, now(), {
+    return _free(db, action, 'action:take_over', now(), {
         'waiting_code': 'taken_over', 'parked_at': last_heard,
         'waiting_detail': 'Its conductor died; another one goes on with it.',
         'attempts': action.attempts if counts else action.attempts - 1})
@@ -867,13 +886,13 @@ def hand_back(db, action, delay):
     op = operations.OPERATIONS[action.operation]
     if not op.may_run_again(action.params):
         return _end_abandoned(db, action, states.INTERRUPTED, _interrupted('was stopped'), {})
-    return _free(db, action, now(delay), {
+    return _free(db, action, 'action:hand_back', now(delay), {
         'waiting_code': 'handed_back', 'parked_at': now(),
         'waiting_detail': 'Its conductor was stopped; another one goes on with it.',
         'attempts': action.attempts - 1})
 
 
-def _free(db, action, runnable_at, changes):
+def _free(db, action, what, runnable_at, changes):
     op = operations.OPERATIONS[action.operation]
 
     def unit(conn):
@@ -884,6 +903,9 @@ def _free(db, action, runnable_at, changes):
         containers.update(conn, row.uuid, {
             'running_action_uuid': None, 'runnable_at': runnable_at, 'fence': row.fence + 1,
             'head_urgent': int(op.urgent)})
+        audit.record(
+            conn, None, what, audit.Target('action', action.uuid, op.name, action.project_id),
+            container_uuid=row.uuid, conductor=action.conductor)
         return True
 
     return db.transact(unit, run_again)
@@ -897,7 +919,7 @@ def _end_abandoned(db, action, status, error, values):
                 actions.of_claim(action.claim_uuid)):
             return False
         _settle(conn, row, {**values, 'fence': row.fence + 1,
-                            'status_reason': error['detail']}, status, action)
+                            'status_reason': error['detail']}, status, action, error)
         return True
 
     return db.transact(unit, run_again)
@@ -924,7 +946,7 @@ def expire(db, action):
                 _a.status == states.QUEUED, _a.deadline_at <= now()):
             return False
         values = {**_never_made(action), 'status_reason': error.detail}
-        _settle(conn, row, values, states.FAILED, action)
+        _settle(conn, row, values, states.FAILED, action, as_error(error))
         if action.pull_uuid:
             pulls.cancel_unless_waited_for(conn, action.pull_uuid)
         return True
@@ -1004,6 +1026,8 @@ def adopt(db, stray, described, name, project_id, user_id, confided=None):
         strays.count(conn, stray.bay_uuid)
         events.insert(conn, events.STRAY_ADOPTED, bay_uuid=stray.bay_uuid, project_id=project_id,
                       container_uuid=stray.container_uuid, engine_id=stray.engine_id, name=name)
+        audit.settled(conn, stray, 'adopt', audit.Target(
+            CONTAINER, stray.container_uuid, name, project_id))
         return True
 
     try:

@@ -69,6 +69,10 @@ def guards():
         _rule('host:show', ADMIN, 'Show a host.', ('GET', '/v1/hosts/{host}')),
         _rule('availability_zone:list', READER, 'List availability zones.',
               ('GET', '/v1/availability_zones')),
+        _rule('audit:list', ADMIN, 'List who did what in a project, when, and with which outcome.',
+              ('GET', '/v1/audit')),
+        _rule('audit:show', ADMIN, 'Show an entry of the audit trail.',
+              ('GET', '/v1/audit/{entry}')),
         _rule('quota:show', READER, 'Show the limits of a project, its own unless it may change '
                                     'them.', ('GET', '/v1/quotas/{project}'),
               ('GET', '/v1/quotas/{project}/defaults')),

@@ -10,6 +10,7 @@ ended when the last action that waits for it is cancelled.  What else is done wi
 
 import dataclasses
 
+from container_service import audit
 from container_service import daemon
 from container_service import exceptions
 from container_service import lifecycle
@@ -64,8 +65,16 @@ def end(db, claim, status, error=None, result=None):
             landed=lambda conn: _is(conn, claim, claim_uuid=claim.uuid, status=status)):
         raise exceptions.Fenced(container=claim.pull.image)
     # Before anybody goes on: what it has pulled may have become private.
-    db.transact(lambda conn: images.settle(conn, claim.pull.uuid), run_again)
+    _tell_images(db, claim.pull.uuid)
     return db.transact(lambda conn: pulls.free_waiters(conn, claim.pull.uuid), run_again)
+
+
+def _tell_images(db, pull_uuid):
+    def unit(conn):
+        for image, code in images.settle(conn, pull_uuid):
+            audit.image_ended(conn, image, code)
+
+    db.transact(unit, run_again)
 
 
 def _is(conn, claim, **values):
@@ -93,7 +102,7 @@ def sweep(db, bays=None):
     release(db, [row for row in abandoned if bays is None or row.bay_uuid in bays])
     for uuid in untold:
         with daemon.one_of_many('Telling the images of pull', uuid):
-            db.transact(lambda conn, uuid=uuid: images.settle(conn, uuid), run_again)
+            _tell_images(db, uuid)
     for uuid in forgotten:
         with daemon.one_of_many('Freeing what waits for pull', uuid):
             db.transact(lambda conn, uuid=uuid: pulls.free_waiters(conn, uuid), run_again)

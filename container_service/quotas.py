@@ -11,6 +11,7 @@ import time
 
 from oslo_db import exception as db_exc
 
+from container_service import audit
 from container_service import exceptions
 from container_service.db import containers
 from container_service.db import quotas
@@ -132,28 +133,36 @@ def limits(conn, project_id=None):
     return {**dict.fromkeys(RESOURCES, NONE), **quotas.of_class(conn, quotas.DEFAULT), **own}
 
 
-def change(db, project_id, asked):
+def change(context, db, project_id, asked):
     """Give a project limits of its own; returns all of its limits."""
     def unit(conn):
         quotas.put(conn, project_id, asked)
+        audit.record(conn, context, 'quota:update', _of_project(project_id), fields=sorted(asked))
         return limits(conn, project_id)
 
     return db.transact(unit, run_again)
 
 
-def reset(db, project_id):
+def reset(context, db, project_id):
     """Take a project's own limits from it; returns those that it has then."""
     def unit(conn):
         quotas.delete(conn, project_id)
+        audit.record(conn, context, 'quota:delete', _of_project(project_id))
         return limits(conn, project_id)
 
     return db.transact(unit, run_again)
 
 
-def change_class(db, name, asked):
+def _of_project(project_id):
+    return audit.Target('quota', project_id, project_id=project_id)
+
+
+def change_class(context, db, name, asked):
     """Change the limits of a class; returns all of them."""
     def unit(conn):
         quotas.put_class(conn, name, asked)
+        audit.record(conn, context, 'quota_class:update', audit.Target('quota_class', name=name),
+                     fields=sorted(asked))
         return {**dict.fromkeys(RESOURCES, NONE), **quotas.of_class(conn, name)}
 
     return db.transact(unit, run_again)

@@ -7,6 +7,7 @@ A password is encrypted before it is written and read by conductors only, when t
 
 from oslo_db import exception as db_exc
 
+from container_service import audit
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import references
@@ -32,6 +33,11 @@ def create(context, db, keys, *, domain, name=None, username=None, password=None
     def unit(conn):
         idempotency.insert(conn, context, terms, uuid, 'registry')
         registries.insert(conn, values)
+        audit.record(
+            conn, context, 'registry:create',
+            audit.Target('registry', uuid, name, context.project_id),
+            fields=audit.fields({'name': name, 'domain': domain, 'username': username,
+                                 'password': password}))
         return registries.find(conn, uuid)
 
     try:
@@ -74,6 +80,8 @@ def update(context, db, keys, ident, changes):
         if after['domain'] != row.domain:
             _refuse_while_used(conn, row)
         registries.update(conn, row.uuid, values)
+        audit.record(conn, context, 'registry:update', audit.Target.of('registry', row),
+                     fields=sorted(changes))
         return registries.find(conn, row.uuid)
 
     try:
@@ -95,6 +103,7 @@ def delete(context, db, ident, terms=lifecycle.Terms()):  # noqa: B008
         idempotency.insert(conn, context, terms, row.uuid, 'registry')
         _refuse_while_used(conn, row)
         registries.delete(conn, row.uuid)
+        audit.record(conn, context, 'registry:delete', audit.Target.of('registry', row))
 
     try:
         db.transact(unit, landed=lambda conn: registries.find(conn, deleting[0]) is None or None)

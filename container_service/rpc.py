@@ -13,15 +13,13 @@ Version history:
 The story goes on in ``conductor/endpoint.py``.
 """
 
+import functools
 import json
-import queue
-import threading
 import time
 
-from oslo_log import log
 import oslo_messaging
 
-LOG = log.getLogger(__name__)
+from container_service import courier
 
 VERSION = '1.1'
 READY_VERSION = '1.1'
@@ -79,81 +77,28 @@ def client(bus, topic):
         serializer=JsonSerializer())
 
 
-class Doorbell:
+class Doorbell(courier.Courier):
     """Rings conductors from a thread of its own; no caller ever waits for the broker.
 
     ``choose(container_uuid, bay_uuid)`` names the conductor to wake first, or None.
     """
-
-    LIMIT = 10000       # wakes kept while the broker is slow; more are dropped: the poll is there
-    BATCH = 100         # wakes in one message
-
-    # Seconds after which a message that the broker does not confirm is given up, thread and all:
-    # the library waits for it without limit.  So many threads may be left behind like that.
-    STUCK = 15
-    SPARE = 3
+    name = 'doorbell'
+    complaint = ('Cannot wake conductors over the message bus (%s); they find the work by '
+                 'themselves within their poll interval.')
 
     def __init__(self, bus, choose, clock=time.monotonic):
+        super().__init__(clock)
         self._client = client(bus, WAKE_TOPIC)
         self._choose = choose
-        self._clock = clock
-        self._waiting = queue.Queue(self.LIMIT)
-        self._lock = threading.Lock()
-        self._thread, self._busy_since, self._left_behind = None, None, 0
-        self._failing = False
-        self.dropped = 0
 
     def ring(self, container_uuid, bay_uuid):
         """Wake a conductor for the container, soon.  Returns at once and never fails."""
-        self._start()
-        try:
-            self._waiting.put_nowait((container_uuid, bay_uuid))
-        except queue.Full:
-            self.dropped += 1
+        self.put((container_uuid, bay_uuid))
 
-    def _start(self):
-        # At the first use, hence after a fork of the WSGI server.
-        if self._thread is None or self._is_stuck():
-            with self._lock:
-                if self._thread is not None:
-                    if not self._is_stuck():
-                        return
-                    LOG.warning('The message bus confirms nothing; another thread rings on.')
-                    self._left_behind += 1
-                self._busy_since = None
-                self._thread = threading.Thread(target=self._loop, name='doorbell', daemon=True)
-                self._thread.start()
-
-    def _is_stuck(self):
-        since = self._busy_since
-        return (since is not None and self._clock() - since > self.STUCK
-                and self._left_behind < self.SPARE)
-
-    def _loop(self):
-        try:
-            self._ring_on()
-        finally:
-            with self._lock:
-                if self._thread is not threading.current_thread():
-                    self._left_behind -= 1
-
-    def _ring_on(self):
-        me = threading.current_thread()
-        while (entry := self._waiting.get()) is not None:
-            batch = [entry]
-            # What has rung meanwhile goes along: a message costs more than a uuid in it.
-            while batch[-1] and len(batch) < self.BATCH and not self._waiting.empty():
-                batch.append(self._waiting.get())
-            ends = batch[-1] is None
-            for server, uuids in self._by_server(filter(None, batch)).items():
-                self._busy_since = self._clock()
-                if self._attempt(len(uuids), lambda s=server, u=uuids: self._send(s, u)):
-                    self._failing = False
-                if self._thread is not me:
-                    return                # it was stuck, and somebody else does this now
-            self._busy_since = None
-            if ends:
-                return
+    def _steps(self, batch):
+        # What has rung meanwhile goes along: a message costs more than a uuid in it.
+        for server, uuids in self._by_server(batch).items():
+            yield len(uuids), functools.partial(self._send, server, uuids)
 
     def _by_server(self, batch):
         """The containers to ring for, by the conductor that is rung."""
@@ -164,24 +109,7 @@ class Doorbell:
                 rings.setdefault(chosen, []).append(entry[0])
         return rings
 
-    def _attempt(self, wakes, do):
-        """Whatever goes wrong, the next wake must be tried; told once until it works again."""
-        try:
-            return do()
-        except Exception as exc:
-            self.dropped += wakes
-            if not self._failing:
-                LOG.warning('Cannot wake conductors over the message bus (%s); they find '
-                            'the work by themselves within their poll interval.', exc)
-            self._failing = True
-            return None
-
     def _send(self, server, uuids):
         self._client.prepare(server=server, retry=RETRY).cast(
             {}, 'wake', container_uuid=uuids[0], more=uuids[1:])
         return True
-
-    def stop(self):
-        if self._thread is not None:
-            self._waiting.put(None)
-            self._thread.join(5)

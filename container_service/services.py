@@ -7,6 +7,7 @@ act on it (``conductor/lease.py``).
 
 import dataclasses
 
+from container_service import audit
 from container_service import exceptions
 from container_service.db import conductors
 from container_service.db.base import run_again
@@ -37,19 +38,19 @@ class Which:
                 if value]
 
 
-def enable(db, which):
+def enable(context, db, which):
     """Let them take work again.  All here return the rows as they are then."""
-    return _say(db, which, lambda conn, rows: conductors.say(
+    return _say(context, db, 'enable', which, lambda conn, rows: conductors.say(
         conn, _names(rows), disabled=0, disabled_reason=None))
 
 
-def disable(db, which, reason=None):
+def disable(context, db, which, reason=None):
     """Let them take nothing new; they stay alive, and what runs there goes on."""
-    return _say(db, which, lambda conn, rows: conductors.say(
+    return _say(context, db, 'disable', which, lambda conn, rows: conductors.say(
         conn, _names(rows), disabled=1, disabled_reason=reason))
 
 
-def drain(db, which):
+def drain(context, db, which):
     """Let them finish what they run, and end.  Raises ConductorDown when none is alive."""
 
     def unit(conn, rows):
@@ -58,10 +59,10 @@ def drain(db, which):
             raise exceptions.ConductorDown(name=', '.join(_names(rows)))
         conductors.say(conn, _names(alive), _c.state == conductors.UP, state=conductors.DRAINING)
 
-    return _say(db, which, unit)
+    return _say(context, db, 'drain', which, unit)
 
 
-def force_down(db, which, down=True):
+def force_down(context, db, which, down=True):
     """Declare them dead, so that others take their work over at once; or undo that.
 
     One that is alive all the same registers anew, and takes nothing as long as it is forced down.
@@ -72,10 +73,10 @@ def force_down(db, which, down=True):
         for row in rows if down else ():
             conductors.declare_dead(conn, row.uuid)
 
-    return _say(db, which, unit)
+    return _say(context, db, 'force_down', which, unit)
 
 
-def forget(db, which):
+def forget(context, db, which):
     """Forget conductors that are down, and what was said of them.  Raises ConductorAlive."""
     forgotten = []
 
@@ -85,6 +86,7 @@ def forget(db, which):
             if row.state != conductors.GONE:
                 raise exceptions.ConductorAlive(name=row.server)
         conductors.forget(conn, _names(rows))
+        _record(conn, context, 'delete', rows)
 
     def landed(conn):
         return not conductors.newest(conn, _c.id.in_([row.id for row in forgotten])) or None
@@ -92,13 +94,20 @@ def forget(db, which):
     db.transact(unit, landed)
 
 
-def _say(db, which, unit):
+def _say(context, db, verb, which, unit):
     def whole(conn):
         rows = _find(conn, which)
         unit(conn, rows)
+        _record(conn, context, verb, rows)
         return conductors.newest(conn, _c.server.in_(_names(rows)))
 
     return db.transact(whole, run_again)
+
+
+def _record(conn, context, verb, rows):
+    for row in rows:
+        audit.record(conn, context, f'service:{verb}',
+                     audit.Target('service', row.uuid, row.server))
 
 
 def _find(conn, which):

@@ -230,6 +230,7 @@ def _within_limits(controller, op, terms, accept, adds_nothing=lambda: False):
 
 def _verdict(controller, op, params, accepted):
     """The answer to a dry run: nothing was changed."""
+    controller.context.asked.recorded = True        # the audit trail is of changes
     row = accepted.container
     status = row.projected_status or row.status
     pecan.response.status = 200

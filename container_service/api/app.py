@@ -7,6 +7,7 @@ from oslo_middleware import request_id
 import pecan
 
 from container_service import calls
+from container_service import notifications
 from container_service import policy
 from container_service import quotas
 from container_service import ring
@@ -17,6 +18,7 @@ from container_service.api import errors
 from container_service.api import intake
 from container_service.api import limits
 from container_service.api import readiness
+from container_service.api import trail
 from container_service.api import versions
 from container_service.api import waiting
 from container_service.api.controllers import base
@@ -37,6 +39,7 @@ class _Mounted:
 
 def build(conf, db, bus):
     """The application for one process.  Opens no connection: it may be made before a fork."""
+    db.tell = notifications.Notifier(conf).tell
     members = ring.Ring(db)
     parts = base.Parts(
         conf=conf, db=db, enforcer=policy.make_enforcer(conf),
@@ -51,6 +54,7 @@ def build(conf, db, bus):
         guess_content_type_from_ext=False)
     # Innermost first; a request passes them from the bottom up.
     app = intake.Middleware(app, conf)
+    app = trail.Middleware(app, conf, db)
     app = auth.STRATEGIES[conf.api.auth_strategy](app, conf, parts.enforcer)
     app = intake.Head(app)
     app = errors.Middleware(app)

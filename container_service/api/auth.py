@@ -40,6 +40,11 @@ def of(request):
     return request.environ[_ENVIRON]
 
 
+def of_environ(environ):
+    """The same; None where nobody has been asked who it is."""
+    return environ.get(_ENVIRON)
+
+
 def source_of(environ):
     """The address that a request came from; None where it is not known.
 

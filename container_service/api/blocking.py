@@ -11,6 +11,7 @@ import binascii
 
 import pecan
 
+from container_service import audit
 from container_service import exceptions
 from container_service import operations
 from container_service import secrets
@@ -18,6 +19,7 @@ from container_service.api import versions
 from container_service.api import views
 from container_service.db import bays
 from container_service.db import containers
+from container_service.db.base import run_again
 
 _MIB = 1024 * 1024
 
@@ -36,6 +38,8 @@ def answer(controller, op, ident, params):
             operation=op.words, uuid=row.uuid, status=row.status, because='',
             hint=f'It is possible in: {", ".join(sorted(op.allowed))}.')
     if op.on_engine:
+        if op.recorded_as:
+            _record(controller, op, row, params)
         shown, tokens = secrets.seal(op, params, controller.parts.keys)
         given = controller.parts.calls.ask(
             row.uuid, bay, op.name, {**shown, **tokens}, op.seconds_for(params))
@@ -47,6 +51,15 @@ def answer(controller, op, ident, params):
         return None
     older = _OLDER.get(op.name)
     return older(controller, row, given) if older else given
+
+
+def _record(controller, op, row, params):
+    """Before a command runs the audit trail has it, whatever becomes of us then."""
+    context, told = controller.context, audit.of_parameters(op, params)
+    target = audit.Target.of('container', row)
+    controller.parts.db.transact(lambda conn: audit.record(
+        conn, context, op.policy, target, outcome=audit.PENDING, **told), run_again)
+    context.asked = audit.Asked(op.policy, target, told, begun=True)
 
 
 # What is answered from the record: f(controller, row, **params).

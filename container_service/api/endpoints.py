@@ -54,6 +54,9 @@ class Endpoint:
         """
         if self.policy == PUBLIC:
             return method({})         # whatever is sent: such addresses are typed into browsers
+        told = controller.context.asked
+        if told is not None:
+            told.rule, told.target = self.policy, controller.target(self.policy)
         if not self.is_at(controller.version):
             raise exceptions.NotFound(
                 f'There is no such address at version {versions.text(controller.version)}. '
@@ -63,17 +66,22 @@ class Endpoint:
                 controller.authorize(rule)
         arguments = self._arguments(controller)
         if self.instead:
-            controller.authorize(next(
-                (rule for name, rule in self.instead.items() if arguments[name]), self.policy))
+            rule = next((rule for name, rule in self.instead.items() if arguments[name]),
+                        self.policy)
+            if told is not None:
+                told.rule = rule
+            controller.authorize(rule)
         if 'all_projects' in arguments:
             controller.see_all_projects(arguments.pop('all_projects'))
         if self.body is None:
             return method(arguments)
         data = intake.body(pecan.request, self.body_bytes)
         asked = types.given(types.parse(self.body, data))
-        for name, rule in self.fields.items():
-            if asked.get(name):
-                _authorize_field(controller, name, rule)
+        opened = [name for name in self.fields if asked.get(name)]
+        if told is not None and opened:
+            told.details['opened'] = opened
+        for name in opened:
+            _authorize_field(controller, name, self.fields[name])
         return method(arguments, asked)
 
     @property

@@ -4,6 +4,7 @@
 Keys are never taken away and others may be added, so none of these forbids more of them.
 """
 
+from container_service import audit
 from container_service import states
 from container_service.db import images
 
@@ -136,6 +137,13 @@ SCHEMAS = {
     'Event': record(
         uuid=UUID, type=TEXT, created_at=TIME, project_id=optional(TEXT),
         bay_uuid=optional(UUID), container_uuid=optional(UUID), detail=optional(OBJECT)),
+    'AuditEntry': record(
+        uuid=UUID, created_at=TIME, request_id=optional(TEXT), user_id=optional(TEXT),
+        user_project_id=optional(TEXT), roles=TEXTS, source=optional(TEXT),
+        authenticated_by=TEXT, action=TEXT, target_type=optional(TEXT),
+        target_uuid=optional(TEXT), target_name=optional(TEXT), project_id=optional(TEXT),
+        outcome={'enum': list(audit.OUTCOMES)}, status=optional(WHOLE), code=optional(TEXT),
+        action_uuid=optional(UUID), details=OBJECT),
     'Service': record(
         id=WHOLE, host=TEXT, binary=TEXT, state={'enum': ['up', 'down']}, disabled=BOOLEAN,
         disabled_reason=optional(TEXT), forced_down=BOOLEAN, last_seen_up=TIME,

@@ -6,6 +6,7 @@ a mandatory attribute, a body that is no object is a server error) and do not na
 so the types here are strict and ``parse`` drives them.
 """
 
+import datetime
 import json
 import re
 
@@ -484,6 +485,19 @@ Param = operations.Param
 def converts(kind):
     """The conversion of a type, for a Param."""
     return operations.takes('text', **kind.schema)(lambda value: kind.frombasetype(value))
+
+
+@operations.takes('time as in ISO 8601, of UTC unless it says another zone', type='string',
+                  format='date-time')
+def moment(value):
+    """A time as the database has it: naive UTC."""
+    try:
+        time = datetime.datetime.fromisoformat(operations.text(value))
+        if time.tzinfo is not None:
+            time = time.astimezone(datetime.UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        raise ValueError('must be a time such as 2026-03-01T08:00:00Z') from None
+    return time
 
 
 def page(*sort_keys):

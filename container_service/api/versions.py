@@ -66,7 +66,8 @@ CHANGES = (
               'inspect and what else is told in the table of addresses is new.'),
     # The first sentence, and one more for each change.
     ((1, 42), 'What tenants need who do not trust each other. A bay is shared with projects and '
-              'changed with PATCH. Create takes secret_environment.'),
+              'changed with PATCH. Create takes secret_environment. The audit trail, at '
+              '/v1/audit.'),
 )
 
 MINIMUM = CHANGES[0][0]

@@ -10,6 +10,7 @@ import uuid
 
 from container_service.client import actions
 from container_service.client import asking
+from container_service.client import audit
 from container_service.client import base
 from container_service.client import changing
 from container_service.client import containers
@@ -202,5 +203,6 @@ COMMANDS = {
     'Registries': registries.COMMANDS,
     'Places': places.COMMANDS,
     'Events': {'event list': outside.ListEvents},
+    'Audit': audit.COMMANDS,
     'Service': {**services.COMMANDS, 'limits': Limits},
 }

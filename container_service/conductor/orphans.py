@@ -13,6 +13,7 @@ import re
 from oslo_db import exception as db_exc
 from oslo_log import log
 
+from container_service import audit
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import operations
@@ -163,10 +164,18 @@ class Unowned:
             return
         LOG.warning('Removed orphan %s from bay %s', entry.name, bay.name)
         uuid = lifecycle.new_uuid()
-        self._db.transact(lambda conn: events.insert(
-            conn, events.ORPHAN_REMOVED, uuid=uuid, bay_uuid=bay.uuid, project_id=row.project_id,
-            container_uuid=row.uuid, engine_id=entry.engine_id, generation=entry.generation),
-            lambda conn: events.find(conn, uuid) and True)
+
+        def unit(conn):
+            events.insert(
+                conn, events.ORPHAN_REMOVED, uuid=uuid, bay_uuid=bay.uuid,
+                project_id=row.project_id, container_uuid=row.uuid, engine_id=entry.engine_id,
+                generation=entry.generation)
+            audit.record(
+                conn, None, 'orphan:remove',
+                audit.Target('container', row.uuid, row.name, row.project_id),
+                bay_uuid=bay.uuid, engine_id=entry.engine_id)
+
+        self._db.transact(unit, lambda conn: events.find(conn, uuid) and True)
 
     # Strays
 
@@ -203,6 +212,8 @@ class Unowned:
             if strays.delete(conn, row.uuid) and kind is not None:
                 events.insert(conn, kind, bay_uuid=bay.uuid, engine_id=row.engine_id,
                               name=row.name)
+                audit.settled(conn, row, 'remove', audit.Target(
+                    'stray', row.container_uuid, row.name, bay.project_id))
             strays.count(conn, bay.uuid)
 
         self._db.transact(unit, run_again)

@@ -9,6 +9,7 @@ from oslo_log import log
 
 from container_service import exceptions
 from container_service import lifecycle
+from container_service import notifications
 from container_service import pulls
 from container_service import ring
 from container_service import rpc
@@ -49,6 +50,8 @@ class Conductor:
 
     def __init__(self, conf, db, bus):
         self._conf, self._db, self._bus = conf, db, bus
+        self._notifier = notifications.Notifier(conf)
+        db.tell = self._notifier.tell
         self._servers, self._workers, self._threads = [], [], []
         self.health = health.Health(conf.conductor, db)
         self._drains_since = None
@@ -211,6 +214,7 @@ class Conductor:
         self.reconciler.join(1)
         self.health.stop()
         self._bell.stop()
+        self._notifier.stop()
         self.slot.release()
 
     def _let_end(self, seconds):

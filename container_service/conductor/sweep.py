@@ -11,6 +11,7 @@ from container_service import daemon
 from container_service import lifecycle
 from container_service import pulls
 from container_service.db import actions
+from container_service.db import audit
 from container_service.db import conductors
 from container_service.db import containers
 from container_service.db import events
@@ -127,4 +128,7 @@ class Sweep:
         while self._db.transact(lambda conn: containers.purge(conn, keep)):
             pass
         while self._db.transact(lambda conn: events.purge(conn, keep)):
+            pass
+        keep = self._conf.conductor.audit_days * 24 * 3600
+        while keep and self._db.transact(lambda conn: audit.purge(conn, keep)):
             pass

@@ -16,11 +16,13 @@ from oslo_config import types
 from oslo_db import options as db_options
 from oslo_log import log
 import oslo_messaging
+from oslo_messaging import opts as messaging_opts
 
 from container_service import concurrency
 from container_service import version
 
 PROJECT = 'container-service'
+NOTIFICATIONS = 'oslo_messaging_notifications'      # oslo.messaging's own section
 
 
 class Network(types.ConfigType):
@@ -179,6 +181,9 @@ CONDUCTOR_OPTS = [
     cfg.IntOpt(
         'history_days', default=30, min=1,
         help='Days that ended actions and deleted containers stay readable.'),
+    cfg.IntOpt(
+        'audit_days', default=365, min=0,
+        help='Days that the audit trail is kept; 0: nothing is ever taken from it here.'),
     cfg.FloatOpt(
         'poll_interval', default=2.0, min=0.05,
         help='Seconds between looks for queued actions that nobody was woken for.'),
@@ -309,6 +314,8 @@ def register(conf):
     for group, opts in _GROUPS.items():
         conf.register_opts(opts, group=None if group == 'DEFAULT' else group)
     log.register_options(conf)
+    # Known before a transport is made: whether there are notifications at all is said there.
+    conf.register_opts(dict(messaging_opts.list_opts())[NOTIFICATIONS], group=NOTIFICATIONS)
     db_options.set_defaults(conf, max_pool_size=16, max_overflow=48)
     # A request must not hang on a database that is down: two seconds, then 503.
     conf.set_default('pool_timeout', 2, group='database')

@@ -79,9 +79,11 @@ class Database:
     """One database.  Connects at the first use, so that it may be made before a fork.
 
     Nothing waits longer than ``seconds`` for an answer; None is for tools that may wait.
+    ``tell`` is called with each row of the audit trail once it is committed; it must not fail.
     """
 
     def __init__(self, conf, seconds=None):
+        self.tell = lambda row: None
         self._conf = conf.database
         self._seconds = seconds
         self._silence = outages.Silence()
@@ -158,15 +160,18 @@ class Database:
                 raise failure
 
     def _once(self, unit):
+        after_commit = []
         with self.engine.connect() as conn:
-            conn = conn.execution_options(writes=True)
+            conn = conn.execution_options(writes=True, after_commit=after_commit)
             with conn.begin() as transaction:
                 result = unit(conn)
                 try:
                     transaction.commit()
                 except db_exc.DBConnectionError as exc:
                     raise outages.CommitUnknown from exc
-            return result
+        for do in after_commit:
+            do(self.tell)
+        return result
 
     def _ask(self, landed, doubt, ends):
         for pause in (0, 0.2, 0.5, 1.0):

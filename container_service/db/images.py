@@ -237,10 +237,13 @@ def of_bay(conn, bay_uuid):
 
 
 def settle(conn, pull_uuid):
-    """Tell the images for which something was done what came of it."""
+    """Tell the images for which something was done what came of it; returns (image, code).
+
+    The code is that of the error, None where there was none.
+    """
     done = conn.execute(sa.select(pulls).where(pulls.c.uuid == pull_uuid)).first()
     if done is None or done.status not in states.FINAL:
-        return
+        return []
     rows = conn.execute(sa.select(table).where(
         table.c.pull_uuid == pull_uuid, table.c.status.in_(BUSY)).order_by(table.c.id)
         .with_for_update()).all()
@@ -258,6 +261,10 @@ def settle(conn, pull_uuid):
             reason = done.error['detail'] if done.error else 'Cancelled.'
             update(conn, row.uuid, {
                 'status': ERROR if row.image_id is None else AVAILABLE, 'status_reason': reason})
+    code = None
+    if done.status != states.SUCCEEDED:
+        code = done.error['code'] if done.error else done.status
+    return [(row, code) for row in rows]
 
 
 def _may_be_there(row, done):

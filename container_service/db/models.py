@@ -116,6 +116,8 @@ actions = sa.Table(
     sa.Column('project_id', sa.String(64), nullable=False),
     sa.Column('user_id', sa.String(64)),
     sa.Column('request_id', sa.String(64)),
+    # Who asked for it, as the audit trail says it of the end of the action too.
+    sa.Column('initiator', Json),
     sa.Column('resource_name', sa.String(255)),
     sa.Column('bay_uuid', Uuid),
     sa.Column('status', sa.String(16), nullable=False),
@@ -359,6 +361,39 @@ events = sa.Table(
     sa.Index('ix_events_created_at', 'created_at'),
     sa.Index('ix_events_container_uuid', 'container_uuid'),
     sa.Index('ix_events_project_id', 'project_id'),
+    **TABLE_OPTIONS)
+
+# Who did what, when, from where and with which outcome.  Rows are added and, when they are old,
+# taken away; nothing ever changes one.
+audit = sa.Table(
+    'audit', metadata,
+    sa.Column('id', Id, primary_key=True, autoincrement=True),
+    sa.Column('uuid', Uuid, nullable=False, unique=True),
+    sa.Column('created_at', Time, nullable=False),
+    sa.Column('request_id', sa.String(64)),
+    # Who: the caller, or for what conductors do of their own accord nobody.
+    sa.Column('user_id', sa.String(64)),
+    sa.Column('user_project_id', sa.String(64)),
+    sa.Column('roles', Json),
+    sa.Column('source', sa.String(64)),                # address
+    sa.Column('authenticated_by', sa.String(16), nullable=False),
+    sa.Column('action', sa.String(64), nullable=False),
+    sa.Column('target_type', sa.String(32)),
+    sa.Column('target_uuid', sa.String(64)),
+    sa.Column('target_name', sa.String(255)),
+    # Whose trail it is in: the project of the target, or of the caller where there is none.
+    sa.Column('project_id', sa.String(64)),
+    sa.Column('outcome', sa.String(16), nullable=False),
+    sa.Column('status', sa.Integer),                   # of HTTP, of a request that failed
+    sa.Column('code', sa.String(64)),                  # of the error
+    sa.Column('action_uuid', Uuid),                    # that it began or ended, or a pull
+    sa.Column('details', Json),
+    sa.Index('ix_audit_created_at', 'created_at'),
+    sa.Index('ix_audit_request_id', 'request_id'),
+    sa.Index('ix_audit_user_id', 'user_id'),
+    sa.Index('ix_audit_target_uuid', 'target_uuid'),
+    sa.Index('ix_audit_project_id', 'project_id'),
+    sa.Index('ix_audit_action_uuid', 'action_uuid'),
     **TABLE_OPTIONS)
 
 conductors = sa.Table(

@@ -16,6 +16,7 @@ from container_service import lifecycle
 from container_service import operations
 from container_service import states
 from container_service.db import actions
+from container_service.db import audit
 from container_service.db import bays
 from container_service.db import containers
 from container_service.db import events
@@ -149,6 +150,13 @@ class RecordsMixin:
             return [row for row in conn.execute(sa.select(events.table)
                                                 .order_by(events.table.c.id))
                     if kind in (None, row.type)]
+
+    def trail(self, **wanted):
+        """Rows of the audit trail, oldest first."""
+        with self.db.read() as conn:
+            return conn.execute(sa.select(audit.table).where(*(
+                audit.table.c[name] == value for name, value in wanted.items()))
+                .order_by(audit.table.c.id)).all()
 
     def strays(self):
         """What is recorded to be on engines and known to nobody."""

@@ -6,6 +6,7 @@ import urllib.parse
 
 import pecan
 
+from container_service import audit
 from container_service import exceptions
 from container_service import policy
 from container_service.api import auth
@@ -105,6 +106,15 @@ class Controller:
             # No project would mean all projects to the queries.
             raise exceptions.Forbidden('The credentials are not for a project.')
         policy.authorize(self.parts.enforcer, self.context, rule)
+
+    def target(self, rule):
+        """What a request is about, by its address alone; for the audit trail."""
+        kind = rule.partition(':')[0]
+        for word in reversed(self.at.values()):
+            if idents.is_uuid(word):
+                return audit.Target(kind, word)
+            return audit.Target(kind, name=audit.printable(word))
+        return audit.Target(kind)
 
     def see_all_projects(self, wanted):
         """Take the caller's wish to see all projects; raises Forbidden."""

@@ -70,13 +70,13 @@ class QuotaController(_Controller):
     @_endpoint('quota:update', body=types.Quota, example=_EXAMPLE, returns='Quota')
     def put(self, arguments, asked):
         _refuse_nothing(asked)
-        limits = rules.change(self.parts.db, self.word('project'), asked)
+        limits = rules.change(self.context, self.parts.db, self.word('project'), asked)
         self.parts.quotas.forget()
         return limits
 
     @_endpoint('quota:delete', returns='Quota')
     def delete(self, arguments):
-        limits = rules.reset(self.parts.db, self.word('project'))
+        limits = rules.reset(self.context, self.parts.db, self.word('project'))
         self.parts.quotas.forget()
         return limits
 
@@ -98,7 +98,7 @@ class QuotaClassController(_Controller):
     @_endpoint('quota_class:update', body=types.Quota, example=_EXAMPLE, returns='Quota')
     def put(self, arguments, asked):
         _refuse_nothing(asked)
-        limits = rules.change_class(self.parts.db, self.word('class'), asked)
+        limits = rules.change_class(self.context, self.parts.db, self.word('class'), asked)
         self.parts.quotas.forget()
         return limits
 

@@ -6,6 +6,7 @@ import functools
 from container_service.api import openapi
 from container_service.api import versions
 from container_service.api.controllers import actions
+from container_service.api.controllers import audit
 from container_service.api.controllers import base
 from container_service.api.controllers import bays
 from container_service.api.controllers import containers
@@ -40,6 +41,7 @@ class V1Controller(base.Controller):
         'images': images.ImagesController,
         'registries': registries.RegistriesController,
         'events': events.EventsController,
+        'audit': audit.AuditController,
         'services': services.ServicesController,
         'hosts': hosts.HostsController,
         'availability_zones': hosts.AvailabilityZonesController,

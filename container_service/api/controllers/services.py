@@ -46,7 +46,7 @@ def _change_controller(name):
                        params_in_body=versions.MINIMUM, returns='ServiceChanged')
         def put(self, arguments):
             which = _which(arguments)
-            rows = change(self.parts.db, which, **arguments)
+            rows = change(self.context, self.parts.db, which, **arguments)
             details = ''.join(f', {key} {value!r}' for key, value in arguments.items())
             LOG.info('Conductor %s: %s%s, by user %s', which, name, details,
                      self.context.user_id)
@@ -72,7 +72,7 @@ class ServicesController(base.Controller):
     @base.endpoint('service:delete', query=_WHICH, status=204)
     def delete(self, arguments):
         which = _which(arguments)
-        services.forget(self.parts.db, which)
+        services.forget(self.context, self.parts.db, which)
         LOG.info('Conductor %s: delete, by user %s', which, self.context.user_id)
         return base.empty(204)
 

@@ -36,11 +36,11 @@ class Crowd:
                 quotas.in_use(conn, 'project')[name] for name in ('containers', 'cpu')))
 
     def test_of_a_project(self):
-        quotas.change(self.db, 'project', {'containers': LIMIT})
+        quotas.change(self.context, self.db, 'project', {'containers': LIMIT})
         self.assert_limit_holds()
 
     def test_of_the_default_class(self):
-        quotas.change_class(self.db, 'default', {'cpu': LIMIT})
+        quotas.change_class(self.context, self.db, 'default', {'cpu': LIMIT})
         self.assert_limit_holds()
 
 

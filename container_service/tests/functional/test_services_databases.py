@@ -51,7 +51,7 @@ class AtOnce:
             'uuid': uuid, 'host': 'node1', 'slot': 0, 'server': 'node1.0', 'pid': 8}))
 
     def disable(self):
-        services.disable(self.db, services.Which(host='node1'), 'new kernel')
+        services.disable(self.context, self.db, services.Which(host='node1'), 'new kernel')
 
     def assert_disabled(self):
         shown = self.services()['node1.0']

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each step costs the database, in statements besides BEGIN and COMMIT.
 
-Pinned, so that a step that begins to cost more is seen when it does.
+Pinned, so that a step that begins to cost more is seen when it does.  One of what is accepted and
+one of each end is the row of the audit trail.
 """
 
 import sqlalchemy as sa
@@ -68,26 +69,35 @@ class Statements:
         self.assertEqual({'a': 'b'}, rows[0].spec['labels'])
 
     def test_accepting(self):
-        self.assert_cost(3, lambda: self.ask_create(bay=self.place.uuid))
-        self.assert_cost(4, lambda: self.ask_create(bay=self.place.uuid, labels={'a': 'b'}))
-        self.assert_cost(4, lambda: self.ask_create(
+        self.assert_cost(4, lambda: self.ask_create(bay=self.place.uuid))
+        self.assert_cost(5, lambda: self.ask_create(bay=self.place.uuid, labels={'a': 'b'}))
+        self.assert_cost(5, lambda: self.ask_create(
             bay=self.place.uuid, terms=self.keyed('k1')))
         uuid = self.create()
         # One more while it is busy: what it is busy with.
-        self.assert_cost(4, lambda: self.ask('start', uuid))
+        self.assert_cost(5, lambda: self.ask('start', uuid))
         self.carry_out(uuid)
         self.carry_out(uuid)
-        self.assert_cost(3, lambda: self.ask('stop', uuid))
+        self.assert_cost(4, lambda: self.ask('stop', uuid))
         self.carry_out(uuid)
-        self.assert_cost(4, lambda: self.ask('start', uuid, terms=self.keyed('k2')))
+        self.assert_cost(5, lambda: self.ask('start', uuid, terms=self.keyed('k2')))
 
     def test_carrying_out(self):
         uuid = self.create()
         self.submit('start', uuid)
         claim = self.assert_cost(4, lambda: self.claim(uuid))
-        more = self.assert_cost(4, lambda: lifecycle.succeed(
+        more = self.assert_cost(5, lambda: lifecycle.succeed(
             self.db, claim, drivers.Observed(CREATED, engine_id='e1')))
         self.assertTrue(more)
+
+    def test_an_end_with_what_was_skipped(self):
+        """However many there are, the trail has all of them by one statement."""
+        uuid = self.create()
+        for operation in ('start', 'pause', 'unpause', 'stop'):
+            self.submit(operation, uuid)
+        claim = self.claim(uuid)
+        self.assert_cost(6, lambda: lifecycle.fail(self.db, claim, {
+            'code': 'engine_error', 'detail': 'no'}))
 
     def test_before_what_nothing_brings_back(self):
         """One: a stop, kill or delete reads its claim again before the call that counts."""
@@ -149,17 +159,17 @@ class TestOverHttp(Statements, api.ApiTestCase):
         self.get('/v1/limits')
         self.assert_cost(1, lambda: self.get('/v1/containers/c1'))
         self.assert_cost(1, lambda: self.get('/v1/containers'))
-        self.assert_cost(3, lambda: self.post('/v1/containers/c1/pause', version='1.41'))
+        self.assert_cost(4, lambda: self.post('/v1/containers/c1/pause', version='1.41'))
         self.carry_out(uuid)
-        self.assert_cost(4, lambda: self.post('/v1/containers/c1/unpause', version='1.41',
+        self.assert_cost(5, lambda: self.post('/v1/containers/c1/unpause', version='1.41',
                                               headers={'Idempotency-Key': 'k'}))
-        self.assert_cost(3, lambda: self.post('/v1/containers', {'image': 'i'}))
-        for bay, cost in ((self.place.uuid, 4), ('bay', 5)):
+        self.assert_cost(4, lambda: self.post('/v1/containers', {'image': 'i'}))
+        for bay, cost in ((self.place.uuid, 5), ('bay', 6)):
             self.assert_cost(cost, lambda bay=bay: self.post(
                 '/v1/containers', {'image': 'i', 'labels': {'a': 'b'}, 'bay_uuid': bay}))
         # Where there is a limit: take the lock, and count.
         self.put_quota(containers=100)
-        self.assert_cost(5, lambda: self.post('/v1/containers', {'image': 'i'}))
+        self.assert_cost(6, lambda: self.post('/v1/containers', {'image': 'i'}))
 
     def put_quota(self, **limits):
         self.call('PUT', '/v1/quotas/project', limits, version='latest')

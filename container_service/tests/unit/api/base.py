@@ -51,9 +51,9 @@ class Personas:
     def __call__(self, environ, start_response):
         persona = json.loads(environ.get('HTTP_X_PERSONA') or '{}')
         environ['container_service.context'] = context.RequestContext(
-            user_id='user', request_id=environ['openstack.request_id'], overwrite=False,
+            request_id=environ['openstack.request_id'], overwrite=False,
             source=auth.source_of(environ),
-            **{'project_id': 'project', **ADMIN, **persona})
+            **{'user_id': 'user', 'project_id': 'project', **ADMIN, **persona})
         return self._app(environ, start_response)
 
 

@@ -288,7 +288,7 @@ class TestEnforcement(QuotaCase):
         time = [0.0]
         known = quotas.Quotas(self.db, lambda: time[0])
         self.assertIsNone(known.guard('project'))
-        quotas.change(self.db, 'project', {'containers': 1})
+        quotas.change(self.context, self.db, 'project', {'containers': 1})
         self.assertIsNone(known.guard('project'))
         time[0] = 1.0
         self.assertIsNotNone(known.guard('project'))

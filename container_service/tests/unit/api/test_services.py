@@ -244,7 +244,7 @@ class TestDelete(ServicesCase):
     def test_a_lost_answer_to_the_commit(self):
         self.change(conductors.table, self.ids['node2.0'], state='gone')
         with fixtures.lost_commit(self.db, landed=True) as lost:
-            services.forget(self.db, services.Which(name='node2.0'))
+            services.forget(self.context, self.db, services.Which(name='node2.0'))
         self.assertEqual(1, len(lost))
         self.assertNotIn('node2.0', self.services())
 

@@ -3,6 +3,7 @@
 
 import datetime
 
+from container_service import audit
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import operations
@@ -28,6 +29,10 @@ class TestAutoRemove(test_observer.ObserverCase):
         row = self.container(uuid)
         self.assertEqual(states.DELETED, row.status)
         self.assertEqual(('delete', states.SUCCEEDED, row.user_id), self.asked(uuid)[-1])
+        self.assertEqual(
+            [(audit.SERVICE, row.user_id, outcome) for outcome in (audit.PENDING, audit.SUCCESS)],
+            [(told.authenticated_by, told.user_id, told.outcome)
+             for told in self.trail(action='delete/container', target_uuid=uuid)])
         self.assertIn((events.EXITED, uuid, 3), [
             (event.type, event.container_uuid, event.detail.get('exit_code'))
             for event in self.events()])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is on an engine and belongs to nobody, and what nobody knows."""
 
+from container_service import audit
 from container_service import bays as bay_rules
 from container_service import exceptions
 from container_service import states
@@ -89,6 +90,9 @@ class TestOrphans(OrphanCase):
         self.here.clock.advance(10)
         self.here.work()
         self.assertFalse(self.on_engine(known))
+        told = self.trail(action='remove/orphan')[-1]
+        self.assertEqual((audit.SERVICE, None, uuid, known.engine_id), (
+            told.authenticated_by, told.user_id, told.target_uuid, told.details['engine_id']))
         event = self.events(events.ORPHAN_REMOVED)[-1]
         self.assertEqual((uuid, 'project', self.place.uuid, known.engine_id),
                          (event.container_uuid, event.project_id, event.bay_uuid,
@@ -338,6 +342,8 @@ class TestStrays(OrphanCase):
         self.here.reconcile()
         self.want(strays.REMOVE, [known.engine_id])
         self.assertFalse(self.on_engine(known))
+        self.assertEqual([('user', known.engine_id)], [
+            (row.user_id, row.details['engine_id']) for row in self.trail(action='remove/stray')])
         self.assertEqual(([], [events.STRAY_FOUND, events.STRAY_REMOVED], 0),
                          (self.strays(), self.kinds(), self.bay(self.place.uuid).strays))
 
@@ -359,6 +365,9 @@ class TestStrays(OrphanCase):
             (row.project_id, row.user_id, row.name, row.status, row.engine_id, row.generation,
              row.image))
         self.assert_at_rest(UNKNOWN, states.RUNNING)
+        self.assertEqual([('user', UNKNOWN, 'theirs')], [
+            (row.user_id, row.target_uuid, row.project_id)
+            for row in self.trail(action='adopt/stray')])
         event = self.events(events.STRAY_ADOPTED)[0]
         self.assertEqual(('theirs', UNKNOWN), (event.project_id, event.container_uuid))
         self.assertEqual([], self.strays())

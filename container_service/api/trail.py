@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts into the audit trail what did not get there with a change.
+
+That is what was refused or failed, the repetition of a request that was answered before, and what
+changes nothing in the database: the end of a command in a container, the size of a terminal.  It
+is written when the answer is known, and never changes that: as well as it goes.
+"""
+
+import threading
+import time
+
+from oslo_log import log
+
+from container_service import audit
+from container_service import exceptions
+from container_service.api import auth
+from container_service.api import errors
+from container_service.db.base import run_again
+
+LOG = log.getLogger(__name__)
+
+_READS = ('GET', 'HEAD', 'OPTIONS')
+_OUTAGE = (exceptions.DatabaseUnavailable.code, exceptions.OutcomeUnknown.code)
+
+
+class Bounds:
+    """How many rows of what changed nothing a project may cause: at once, and each second.
+
+    Nobody shall be able to fill the trail with requests that cost nothing.
+    """
+    BURST, PER_SECOND, PROJECTS = 200, 5, 10000
+
+    def __init__(self, clock=time.monotonic):
+        self._clock, self._lock = clock, threading.Lock()
+        self._known = {}             # project: [left, when, how many were left out]
+
+    def admit(self, project_id):
+        """Whether one more may be written, and how many were left out before it."""
+        with self._lock:
+            time = self._clock()
+            if len(self._known) > self.PROJECTS:
+                self._known = {project: told for project, told in self._known.items()
+                               if self._left(told, time) < self.BURST or told[2]}
+            told = self._known.setdefault(project_id, [self.BURST, time, 0])
+            told[:2] = self._left(told, time), time
+            if told[0] < 1:
+                told[2] += 1
+                return False, told[2]
+            missed = told[2]
+            told[0], told[2] = told[0] - 1, 0
+            return True, missed
+
+    def _left(self, told, time):
+        return min(self.BURST, told[0] + (time - told[1]) * self.PER_SECOND)
+
+
+class Middleware:
+    """Goes inside of authentication: strangers write nothing."""
+
+    def __init__(self, app, conf, db):
+        self._app, self._db = app, db
+        self._strategy = conf.api.auth_strategy
+        self._bounds = Bounds()
+
+    def __call__(self, environ, start_response):
+        context = auth.of_environ(environ)
+        if context is None:
+            return self._app(environ, start_response)
+        context.authenticated_by = self._strategy
+        context.asked = audit.Asked()
+        if environ['REQUEST_METHOD'] in _READS:
+            return self._app(environ, start_response)
+        started = []
+
+        def start(status, headers, exc_info=None):
+            started[:] = [int(status.split(' ', 1)[0]), headers]
+            return start_response(status, headers, exc_info)
+
+        try:
+            answer = self._app(environ, start)
+        except exceptions.Error as exc:
+            self._note(environ, context, exc.status, exc.code)
+            raise
+        except Exception:
+            self._note(environ, context, exceptions.Error.status, exceptions.Error.code)
+            raise
+        status, headers = started
+        failed = status >= 400
+        self._note(environ, context, status, errors.foreign(status).code if failed else None,
+                   replayed=any(name.lower() == 'idempotency-replayed' for name, _ in headers))
+        return answer
+
+    def _note(self, environ, context, status, code, replayed=False):
+        asked = context.asked
+        if asked.recorded or code in _OUTAGE:
+            return
+        missed = 0
+        if not asked.begun and (code is not None or replayed):
+            admitted, missed = self._bounds.admit(context.project_id)
+            if not admitted:
+                if missed == 1:
+                    LOG.warning('Project %s is refused so much that the audit trail does not '
+                                'have all of it.', context.project_id)
+                return
+        details = {**asked.details, 'method': environ['REQUEST_METHOD'][:16],
+                   'path': audit.printable(environ.get('PATH_INFO', '')),
+                   **({'replayed': True} if replayed else {}),
+                   **({'left_out_before': missed} if missed else {})}
+        try:
+            self._db.transact(lambda conn: audit.record_answer(
+                conn, context, status if code else None, code, details), run_again)
+        except Exception as exc:
+            # The answer stands, whatever becomes of what is told of it.
+            LOG.warning('The audit trail lacks the %s answer to request %s: %s', status,
+                        context.request_id, exc)
