@@ -11,8 +11,10 @@ from oslo_policy import policy
 
 from container_service import exceptions
 from container_service import operations
+from container_service import powers
 
 ADMIN = 'role:admin'
+NOBODY = '!'
 MEMBER = 'role:admin or (role:member and project_id:%(project_id)s)'
 READER = 'role:admin or (role:reader and project_id:%(project_id)s)'
 
@@ -123,6 +125,14 @@ def guards():
         for name, words in (('runtime', 'a runtime of its own'),
                             ('host', 'the host named that it is placed on'),
                             ('published_ports', 'ports of the host that lead to it'))]
+    # Whoever may do one of these has, or may get, all of the host.
+    rules += [
+        _rule(powers.RULES[power], NOBODY, f'Create a container with {words}.',
+              ('POST', '/v1/containers'))
+        for power, words in ((powers.PRIVILEGED, 'all capabilities and devices of its host'),
+                             (powers.HOST_NETWORK, 'the network of its host'),
+                             (powers.BIND_MOUNTS, 'directories of its host that [bays] '
+                                                  'bind_mount_paths names'))]
     for op in operations.OPERATIONS.values():
         check = READER if op.http_method == 'GET' else MEMBER
         rules.append(_rule(op.policy, check, op.summary, (op.http_method, op.path)))

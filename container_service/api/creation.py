@@ -23,6 +23,7 @@ from wsme import types as wtypes
 
 from container_service import exceptions
 from container_service import operations
+from container_service import powers
 from container_service.api import types
 from container_service.api import versions
 
@@ -123,16 +124,6 @@ class Asked(types._Type):
             return types.Neutral().frombasetype(value)
         except ValueError:
             return self._inner.frombasetype(value)
-
-
-class Closed(types.Neutral):
-    """What nobody may ask for, since it would give a container power over its host."""
-
-    def frombasetype(self, value):
-        try:
-            return super().frombasetype(value)
-        except ValueError:
-            raise ValueError(types.CLOSED) from None
 
 
 class Whole(types._Type):
@@ -251,14 +242,18 @@ class Nets(types._Type):
             if any(net['network'] == other['network'] for other in nets):
                 raise Within(f'[{at}].network', 'is there twice')
             nets.append(net)
+            if nets != [{'network': powers.HOST}] and any(
+                    net['network'] == powers.HOST for net in nets):
+                raise Within(f'[{at}]', 'does not go with the network of the host, which must be '
+                                        'alone and without addresses')
         return nets
 
     @staticmethod
     def _network(value):
         name = operations.text(value)
-        if name in ('host', 'none', 'default') or name.startswith(('container:', 'ns:')):
-            raise ValueError('must be a network of the engine: to share that of the host, of '
-                             'another container, or none, is closed here')
+        if name in ('none', 'default') or name.startswith(('container:', 'ns:')):
+            raise ValueError('must be a network of the engine: to share that of another '
+                             'container, or none, is closed here')
         if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_.-]{0,127}', name):
             raise ValueError('must be the name or id of a network')
         return name
@@ -287,44 +282,74 @@ class File:
     data: bytes
 
 
-class Files(types._Type):
-    """Files: entries of type ``bind`` whose source is the content, as base64."""
+@dataclasses.dataclass(frozen=True)
+class HostPath:
+    """A directory of the host to be mounted into a container."""
+    source: str
+    destination: str
+    read_only: bool
+
+
+class Mounts(types._Type):
+    """Entries of type ``bind``: files, whose source is the content, and directories of the host.
+
+    The content is base64, and a source that begins with / is never content.
+    """
     schema = {'type': 'array', 'maxItems': MAX_FILES, 'items': {
         'type': 'object', 'additionalProperties': False,
         'required': ['type', 'source', 'destination'], 'properties': {
             'type': {'const': 'bind'}, 'source': {'type': 'string', 'contentEncoding': 'base64'},
             'destination': {'type': 'string', 'maxLength': 255},
+            'read_only': {'anyOf': [operations.boolean.schema, {'enum': ['', None]}]},
             'size': {'enum': ['', None]}}}}
 
     def frombasetype(self, value):
-        files, total = [], 0
+        mounts, total = [], 0
         for at, entry in enumerate(_entries(value, MAX_FILES)):
             where = f'[{at}]'
             if entry.get('type') != 'bind':
                 raise Within(f'{where}.type', 'must be bind, a file whose content is given: '
                                               'there are no volumes')
-            parts = _parts(where, entry, type=operations.text, source=self._content,
-                           destination=_absolute, size=self._size)
-            if 'destination' not in parts:
-                raise Within(f'{where}.destination', 'is required')
-            file = File(parts['destination'], parts.get('source', b''))
-            for other in files:
-                if _in_each_other(file.destination, other.destination):
+            mount = self._mount(where, _parts(
+                where, entry, type=operations.text, source=self._source, destination=_absolute,
+                read_only=operations.boolean, size=self._size))
+            for other in mounts:
+                if _in_each_other(mount.destination, other.destination):
                     raise Within(f'{where}.destination', f'is at odds with {other.destination}')
-            total += len(file.data)
+            total += len(mount.data) if isinstance(mount, File) else 0
             if total > FILES_BYTES:
                 raise Within(f'{where}.source', f'makes more than {FILES_BYTES} bytes of all')
-            files.append(file)
-        return files
+            mounts.append(mount)
+        return mounts
 
     @staticmethod
-    def _content(value):
+    def _mount(where, parts):
+        if 'destination' not in parts:
+            raise Within(f'{where}.destination', 'is required')
+        source = parts.get('source', b'')
+        if isinstance(source, str):
+            return HostPath(source, parts['destination'], parts.get('read_only', False))
+        if 'read_only' in parts:
+            raise Within(f'{where}.read_only', 'goes with a directory of the host')
+        return File(parts['destination'], source)
+
+    @staticmethod
+    def _source(value):
+        """Content as bytes; a path as text."""
         if not isinstance(value, str):
             raise ValueError('must be the content as base64')
+        if value.startswith('/'):
+            reason = powers.refused(value) or (
+                len(value) > 255 and 'have at most 255 characters')
+            if reason:
+                raise ValueError(f'must {reason}, as a directory of the host, which it is because '
+                                 f'it begins with /. Content whose base64 does so needs a line '
+                                 f'break before it')
+            return value
         try:
             return base64.b64decode(re.sub(r'[\r\n]', '', value), validate=True)
         except (binascii.Error, ValueError):
-            raise ValueError('must be the content as base64, not a path') from None
+            raise ValueError('must be the content as base64') from None
 
     @staticmethod
     def _size(value):
@@ -394,7 +419,7 @@ class ContainerCreate(wtypes.Base):
     exposed_ports = Asked(ExposedPorts())
     published_ports = Asked(PublishedPorts())
     nets = Asked(Nets())
-    mounts = Asked(Files())
+    mounts = Asked(Mounts())
     image_pull_policy = types.Choice('never', 'always', 'ifnotpresent')
     bay_uuid = types.Text(255)
     availability_zone = Asked(_ZONE)
@@ -402,8 +427,8 @@ class ContainerCreate(wtypes.Base):
     hints = Asked(types.TextMap(maximum=255))
     runtime = Asked(types.Text(64, 1, r'[A-Za-z0-9][A-Za-z0-9_.-]*', 'is not a runtime'))
     registry = Asked(types.Text(255))
+    privileged = Asked(types.Boolean())
     # Sent by existing clients with nothing in them.
-    privileged = Closed()
     cpu_policy = CpuPolicy()
     image_driver = types.Neutral('docker')
     security_groups = types.Neutral(['default'])
@@ -422,17 +447,46 @@ SINCE = {'entrypoint': (1, 40), 'hostname': (1, 9), 'auto_remove': (1, 3), 'tty'
          'nets': (1, 2), 'mounts': (1, 23), 'exposed_ports': (1, 24), 'cpu_policy': (1, 28),
          'registry': (1, 31), 'secret_environment': (1, 42)}
 
-# Rules that are asked besides that of the operation, by the field that asks for them.
-RULES = {'runtime': 'container:create_runtime', 'host': 'container:create_host',
-         'published_ports': 'container:create_published_ports'}
+# Mounts of host paths began later than files.
+HOST_PATHS_SINCE = (1, 42)
+
+
+def _asks(name):
+    return lambda asked: name if asked.get(name) else None
+
+
+def _asks_for_host_network(asked):
+    nets = asked.get('nets') or ()
+    return 'nets[0].network' if any(net['network'] == powers.HOST for net in nets) else None
+
+
+def _asks_for_host_paths(asked):
+    return next((f'mounts[{at}].source' for at, _ in _host_paths(asked)), None)
+
+
+def _host_paths(asked):
+    return [(at, mount) for at, mount in enumerate(asked.get('mounts') or ())
+            if isinstance(mount, HostPath)]
+
+
+_POWERS = {powers.PRIVILEGED: _asks('privileged'), powers.HOST_NETWORK: _asks_for_host_network,
+           powers.BIND_MOUNTS: _asks_for_host_paths}
+
+# Rules that are asked besides that of the operation, with the field that asks for them.
+RULES = {**{f'container:create_{name}': _asks(name)
+            for name in ('runtime', 'host', 'published_ports')},
+         **{powers.RULES[power]: asks for power, asks in _POWERS.items()}}
 
 # Fields that are columns, or say where the container goes; the rest is the spec.
 _COLUMNS = ('name', 'image')
 _PLACE = ('bay_uuid', 'availability_zone', 'host', 'hints')
 
 
-def check(asked, version):
-    """Raise unless the fields are there at this version, and go together."""
+def check(asked, version, host_paths=()):
+    """Raise unless the fields are there at this version, and go together.
+
+    ``host_paths`` are directories of the host that may be mounted.
+    """
     for name, since in SINCE.items():
         if version < since and asked.get(name):
             raise exceptions.InvalidParameter(
@@ -447,12 +501,22 @@ def check(asked, version):
     for name in asked.get('secret_environment') or ():
         if name in (asked.get('environment') or ()):
             _refuse('secret_environment', f'has {name}, which environment has too')
-    for at, file in enumerate(asked.get('mounts') or ()):
-        if asked.get('read_only'):
+    for at, mount in enumerate(asked.get('mounts') or ()):
+        if asked.get('read_only') and isinstance(mount, File):
             _refuse(f'mounts[{at}]', 'cannot be put into a container that is read_only')
         for path in asked.get('tmpfs') or ():
-            if _in_each_other(file.destination, path):
+            if _in_each_other(mount.destination, path):
                 _refuse(f'mounts[{at}].destination', f'is at odds with {path} of tmpfs')
+    for at, mount in _host_paths(asked):
+        if version < HOST_PATHS_SINCE:
+            _refuse(f'mounts[{at}].source', f'must be the content as base64; from microversion '
+                                            f'{versions.text(HOST_PATHS_SINCE)} on it may be a '
+                                            f'directory of the host')
+        if not powers.is_allowed(mount.source, host_paths):
+            _refuse(f'mounts[{at}].source', 'is no directory of the host that may be mounted '
+                                            'here; the operator names those')
+    if _asks_for_host_network(asked) and asked.get('published_ports'):
+        _refuse('published_ports', 'does not go with the network of the host')
     if asked.get('bay_uuid') and any(asked.get(name) for name in _PLACE[1:]):
         _refuse('bay_uuid', f'does not go with {", ".join(_PLACE[1:])}')
 
@@ -471,7 +535,8 @@ def options(asked, version):
     Raises BodyTooLarge.
     """
     spec = {name: value for name, value in asked.items()
-            if name not in _COLUMNS and name not in _PLACE and name != 'mounts'}
+            if name not in _COLUMNS and name not in _PLACE
+            and name not in ('mounts', 'privileged')}
     for name in _OPTIONAL:
         if not spec.get(name, True):
             del spec[name]
@@ -482,7 +547,14 @@ def options(asked, version):
     secret = spec.pop('secret_environment', None)
     if secret:
         spec['secret_environment'] = sorted(secret)
-    files = {file.destination: file.data for file in asked.get('mounts') or ()}
+    opened = [power for power, asks in _POWERS.items() if asks(asked)]
+    if opened:
+        spec['opened'] = opened
+    paths = [dataclasses.asdict(mount) for _, mount in _host_paths(asked)]
+    if paths:
+        spec['mounts'] = paths
+    files = {mount.destination: mount.data for mount in asked.get('mounts') or ()
+             if isinstance(mount, File)}
     if files:
         spec['files'] = [{'destination': path, 'size': len(data),
                           'sha256': hashlib.sha256(data).hexdigest()}

@@ -45,7 +45,8 @@ class Endpoint:
     summary: str = None           # where the rule's own words do not fit
     operation: object = None      # the row of the table that it is made from
     instead: dict = dataclasses.field(default_factory=dict)  # rules by arguments that are true
-    fields: dict = dataclasses.field(default_factory=dict)   # more rules, by fields of the body
+    # More rules: f(the body) gives the field that asks for what the rule guards, or None.
+    guards: dict = dataclasses.field(default_factory=dict)
 
     def called(self, controller, method):
         """Answer a request, by ``method``, if its caller may make it.
@@ -77,11 +78,12 @@ class Endpoint:
             return method(arguments)
         data = intake.body(pecan.request, self.body_bytes)
         asked = types.given(types.parse(self.body, data))
-        opened = [name for name in self.fields if asked.get(name)]
+        asks = {rule: asks(asked) for rule, asks in self.guards.items()}
+        opened = {rule: name for rule, name in asks.items() if name is not None}
         if told is not None and opened:
-            told.details['opened'] = opened
-        for name in opened:
-            _authorize_field(controller, name, self.fields[name])
+            told.details['opened'] = sorted(opened.values())
+        for rule, name in opened.items():
+            _authorize_field(controller, name, rule)
         return method(arguments, asked)
 
     @property
@@ -148,7 +150,7 @@ class Route:
     def rules(self):
         """The rules of policy that it may ask."""
         return (*self.endpoint.policies, *self.endpoint.instead.values(),
-                *self.endpoint.fields.values())
+                *self.endpoint.guards)
 
 
 def routes(controller, path=''):

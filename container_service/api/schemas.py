@@ -48,8 +48,9 @@ _CONTAINER = dict(
     interactive=BOOLEAN, tty=BOOLEAN, auto_remove=BOOLEAN, auto_heal=BOOLEAN, healthcheck=OBJECT,
     stop_signal=optional(TEXT), stop_timeout=optional(WHOLE), read_only=BOOLEAN, tmpfs=OBJECT,
     published_ports=listed(OBJECT), nets=listed(OBJECT), files=listed(OBJECT),
-    registry_id=optional(UUID), bay_uuid=optional(UUID), exit_code=optional(WHOLE),
-    oom_killed=optional(BOOLEAN), health=optional(TEXT), engine_id=optional(TEXT),
+    mounts=listed(OBJECT), registry_id=optional(UUID), bay_uuid=optional(UUID),
+    exit_code=optional(WHOLE), oom_killed=optional(BOOLEAN), health=optional(TEXT),
+    engine_id=optional(TEXT),
     user_id=optional(TEXT), project_id=TEXT, created_at=TIME, updated_at=optional(TIME),
     started_at=optional(TIME), finished_at=optional(TIME),
     image_pull_policy=TEXT, host=optional(TEXT), runtime=optional(TEXT), privileged=BOOLEAN)

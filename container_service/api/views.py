@@ -3,6 +3,7 @@
 
 from container_service import lifecycle
 from container_service import operations
+from container_service import powers
 from container_service import services
 from container_service import states
 from container_service.api import explain
@@ -53,6 +54,7 @@ def container(row, base, admin):
         'read_only': spec.get('read_only', False), 'tmpfs': spec.get('tmpfs') or {},
         'published_ports': spec.get('published_ports') or [],
         'nets': spec.get('nets') or [], 'files': spec.get('files') or [],
+        'mounts': spec.get('mounts') or [],
         'registry_id': row.registry_uuid,
         'bay_uuid': row.bay_uuid, 'exit_code': row.exit_code, 'oom_killed': row.oom_killed,
         'health': row.health, 'engine_id': row.engine_id,
@@ -63,7 +65,7 @@ def container(row, base, admin):
     if admin:
         view.update(image_pull_policy=spec.get('image_pull_policy', 'ifnotpresent'),
                     host=getattr(row, 'bay_name', None), runtime=spec.get('runtime'),
-                    privileged=False)
+                    privileged=powers.PRIVILEGED in powers.of(spec))
     return view
 
 

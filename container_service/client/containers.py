@@ -12,7 +12,7 @@ CONTAINER_FIELDS = (
     'exit_code', 'oom_killed', 'health', 'command', 'entrypoint', 'environment',
     'secret_environment', 'labels', 'workdir', 'user', 'hostname', 'cpu', 'memory',
     'memory_bytes', 'disk', 'restart_policy', 'auto_remove', 'auto_heal', 'tty', 'interactive',
-    'read_only', 'tmpfs', 'files', 'healthcheck', 'stop_signal', 'stop_timeout',
+    'read_only', 'tmpfs', 'files', 'mounts', 'healthcheck', 'stop_signal', 'stop_timeout',
     'image_pull_policy', 'registry_id', 'nets', 'addresses', 'ports', 'published_ports',
     'bay_uuid', 'host', 'engine_id', 'project_id', 'user_id', 'created_at', 'updated_at',
     'started_at', 'finished_at')

@@ -115,6 +115,9 @@ def _add_files(parser):
                         action='append', type=_mount,
                         help='Put a copy of a file from here into the container; can be '
                              'repeated.')
+    parser.add_argument('--volume', metavar='DIRECTORY:PATH[:ro]', action='append', type=_volume,
+                        help='Mount a directory of the host, where the operator has opened that; '
+                             'can be repeated.')
     parser.add_argument('--tmpfs', metavar='PATH[:size=SIZE]', action='append', type=_tmpfs,
                         help='A file system in memory at this path, 64m large unless told; can '
                              'be repeated.')
@@ -159,7 +162,7 @@ def _add_place(parser):
     parser.add_argument('--host', help='Place it on this host; for administrators.')
     parser.add_argument('--runtime', help='Container runtime of the engine; for administrators.')
     parser.add_argument('--privileged', action='store_true', default=None,
-                        help='Ask for all rights on the host, which is refused.')
+                        help='Ask for all rights on the host, where the operator has opened that.')
 
 
 def _body(args):
@@ -178,7 +181,8 @@ def _body(args):
         'restart_policy': args.restart, 'tty': args.tty, 'interactive': args.interactive,
         'stop_signal': args.stop_signal, 'stop_timeout': args.stop_timeout,
         'nets': args.network, 'published_ports': args.publish,
-        'exposed_ports': dict.fromkeys(args.expose or (), {}), 'mounts': args.mount,
+        'exposed_ports': dict.fromkeys(args.expose or (), {}),
+        'mounts': (args.mount or []) + (args.volume or []),
         'tmpfs': dict(args.tmpfs or ()), 'read_only': args.read_only, 'healthcheck': check,
         'auto_remove': args.rm, 'auto_heal': args.auto_heal, 'registry': args.registry,
         'image_pull_policy': _PULL_POLICIES.get(args.pull), 'host': args.host,
@@ -304,7 +308,19 @@ def _mount(text):
         raise argparse.ArgumentTypeError('only type=bind is possible: a file that is copied')
     if not mount.get('source') or not mount.get('destination'):
         raise argparse.ArgumentTypeError(f'{text!r} needs source=FILE and destination=PATH')
-    return {**mount, 'source': base64.b64encode(read(mount['source'])).decode()}
+    content = base64.b64encode(read(mount['source'])).decode()
+    # What begins with / would be a directory of the host.
+    return {**mount, 'source': f'\n{content}' if content.startswith('/') else content}
+
+
+def _volume(text):
+    source, _, rest = text.partition(':')
+    path, colon, mode = rest.partition(':')
+    if not (source.startswith('/') and path.startswith('/')) or (
+            colon and mode not in ('ro', 'rw')):
+        raise argparse.ArgumentTypeError(
+            f'{text!r} must be DIRECTORY:PATH or DIRECTORY:PATH:ro, both absolute')
+    return {'type': 'bind', 'source': source, 'destination': path, 'read_only': mode == 'ro'}
 
 
 def _pairs(text, names):

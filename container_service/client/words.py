@@ -229,9 +229,14 @@ def _files(value):
                      for entry in value)
 
 
+def _mounts(value):
+    return ', '.join(f'{entry.get("source")}:{entry.get("destination")}'
+                     f'{":ro" if entry.get("read_only") else ""}' for entry in value)
+
+
 _SPECIAL = {
     'addresses': _addresses, 'command': _words, 'entrypoint': _words, 'error': _detail,
-    'files': _files, 'memory': _mebibytes, 'nets': _nets, 'operation': cli_name,
+    'files': _files, 'memory': _mebibytes, 'mounts': _mounts, 'nets': _nets, 'operation': cli_name,
     'parameters': _parameters, 'progress': _progress, 'published_ports': _ports,
     'restart_policy': _restart_policy, 'result': _result, 'tmpfs': _sizes,
     'unfinished_actions': _allowance, 'unfinished_actions_per_container': _allowance,

@@ -237,6 +237,11 @@ class Unowned:
             raise exceptions.Conflict(
                 'It cannot be adopted: its labels name no container. Remove it, or make a '
                 'container of its image.')
+        if found.powers:
+            # Its next generation would be made without, and until then a tenant would have it.
+            raise exceptions.Conflict(
+                f'It cannot be adopted: it has {", ".join(found.powers)} of its host. Remove it, '
+                f'or make a container of its image.')
         name = _proper_name(found.labels.get(base.LABEL_NAME), row.container_uuid)
         wanted_by = row.wanted_by or {}
         confided = found.secret and {

@@ -263,6 +263,13 @@ BAYS_OPTS = [
     cfg.ListOpt(
         'drivers', default=['docker'], item_type=types.String(),
         help='Drivers that bays may use: docker, fake.'),
+    cfg.ListOpt(
+        'bind_mount_paths', default=[], item_type=types.String(),
+        help='Directories of the hosts of engines that containers may have mounted by whoever '
+             'the rule container:create_bind_mounts lets; empty for none. Each is meant alone, '
+             'without what is below it: a container could make a link there that leads to all '
+             'of the host. For the same reason list none that is below another, and make sure '
+             'that nothing but the operator can replace one by a link.'),
 ]
 
 EGRESS_OPTS = [

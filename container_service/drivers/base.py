@@ -88,8 +88,9 @@ class Container:
     exposed_ports (list of "80/tcp"), published_ports ([{'container_port', 'host_port',
     'protocol'}]), nets ([{'network', 'v4-fixed-ip', 'v6-fixed-ip'}]; empty: it is on none),
     read_only, tmpfs ({path: bytes}), runtime, disk (GiB), files ([{'destination', 'size',
-    'sha256'}]).  Absent keys mean the engine's default; auto_remove and auto_heal are not the
-    engine's business.
+    'sha256'}]), mounts ([{'source', 'destination', 'read_only'}], directories of the host),
+    opened (see ``powers``: what is not in it is not given).  Absent keys mean the engine's
+    default; auto_remove and auto_heal are not the engine's business.
     """
     uuid: str
     name: str
@@ -233,6 +234,7 @@ class Described:
     observed: Observed
     # Of the spec's secret_environment, {name: value}.
     secret: dict = dataclasses.field(default_factory=dict, repr=False)
+    powers: tuple = ()                     # what it has of its host, which nobody asked us for
 
 
 @dataclasses.dataclass(frozen=True)

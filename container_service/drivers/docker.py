@@ -905,7 +905,7 @@ class DockerDriver(base.Driver):
                 uuid=labels.get(base.LABEL_CONTAINER), generation=_generation(labels),
                 status=look.status, exit_code=look.exit_code, health=look.health),
             labels=labels, image=found['Config'].get('Image'),
-            spec=spec, observed=look, secret=secret)
+            spec=spec, observed=look, secret=secret, powers=docker_request.powers_of(found))
 
     @_raises_driver_errors
     def remove(self, attempt, deployment, engine_id, name):
@@ -1308,7 +1308,8 @@ class DockerDriver(base.Driver):
             raise exceptions.ImageAbsent(image=container.image)
         attempt.enter('creating')
         request = docker_request.create_request(
-            container, self.bay.limits, [network['Name'] for network in networks])
+            container, self.bay.limits, [network['Name'] for network in networks],
+            self._socket)
         docker_api.fit(request['HostConfig'], self._client().info_once)
         deadline = time.monotonic() + NAME_SECONDS
         while True:
@@ -1341,8 +1342,16 @@ class DockerDriver(base.Driver):
 
     def _networks(self, container):
         """What the engine says of the networks that a container is to be attached to."""
+        if docker_request.has_host_network(container.spec):
+            return []
         return [self._network(net['network'], f'nets[{at}].network')
                 for at, net in enumerate(container.spec.get('nets') or ())]
+
+    @property
+    def _socket(self):
+        """The path of the engine's socket; None where it is reached otherwise."""
+        scheme, _, path = self.bay.endpoint.partition('://')
+        return path if scheme == 'unix' else None
 
     def _network(self, reference, field='network'):
         """A network by name or id, for containers to be attached to.  Raises NetworkRefused.

@@ -3,13 +3,16 @@
 
 The only place where create options become something that the engine understands.  It is an
 allow list: what is not named here does not reach the engine, whatever ``spec`` holds.  Host
-namespaces, host paths, devices, further capabilities and weaker confinement are never named.
+namespaces, host paths, devices, further capabilities and weaker confinement are never named, but
+for what ``powers`` knows, of a container whose spec says that it was opened for it.
 
 ``docker.py`` sends it.
 """
 
 import re
 
+from container_service import exceptions
+from container_service import powers
 from container_service import references
 from container_service.drivers import base
 
@@ -31,11 +34,13 @@ _TEXTS = (('command', 'Cmd'), ('entrypoint', 'Entrypoint'), ('workdir', 'Working
 _PERIODS = (('interval', 'Interval'), ('timeout', 'Timeout'))
 
 
-def create_request(container, limits=base.Limits(), networks=()):  # noqa: B008 - it is frozen
+def create_request(container, limits=base.Limits(), networks=(),  # noqa: B008 - it is frozen
+                   socket=None):
     """Return the body of the engine's create request.
 
     ``networks`` are the names of those in ``spec['nets']``, as the engine has them.  Older
-    engines take one network here; the others are connected before the first start.
+    engines take one network here; the others are connected before the first start.  ``socket``
+    is the path of the engine's own, if it has one.  Raises DriverError.
     """
     spec = container.spec
     body = {
@@ -43,7 +48,7 @@ def create_request(container, limits=base.Limits(), networks=()):  # noqa: B008 
         'Labels': container.engine_labels,
         'Tty': bool(spec.get('tty')),
         'OpenStdin': bool(spec.get('interactive')),
-        'HostConfig': _host_config(spec, limits),
+        'HostConfig': _host_config(spec, limits, socket),
     }
     for key, name in (*_TEXTS, ('hostname', 'Hostname')):
         if spec.get(key):
@@ -58,7 +63,9 @@ def create_request(container, limits=base.Limits(), networks=()):  # noqa: B008 
     ports = {*(spec.get('exposed_ports') or ()), *map(_port, spec.get('published_ports') or ())}
     if ports:
         body['ExposedPorts'] = {port: {} for port in sorted(ports)}
-    if networks:
+    if has_host_network(spec):
+        body['HostConfig']['NetworkMode'] = powers.HOST
+    elif networks:
         body['HostConfig']['NetworkMode'] = networks[0]
         body['NetworkingConfig'] = {'EndpointsConfig': {
             networks[0]: {'IPAMConfig': fixed_addresses(spec['nets'][0])}}}
@@ -67,9 +74,9 @@ def create_request(container, limits=base.Limits(), networks=()):  # noqa: B008 
     return body
 
 
-def _host_config(spec, limits):
+def _host_config(spec, limits, socket):
     config = {
-        'Privileged': False,
+        'Privileged': powers.PRIVILEGED in powers.of(spec),
         'SecurityOpt': ['no-new-privileges'],
         'CapDrop': ['ALL'],
         'CapAdd': list(CAPABILITIES),
@@ -96,6 +103,13 @@ def _host_config(spec, limits):
         bindings = config['PortBindings'] = {}
         for port in spec['published_ports']:
             bindings.setdefault(_port(port), []).append({'HostPort': str(port['host_port'])})
+    mounts = host_paths(spec, socket)
+    if mounts:
+        # Unlike Binds these are refused where the host has no such directory.
+        config['Mounts'] = [
+            {'Type': 'bind', 'Source': mount['source'], 'Target': mount['destination'],
+             'ReadOnly': mount['read_only'], 'BindOptions': {'Propagation': 'rprivate'}}
+            for mount in mounts]
     return config
 
 
@@ -107,6 +121,24 @@ def forgetting(container):
     if not container.hidden:
         return {}
     return {'changes': 'ENV ' + ' '.join(f'{name}=""' for name in sorted(container.hidden))}
+
+
+def has_host_network(spec):
+    """Whether a container was given the network of its host."""
+    return (powers.HOST_NETWORK in powers.of(spec)
+            and spec.get('nets') == [{'network': powers.HOST}])
+
+
+def host_paths(spec, socket=None):
+    """What a container was given of its host's directories.  Raises DriverError."""
+    mounts = spec.get('mounts') or ()
+    if powers.BIND_MOUNTS not in powers.of(spec):
+        return ()
+    for mount in mounts:
+        reason = powers.refused(mount['source'], socket)
+        if reason:
+            raise exceptions.DriverError(f'mounts: {mount["source"]} must {reason}.')
+    return mounts
 
 
 def update_request(cpu=None, memory_bytes=None, restart_policy=None):
@@ -200,6 +232,24 @@ def spec_of(data, image=None, limits=base.Limits()):  # noqa: B008 - it is froze
     if nets is not None:
         spec['nets'] = nets
     return spec, secret
+
+
+def powers_of(data):
+    """What the container that ``inspect`` shows has of its host beyond what others have."""
+    host = data.get('HostConfig') or {}
+    capabilities = {name.removeprefix('CAP_') for name in host.get('CapAdd') or ()}
+    modes = [str(host.get(name) or '') for name in ('NetworkMode', 'PidMode', 'IpcMode',
+                                                    'UTSMode', 'UsernsMode')]
+    found = (
+        (powers.PRIVILEGED, host.get('Privileged')),
+        (powers.HOST_NETWORK, modes[0] == powers.HOST),
+        (powers.BIND_MOUNTS, any(mount.get('Type') == 'bind' for mount in data.get('Mounts')
+                                 or ())),
+        ('capabilities', capabilities - set(CAPABILITIES)),
+        ('namespaces', any(mode == powers.HOST or ':' in mode for mode in modes[1:])
+         or ':' in modes[0]),
+        ('devices', host.get('Devices') or host.get('DeviceRequests')))
+    return tuple(name for name, has in found if has)
 
 
 def _check_of(config, defaults):

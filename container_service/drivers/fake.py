@@ -42,8 +42,10 @@ import urllib.parse
 import uuid
 
 from container_service import exceptions
+from container_service import powers
 from container_service import references
 from container_service.drivers import base
+from container_service.drivers import docker_request
 from container_service.drivers import logtext
 from container_service.operations import OPERATIONS
 from container_service.states import CREATED, DELETED, PAUSED, RUNNING, STOPPED
@@ -722,7 +724,8 @@ class FakeDriver(base.Driver):
                 return None
             _, secret = base.part(known.variables, known.labels)
             return base.Described(known.listed, dict(known.labels), known.image,
-                                  dict(known.spec), self._observed(known), secret)
+                                  dict(known.spec), self._observed(known), secret,
+                                  _powers(known))
 
     def remove(self, attempt, deployment, engine_id, name):
         found = self.describe(deployment, engine_id)
@@ -972,7 +975,12 @@ class FakeDriver(base.Driver):
                                         in known.variables.items()], container.hidden),
                     'Labels': {name: value for name, value in known.labels.items()
                                if name not in base.LABELS}},
-                'HostConfig': {'Memory': known.spec.get('memory_bytes') or 0},
+                'HostConfig': {
+                    'Memory': known.spec.get('memory_bytes') or 0,
+                    'Privileged': powers.PRIVILEGED in powers.of(known.spec)},
+                'Mounts': [{'Type': 'bind', 'Destination': mount['destination'],
+                            'RW': not mount['read_only']}
+                           for mount in docker_request.host_paths(known.spec)],
                 'NetworkSettings': {'Networks': {name: {} for name in known.networks}}}
 
     def diff(self, container):
@@ -1108,6 +1116,8 @@ class FakeDriver(base.Driver):
 
     def _networks(self, container):
         """The names of the networks that a container is to be attached to."""
+        if docker_request.has_host_network(container.spec):
+            return [powers.HOST]
         return [self._network(net['network'], f'nets[{at}].network')
                 for at, net in enumerate(container.spec.get('nets') or ())]
 
@@ -1136,6 +1146,7 @@ class FakeDriver(base.Driver):
             raise exceptions.UnsupportedByDriver(
                 'disk: the storage driver of this engine cannot limit it.',
                 hint='Leave disk out, or place the container on another bay.')
+        docker_request.host_paths(container.spec)
         with self._call(attempt, 'create', container, 'creating'):
             known = self.engine.find(container)
             return (self._adopt(known, container) if known else
@@ -1189,6 +1200,13 @@ class FakeDriver(base.Driver):
             oom_killed=known.oom_killed, health=known.health,
             ports=known.ports, addresses=_addresses(known) if alive else
             {name: [] for name in known.networks})
+
+
+def _powers(known):
+    given = {powers.PRIVILEGED: powers.PRIVILEGED in powers.of(known.spec),
+             powers.HOST_NETWORK: powers.HOST in known.networks,
+             powers.BIND_MOUNTS: docker_request.host_paths(known.spec)}
+    return tuple(power for power, has in given.items() if has)
 
 
 def _addresses(known):

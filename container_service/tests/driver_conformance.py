@@ -772,6 +772,43 @@ class DriverConformance:
         self.assertEqual((RUNNING, made.engine_id),
                          (found.observed.status, found.observed.engine_id))
 
+    # what policy has opened
+
+    STRONG = {'nets': [{'network': 'host'}], 'mounts': [
+        {'source': '/etc', 'destination': '/of-the-host', 'read_only': True}]}
+
+    def test_what_was_opened(self):
+        container = self.container(spec={**self.STRONG, 'opened': [
+            'privileged', 'host_network', 'bind_mounts']})
+        made = self.driver.create(base.Attempt(), container)
+        found = self.driver.describe(self.deployment, made.engine_id)
+        self.assertEqual(('privileged', 'host_network', 'bind_mounts'), found.powers)
+        told = self.driver.inspect(container)
+        self.assertIs(True, told['HostConfig']['Privileged'])
+        self.assertEqual([('bind', '/of-the-host', False)], [
+            (mount['Type'], mount['Destination'], mount['RW']) for mount in told['Mounts']])
+        self.assertEqual({'host': []}, made.addresses)
+        self.driver.delete(base.Attempt(), container)
+
+    def test_what_was_not_opened(self):
+        """Whatever else is in the spec."""
+        container = self.container(spec={'mounts': self.STRONG['mounts'], 'privileged': True,
+                                         'opened': ['host_network']})
+        made = self.driver.create(base.Attempt(), container)
+        self.assertEqual((), self.driver.describe(self.deployment, made.engine_id).powers)
+        self.assertRaises(exceptions.NetworkRefused, self.driver.create, base.Attempt(),
+                          self.container(spec={'nets': self.STRONG['nets'],
+                                               'opened': ['privileged']}))
+
+    def test_what_cannot_be_opened(self):
+        for source in ('/', '/var/run/docker.sock', '/run', '/proc'):
+            container = self.container(spec={'opened': ['bind_mounts'], 'mounts': [
+                {'source': source, 'destination': '/x', 'read_only': True}]})
+            error = self.assertRaises(exceptions.DriverError, self.driver.create, base.Attempt(),
+                                      container)
+            self.assertIn(f'{source} must', error.detail)
+            self.assertIsNone(self.driver.observe(container))
+
     def test_describe_what_is_not_there_or_not_ours(self):
         foreign = self.add_foreign('foreign', {})
         for engine_id in (foreign, 'f' * 64):

@@ -16,13 +16,19 @@ _NETWORK = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]*')
 _NO_NETWORKS = ('host', 'default', 'bridge', 'none')
 
 
-def faults_of_request(body):
-    """What is wrong with the body of a create request, as texts; none when it is safe."""
+def faults_of_request(body, opened=()):
+    """What is wrong with the body of a create request, as texts; none when it is safe.
+
+    ``opened`` is what policy has let the container have.
+    """
     faults = [f'{name} is there' for name in set(body) - _PLAIN - {'HostConfig',
                                                                   'NetworkingConfig'}]
     config = dict(body['HostConfig'])
+    for power, name, allowed in _OPENED:
+        if power in opened and name in config and allowed(config[name]):
+            del config[name]
     for name, allowed in _REQUESTED.items():
-        if name in config or name in _ALWAYS:
+        if name in config or (name in _ALWAYS and name not in body['HostConfig']):
             value = config.pop(name, None)
             if not allowed(value):
                 faults.append(f'{name} is {value!r}')
@@ -100,6 +106,16 @@ _REQUESTED = {
     'PortBindings': _are_bindings,
     'NetworkMode': lambda value: value == 'none' or _is_network(value),
 }
+
+# What a power may make of them instead.
+_OPENED = (
+    ('privileged', 'Privileged', lambda value: value is True),
+    ('host_network', 'NetworkMode', lambda value: value == 'host'),
+    ('bind_mounts', 'Mounts', lambda value: all(
+        mount['Type'] == 'bind' and mount['Source'] in ('/srv/data', '/srv/more')
+        and type(mount['ReadOnly']) is bool and mount['BindOptions'] == {'Propagation': 'rprivate'}
+        for mount in value)),
+)
 
 _INSPECTED = {
     'Privileged': _none, 'Binds': _none, 'Mounts': _none, 'VolumesFrom': _none, 'Links': _none,

@@ -6,8 +6,11 @@ asynchronous one goes on in ``api/accept.py``, then ``lifecycle.submit``; a bloc
 ``api/blocking.py``.
 """
 
+from oslo_log import log
+
 from container_service import exceptions
 from container_service import operations
+from container_service import powers
 from container_service.api import accept
 from container_service.api import blocking
 from container_service.api import creation
@@ -19,6 +22,8 @@ from container_service.db import actions
 from container_service.db import bays
 from container_service.db import containers
 from container_service.db import paging
+
+LOG = log.getLogger(__name__)
 
 _ALL_PROJECTS = types.Param('all_projects', operations.boolean, False)
 _RUN = types.Param('run', operations.boolean, False)
@@ -152,13 +157,18 @@ class ContainersController(base.Controller):
 
     @base.endpoint('container:create', query=(_RUN, *operations.OPTIONS),
                    body=creation.ContainerCreate, example=_EXAMPLE,
-                   body_bytes=creation.BODY_BYTES, fields=creation.RULES,
+                   body_bytes=creation.BODY_BYTES, guards=creation.RULES,
                    returns='ContainerAccepted', status=202,
                    operation=operations.OPERATIONS['create'], instead={'run': 'container:run'})
     def post(self, arguments, asked):
         op = operations.OPERATIONS['run' if arguments.pop('run') else 'create']
-        creation.check(asked, self.version)
+        creation.check(asked, self.version, self.parts.conf.bays.bind_mount_paths)
         spec, files, secret = creation.options(asked, self.version)
-        return accept.creation(
+        answer = accept.creation(
             self, op, name=asked.get('name'), image=asked['image'], spec=spec, files=files,
             secret=secret, place=creation.place(asked), options=arguments)
+        if powers.of(spec):
+            LOG.warning('User %s of project %s was given %s with a container',
+                        self.context.user_id, self.context.project_id,
+                        ', '.join(powers.of(spec)))
+        return answer

@@ -201,9 +201,9 @@ FIELDS = (
 
 # What is refused, at whatever version, by the name of the field.
 REFUSED = (
-    ('privileged', True), ('cpu_policy', 'dedicated'), ('image_driver', 'glance'),
+    ('privileged', 'perhaps'), ('cpu_policy', 'dedicated'), ('image_driver', 'glance'),
     ('mounts', [{'type': 'volume', 'source': 'v', 'destination': '/v', 'size': '1'}]),
-    ('nets', [{'network': 'host'}]), ('security_groups', ['web']),
+    ('nets', [{'network': 'none'}]), ('security_groups', ['web']),
     ('availability_zone', 'elsewhere'), ('name', '-'), ('cpu', 'much'), ('memory', True),
 )
 

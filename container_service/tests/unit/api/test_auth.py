@@ -10,7 +10,8 @@ from container_service.api import endpoints
 from container_service.tests.unit.api import base
 from container_service.tests.unit.api import test_endpoints
 
-_ROLES = {policy.ADMIN: 'admin', policy.MEMBER: 'member', policy.READER: 'reader'}
+_ROLES = {policy.ADMIN: 'admin', policy.MEMBER: 'member', policy.READER: 'reader',
+          policy.NOBODY: 'nobody'}
 _WHO = {rule.name: _ROLES[rule.check_str] for rule in policy.guards()}
 
 # Every route: method, path, the rule that it asks, who may by default, at which version.
@@ -39,7 +40,7 @@ class TestPolicy(base.ApiTestCase):
     def test_every_rule_is_asked_by_a_route(self):
         # Those of fields of a body are tried where these are.
         self.assertEqual({rule.name for rule in policy.guards()},
-                         {rule for _, _, rule, _, _ in ROUTES} | set(creation.RULES.values()))
+                         {rule for _, _, rule, _, _ in ROUTES} | set(creation.RULES))
 
     def test_every_route_for_every_persona(self):
         self.make_bay()

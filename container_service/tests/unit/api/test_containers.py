@@ -107,7 +107,7 @@ class TestCreate(base.ApiTestCase):
                             ('name', None), ('command', None), ('memory', None)):
             answer = self.post('/v1/containers', {'image': 'i', name: value})
             self.assertEqual(202, answer.status_int, answer)
-        for name, value in (('auto_remove', True), ('privileged', 'true'), ('mounts', [{}]),
+        for name, value in (('auto_remove', True), ('privileged', 'x'), ('mounts', [{}]),
                             ('nets', [{'network': 'n'}]), ('runtime', 'kata'),
                             ('security_groups', ['web'])):
             detail = self.assert_refused(400, 'invalid_parameter', self.post(

@@ -14,8 +14,10 @@ from wsgiref import util
 
 import hypothesis
 from hypothesis import strategies as st
+from oslo_policy import policy as oslo_policy
 from wsme import types as wtypes
 
+from container_service import powers
 from container_service.api import creation
 from container_service.api.controllers import containers
 from container_service.drivers import docker_request
@@ -31,6 +33,7 @@ VALID = {
     'image': ['busybox', 'r.example.org:5000/a/b@sha256:' + 'a' * 64],
     'name': ['web', 'a.b-c_d'], 'command': [['sh', '-c', 'true'], 'echo hi', []],
     'entrypoint': [['/bin/sh'], ''], 'environment': [{'A': '1'}, {'PATH': '/:/x', 'B': None}],
+    'secret_environment': [{'PASSWORD': 'x'}, {}],
     'labels': [{'a': 'b'}, {}], 'workdir': ['/', '/tmp/../etc'], 'hostname': ['h', 'a.b'],
     'user': ['root', '0:0'], 'cpu': [0.5, '1'], 'memory': ['64m', 512], 'disk': [1, '0', None],
     'restart_policy': [{'Name': 'always'}, {'Name': 'on-failure', 'MaximumRetryCount': '3'}],
@@ -82,7 +85,10 @@ WRONG = {
         {'source': '/'}, {'source': '/etc'}, {'source': '/var/run/docker.sock'},
         {'source': '/srv/'}, {'source': '..'}, {'type': 'volume'}, {'type': 'BIND'},
         {'destination': '/proc/x'}, {'destination': '/a/../dev'}, {'destination': '/'},
-        {'propagation': 'shared'}, {'read_only': False})],
+        {'propagation': 'shared'}, {'read_only': False}, {'source': '/srv/data'},
+        {'source': '/srv/more', 'read_only': True}, {'source': '/srv/data/below'},
+        {'source': '/srv/more/below'}, {'source': '/srv/data/'}, {'source': '/etc/../proc'},
+        {'source': '/run'}, {'source': '/srv/data', 'propagation': 'shared'})],
     'tmpfs': [{'/run': '16m,exec,suid'}, {'/proc': '16m'}, {'/run:exec': '1m'}, {'/a/../dev': ''},
               {'//sys': ''}, {'/': ''}],
     'restart_policy': [{'Name': 'always', 'Privileged': True}, {'Name': 'on-failure:3'}],
@@ -93,6 +99,7 @@ WRONG = {
         {'protocol': 'TCP'})],
     'labels': [{'cs.deployment': 'd'}, {'': ''}, {'a': ['b']}],
     'environment': [{'a=b': 'c'}, {'': ''}, {'A\n': 'b'}],
+    'secret_environment': [{'a=b': 'c'}, ['A'], {'A\n': 'b'}],
     'privileged': [True, 'true', 'True', 1, 'on', [True], {'a': 1}],
     'runtime': ['/bin/runc', 'kata;x', 'kata\n', '../x', ' kata'],
     'user': ['0:0:0', 'root\n', '-1'], 'hostname': ['a\n', '-x', 'a b']}
@@ -110,14 +117,14 @@ LOOKALIKES = str.maketrans({'e': '\u0435', 'i': '\u0456', 'o': '\uff4f'})
 
 # Values that have parts, where nothing but these belongs.
 WITH_PARTS = ('nets', 'mounts', 'healthcheck', 'restart_policy', 'tmpfs', 'published_ports',
-              'environment', 'labels', 'hints')
+              'environment', 'secret_environment', 'labels', 'hints')
 
 
 class Bodies:
     """Makes bodies by chance: good ones, nearly good ones and hostile ones."""
 
-    def __init__(self, seed):
-        self.chance = random.Random(seed)
+    def __init__(self, seed, opened=()):
+        self.chance, self.opened = random.Random(seed), opened
 
     def __call__(self):
         """A body as text.  A field may be there twice."""
@@ -126,6 +133,7 @@ class Bodies:
         bad = chance.choice((0, 0, 1, 1, 2, 4))
         kinds = (self.near, self.wrong, self.forbidden, self.nested)
         pairs += [chance.choice(kinds)() for _ in range(bad)]
+        pairs += [pair for pair in self.opened if chance.random() < 0.2]
         if chance.random() < 0.5:
             chance.shuffle(pairs)
         pairs.insert(chance.choice((0, len(pairs))), ('image', 'busybox'))
@@ -183,7 +191,7 @@ class TestEveryCreate(base.ApiTestCase):
 
     def setUp(self):
         super().setUp()
-        self.asked = []
+        self.asked, self.opened = [], set()
         self.enterContext(mock.patch.object(containers.accept, 'creation', self.accept))
 
     def accept(self, controller, op, **made):
@@ -222,23 +230,25 @@ class TestEveryCreate(base.ApiTestCase):
         made = self.send(body, json.dumps(base.ADMIN if admin else base.MEMBER))
         if made is None:
             return False
-        request = self.request_of(made)
-        self.assertEqual([], safety.faults_of_request(request), body)
+        request, opened = self.request_of(made), made['spec'].get('opened', ())
+        self.assertEqual([], safety.faults_of_request(request, opened), body)
+        self.opened.update(opened)
         if not admin:
             self.assertEqual(set(), {'Runtime', 'PortBindings'} & set(request['HostConfig']), body)
         self.assertNotIn('docker.sock', json.dumps(request['HostConfig']))
         return True
 
-    def test_nothing_forbidden_reaches_the_engine(self):
+    def check_many(self, examples, opened=()):
+        """How many bodies were taken, and which fields these had."""
         taken, fields = 0, set()
 
-        @hypothesis.settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
+        @hypothesis.settings(max_examples=examples, deadline=None, derandomize=True, database=None,
                              phases=[hypothesis.Phase.generate],
                              suppress_health_check=list(hypothesis.HealthCheck))
         @hypothesis.given(st.integers(0, 2**64), st.booleans())
         def check(seed, admin):
             nonlocal taken
-            bodies = Bodies(seed)
+            bodies = Bodies(seed, opened)
             for _ in range(EACH):
                 body = bodies()
                 if self.check(body, admin):
@@ -246,6 +256,24 @@ class TestEveryCreate(base.ApiTestCase):
                     fields.update(json.loads(body))
 
         check()
+        return taken, fields
+
+    def test_nothing_forbidden_reaches_the_engine(self):
+        taken, fields = self.check_many(EXAMPLES)
+        self.assertEqual(set(), self.opened)
         # It says nothing if hardly any was taken.
         self.assertGreater(taken, EXAMPLES * EACH // 5)
         self.assertEqual(set(), set(FIELDS) - fields)
+
+    def test_nothing_but_what_is_opened_reaches_the_engine(self):
+        self.parts.enforcer.load_rules()
+        self.parts.enforcer.set_rules(oslo_policy.Rules.from_dict(
+            dict.fromkeys(powers.RULES.values(), 'role:admin')),
+            overwrite=False, use_conf=False)
+        self.conf.set_override('bind_mount_paths', ['/srv/data', '/srv/more', '/srv/more/below',
+                                                    '/etc/../proc', '/var/run/docker.sock'],
+                               group='bays')
+        self.check_many(EXAMPLES // 5, opened=(
+            ('privileged', True), ('nets', [{'network': 'host'}]),
+            ('mounts', [{'type': 'bind', 'source': '/srv/data', 'destination': '/data'}])))
+        self.assertEqual(set(powers.RULES), self.opened)

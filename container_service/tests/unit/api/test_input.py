@@ -29,6 +29,7 @@ TAKES = {
     'entrypoint': {'text', 'digits', 'list', 'newline', 'escape', 'c1', 'delete', 'nan', 'unit',
                    'script', 'long'},
     'environment': {'object', 'null value'},
+    'secret_environment': set(),           # no keys here
     'labels': {'object', 'null value'},
     'workdir': set(),
     'hostname': {'digits', 'nan', 'unit'},
@@ -52,6 +53,7 @@ TAKES = {
     'nets': {'zero'},
     'mounts': {'zero'},
     'runtime': {'zero', 'digits', 'nan', 'unit'},
+    'privileged': {'zero'},
     # Taken, and then there is nothing of that name.
     'bay_uuid': set(),
     'registry': {'zero'},
@@ -60,7 +62,8 @@ TAKES = {
     'hints': {'zero'},
 }
 WORDS = {'digits', 'nan', 'unit', 'text', 'script'}
-NAMES = {'bay_uuid': (404, 'bay_not_found', WORDS),
+NAMES = {'privileged': (403, 'forbidden', {'true'}),
+         'bay_uuid': (404, 'bay_not_found', WORDS),
          'registry': (404, 'registry_not_found', WORDS),
          'availability_zone': (400, 'no_bay_fits', WORDS - {'script'}),
          'host': (400, 'no_bay_fits', WORDS),
@@ -226,7 +229,8 @@ class TestFields(base.ApiTestCase):
                   [{'network': 'a', 'v4-fixed-ip': '10.0.0.9', 'v6-fixed-ip': 'fd00::9'},
                    {'network': 'b' * 64, 'v4-fixed-ip': ''}]),
                  ([{}], ['mine'], {'network': 'mine'}, 'mine', [{'network': ''}],
-                  [{'network': 'host'}], [{'network': 'none'}], [{'network': 'default'}],
+                  [{'network': 'host'}, {'network': 'a'}], [{'network': 'none'}],
+                  [{'network': 'default'}],
                   [{'network': 'container:x'}], [{'network': 'a/b'}], [{'network': 1}],
                   [{'port': 'x'}], [{'network': 'a', 'port': 'x'}], [{'network': 'a', 'x': 1}],
                   [{'network': 'a', 'v4-fixed-ip': '10.0.0'}],
@@ -241,7 +245,7 @@ class TestFields(base.ApiTestCase):
                    {'type': 'bind', 'source': '', 'destination': '/a/c'}]),
                  ([{'source': 'eA==', 'destination': '/a'}], ['/a:/b'], '/a',
                   [{'type': 'volume', 'source': 'v', 'destination': '/a'}],
-                  [{'type': 'bind', 'source': '/etc/passwd', 'destination': '/a'}],
+                  [{'type': 'bind', 'source': '/etc/../x', 'destination': '/a'}],
                   [{'type': 'bind', 'source': 'eA=', 'destination': '/a'}],
                   [{'type': 'bind', 'source': 7, 'destination': '/a'}],
                   [{'type': 'bind', 'source': 'eA=='}],
@@ -255,7 +259,7 @@ class TestFields(base.ApiTestCase):
                    for i in range(33)],
                   [{'type': 'bind', 'source': 'eHh4' * 90000, 'destination': f'/{i}'}
                    for i in range(2)])),
-                ('privileged', (False, 'false', None), (True, 'true', 1)),
+                ('privileged', (False, 'false', None), ('perhaps', [1])),
                 ('cpu_policy', ('shared', None, ''), ('dedicated', 1)),
                 ('runtime', ('', None, 'kata'), ('a/b', ['x'])),
                 ('image_driver', ('docker', 'None'), ('glance', 1)),

@@ -109,6 +109,8 @@ class OptionsTest(stub.CommandTest):
                 (['--mount', 'type=volume,source=a,destination=/b'], 'only type=bind'),
                 (['--mount', 'source=a'], 'needs source=FILE and destination=PATH'),
                 (['--mount', f'source={self.path},destination=/b'], 'No such file'),
+                (['--volume', 'a:/b'], 'must be DIRECTORY:PATH'),
+                (['--volume', '/a:/b:rx'], 'must be DIRECTORY:PATH'),
                 (['--mount', '/a:/b'], 'must be KEY=VALUE'),
                 (['--tmpfs', 'run'], 'must be PATH'), (['--tmpfs', '/run:64m'], 'must be PATH'),
                 (['--health-interval', '0'], 'must be a time'),

@@ -425,6 +425,14 @@ class TestStrays(OrphanCase):
                            'make a container of its image.', None)],
                          [(stray.error, stray.wanted) for stray in self.strays()])
 
+    def test_what_has_power_over_its_host_cannot_be_adopted(self):
+        known = self.stray()
+        known.networks = ('host',)
+        self.here.reconcile()
+        self.want(strays.ADOPT)
+        [stray] = self.strays()
+        self.assertIn('it has host_network of its host', stray.error)
+
     def test_what_is_wanted_is_done_once_the_engine_answers(self):
         known = self.stray()
         self.here.reconcile()

@@ -136,6 +136,7 @@ class TestCreateRequest(testtools.TestCase):
             privileged=True, Privileged=True, HostConfig={'Privileged': True}, binds=['/:/host'],
             cap_add=['SYS_ADMIN'], network_mode='host', devices=['/dev/mem'], auto_remove=True))
         self.assertEqual({**ALWAYS, 'RestartPolicy': {'Name': 'no'}}, body['HostConfig'])
+        self.assertEqual((), docker_request.powers_of({'HostConfig': body['HostConfig']}))
         self.assertFalse({'NET_RAW', 'MKNOD', 'AUDIT_WRITE', 'SETFCAP', 'SYS_ADMIN'}
                          & set(docker_request.CAPABILITIES))
 
@@ -152,6 +153,26 @@ class TestCreateRequest(testtools.TestCase):
         # Of networks only that there are to be none: their names are asked of the engine.
         self.assertEqual('none' if spec.get('nets') == [] else None,
                          body['HostConfig'].get('NetworkMode'))
+
+    def test_the_socket_of_the_engine_is_refused_wherever_it_is(self):
+        container = a_container(opened=['bind_mounts'], mounts=[
+            {'source': '/srv/engine', 'destination': '/x', 'read_only': True}])
+        docker_request.create_request(container, socket='/srv/other/sock')
+        error = self.assertRaises(exceptions.DriverError, docker_request.create_request,
+                                  container, socket='/srv/engine/sock')
+        self.assertIn('/srv/engine must', error.detail)
+
+    def test_powers_that_somebody_else_has_given(self):
+        for host, found in (
+                ({'Privileged': True}, ('privileged',)),
+                ({'NetworkMode': 'host'}, ('host_network',)),
+                ({'NetworkMode': 'container:x'}, ('namespaces',)),
+                ({'PidMode': 'host'}, ('namespaces',)), ({'IpcMode': 'host'}, ('namespaces',)),
+                ({'CapAdd': ['CAP_CHOWN', 'SYS_ADMIN']}, ('capabilities',)),
+                ({'Devices': [{}]}, ('devices',)), ({'IpcMode': 'private'}, ())):
+            self.assertEqual(found, docker_request.powers_of({'HostConfig': host}))
+        self.assertEqual(('bind_mounts',), docker_request.powers_of(
+            {'Mounts': [{'Type': 'volume'}, {'Type': 'bind'}]}))
 
     def test_no_network_is_not_the_default_one(self):
         for nets, mode in (({}, None), ({'nets': None}, None), ({'nets': []}, 'none')):
