@@ -161,14 +161,19 @@ run_style() {
     [ ! -e doc/source/conf.py ] || check 'documentation without warnings' build_docs
 }
 
+# A repository of its own per run: two runs at once, or one by hand, do not mix their results.
+stestr_in() { # NAME COMMAND...
+    local repository=$WORK/stestr-$1
+    shift
+    [ -d "$repository" ] || { mkdir "$repository" && "$VENV/bin/stestr" --repo-url "$repository" init; }
+    "$VENV/bin/stestr" --repo-url "$repository" "$@"
+}
+
 # Shows the tests as they are run, and keeps what came of them in $WORK/NAME.subunit.
 run_stestr() { # NAME [OPTION...]
     local name=$1 status=0
     shift
-    # A repository of its own per run: two runs at once, or one by hand, do not mix their results.
-    mkdir "$WORK/stestr-$name"
-    "$VENV/bin/stestr" --repo-url "$WORK/stestr-$name" init
-    "$VENV/bin/stestr" --repo-url "$WORK/stestr-$name" run --subunit "$@" |
+    stestr_in "$name" run --subunit "$@" |
         "$VENV/bin/python" tools/results.py show "$WORK/$name.subunit" || status=$?
     return "$status"
 }
@@ -176,7 +181,7 @@ run_stestr() { # NAME [OPTION...]
 # Whether there are such tests; an error in listing is left to the run to report.
 any_test() { # FILTER
     local listing
-    ! listing=$("$VENV/bin/stestr" list "$1" 2>&1) || [ -n "$listing" ]
+    ! listing=$(stestr_in list list "$1" 2>&1) || [ -n "$listing" ]
 }
 
 run_tests() { # PART
