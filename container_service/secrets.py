@@ -17,6 +17,7 @@ from oslo_log import log
 
 from container_service import exceptions
 from container_service import private_files
+from container_service import redaction
 from container_service.db import encrypted
 from container_service.db.base import run_again
 
@@ -39,6 +40,7 @@ class Keys:
 
     def encrypt(self, text):
         """Raises SecretsUnavailable."""
+        redaction.hide([text])
         (_, newest), *_ = self._read()
         return newest.encrypt(text.encode()).decode()
 
@@ -47,6 +49,7 @@ class Keys:
         _, text = self._open(token)
         if text is None:
             raise self._unavailable('none of its keys is the one that this was encrypted with')
+        redaction.hide([text])
         return text
 
     def holder(self, token):
@@ -119,35 +122,18 @@ def seal(op, params, keys):
     return shown, tokens
 
 
-def seal_value(keys, value):
-    """A JSON value as one encrypted text.  Raises SecretsUnavailable."""
-    return keys.encrypt(json.dumps(value))
+def seal_value(keys, variables):
+    """Variables as one encrypted text.  Raises SecretsUnavailable."""
+    redaction.hide(variables.values())
+    return keys.encrypt(json.dumps(variables))
 
 
 def unseal(tokens, keys):
-    """What ``seal`` has taken out: {name: value}.  Raises SecretsUnavailable."""
-    return {name: json.loads(keys.decrypt(token)) for name, token in tokens.items()}
-
-
-# What is shorter is found in words that have nothing to do with it.
-_SHORTEST = 4
-
-
-def masked(value, texts):
-    """A JSON value without these texts, wherever they are in it."""
-    # The longest first: one may be in another one.
-    return _masked(value, sorted(
-        {text for text in texts if len(text) >= _SHORTEST}, key=len, reverse=True))
-
-
-def _masked(value, texts):
-    if isinstance(value, str):
-        for text in texts:
-            value = value.replace(text, '***')
-        return value
-    if isinstance(value, dict):
-        return {_masked(name, texts): _masked(part, texts) for name, part in value.items()}
-    return [_masked(part, texts) for part in value] if isinstance(value, (list, tuple)) else value
+    """What ``seal`` has taken out: {name: variables}.  Raises SecretsUnavailable."""
+    found = {name: json.loads(keys.decrypt(token)) for name, token in tokens.items()}
+    for variables in found.values():
+        redaction.hide(variables.values())
+    return found
 
 
 # Keys and what holds them

@@ -14,6 +14,7 @@ from oslo_log import log
 from webob import acceptparse
 
 from container_service import exceptions
+from container_service import redaction
 from container_service.api import versions
 
 LOG = log.getLogger(__name__)
@@ -43,6 +44,10 @@ class Middleware:
         self._app = app
 
     def __call__(self, environ, start_response):
+        with redaction.hiding():
+            return self._answer(environ, start_response)
+
+    def _answer(self, environ, start_response):
         started = []
 
         def start(status, headers, exc_info=None):

@@ -13,6 +13,7 @@ import oslo_messaging
 
 from container_service import exceptions
 from container_service import operations
+from container_service import redaction
 from container_service import rpc
 from container_service import secrets
 from container_service.conductor import inflight
@@ -64,13 +65,14 @@ class Ask:
     @oslo_messaging.expose
     def ask(self, context, container_uuid, operation, params):
         """Carry out a blocking operation.  Answers {'result': ...} or {'error': ...}."""
-        try:
-            return {'result': self._ask(container_uuid, operation, params)}
-        except exceptions.Error as exc:
-            return {'error': exc.to_dict()}
-        except Exception:
-            LOG.exception('%s of container %s', operation, container_uuid)
-            return {'error': exceptions.Error().to_dict()}
+        with redaction.hiding():
+            try:
+                return {'result': self._ask(container_uuid, operation, params)}
+            except exceptions.Error as exc:
+                return {'error': exc.to_dict()}
+            except Exception:
+                LOG.exception('%s of container %s', operation, container_uuid)
+                return {'error': exceptions.Error().to_dict()}
 
     def _ask(self, container_uuid, operation, params):
         op = operations.OPERATIONS.get(operation)

@@ -11,6 +11,7 @@ from oslo_log import log
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import pulls
+from container_service import redaction
 from container_service import registries
 from container_service import secrets
 from container_service import states
@@ -60,7 +61,7 @@ class Puller:
         attempt = attempts.of_pull(
             self._db, claim, lambda: self._lease.holds(incarnation), self._conf.pull_stall)
         try:
-            with self._watch.over(attempt):
+            with self._watch.over(attempt), redaction.hiding():
                 self._pull(claim, attempt)
         except (exceptions.Fenced, exceptions.DatabaseUnavailable):
             # The sweep frees it, and whoever claims it next goes on where the engine stands.
@@ -100,6 +101,8 @@ class Puller:
     def _not_done(self, claim, exc):
         if isinstance(exc, exceptions.Fenced):
             raise exc
+        # A registry knows the password that it was sent, and may put it into what it answers.
+        exc.detail = redaction.masked(exc.detail)
         if isinstance(exc, exceptions.SecretsUnavailable):
             # Not the engine's fault.  Whoever waits tries again, until it has failed too often.
             failed = exceptions.PullFailed(exc.detail, hint=exc.hint)

@@ -14,6 +14,7 @@ from oslo_log import log
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import operations
+from container_service import redaction
 from container_service import secrets
 from container_service import states
 from container_service.conductor import attempts
@@ -101,7 +102,7 @@ class Runner:
             self._db, claim, lambda: self._lease.holds(incarnation),
             claim.action.timeout_seconds or self._limit(claim.operation))
         try:
-            with self._watch.over(attempt):
+            with self._watch.over(attempt), redaction.hiding():
                 return self._carry_out(claim, attempt)
         except exceptions.Fenced:
             LOG.warning('Action %s is not ours any more; leaving it alone.',
@@ -133,6 +134,7 @@ class Runner:
             # A driver whose connection was shut says that the engine is gone; we know better.
             return self._not_done(claim, attempt, container, attempt.aborted or exc)
         except Exception as exc:
+            self._without_secrets(claim, '')      # what is known of them is not logged
             if attempt.aborted is None:
                 LOG.exception('Action %s', action.uuid)
             return self._not_done(claim, attempt, container, attempt.aborted or exceptions.Error(
@@ -218,7 +220,7 @@ class Runner:
         except exceptions.SecretsUnavailable:
             return 'It cannot be shown while the keys for secrets cannot be used.' \
                 if isinstance(value, str) else None
-        return secrets.masked(value, texts)
+        return redaction.masked(value, texts)
 
     def _wait_for_pull(self, claim, attempt, container):
         if self._wanted(claim).local:

@@ -19,6 +19,7 @@ import oslo_messaging
 from oslo_messaging import opts as messaging_opts
 
 from container_service import concurrency
+from container_service import redaction
 from container_service import version
 
 PROJECT = 'container-service'
@@ -331,7 +332,7 @@ def register(conf):
 
 
 def load(conf, argv):
-    """Parse the command line and configuration files, then set up logging.
+    """Parse the command line and configuration files, then set up logging, redacted.
 
     Reads container-service.conf from oslo's usual places unless --config-file names another.
     """
@@ -342,4 +343,5 @@ def load(conf, argv):
     if os.environ.get(concurrency.VARIABLE):
         conf.set_override('executor', os.environ[concurrency.VARIABLE], group='conductor')
     log.setup(conf, PROJECT)
+    redaction.install()
     return conf

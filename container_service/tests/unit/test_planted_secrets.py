@@ -16,6 +16,7 @@ from oslo_messaging._drivers import impl_fake
 import sqlalchemy as sa
 
 from container_service import exceptions
+from container_service import redaction
 from container_service import rpc
 from container_service import secrets
 from container_service.conductor import endpoint
@@ -36,6 +37,7 @@ class PlantedCase(api.ApiTestCase):
         super().setUp()
         self.planted, self.answers, self.sent, self.labels = {}, [], [], []
         self.logged = self.useFixture(pyfixtures.FakeLogger(level=logging.DEBUG))
+        redaction.install()
         path = os.path.join(self.conf.state_path, 'keys')
         secrets.create_key(path)
         self.conf.set_override('keys_file', path, group='secrets')
@@ -97,11 +99,15 @@ class PlantedCase(api.ApiTestCase):
             return '\n'.join(f'{table.name} {row}' for table in models.metadata.sorted_tables
                              for row in conn.execute(sa.select(table)).all())
 
-    def found(self):
-        """(door, place) of every secret that came out."""
-        places = {
+    def places(self):
+        """What has come out, by where."""
+        return {
             'database': self.dump(), 'log': self.logged.output, 'bus': '\n'.join(self.sent),
             'answers': '\n'.join(self.answers), 'labels': '\n'.join(self.labels)}
+
+    def found(self):
+        """(door, place) of every secret that came out."""
+        places = self.places()
         forms = {door: {secret, base64.b64encode(secret.encode()).decode(),
                         json.dumps(secret)[1:-1]} for door, secret in self.planted.items()}
         return [(door, place) for door, these in forms.items() for place, text in places.items()
@@ -155,12 +161,16 @@ class TestSecretVariables(PlantedCase):
         self.assertEqual([], self.found())
 
     def test_without_keys_nothing_is_stored(self):
-        before = self.dump()
+        def rows():           # that it was asked for is on record
+            return [row for row in self.dump().splitlines() if not row.startswith('audit ')]
+
+        before = rows()
         self.conf.clear_override('keys_file', group='secrets')
         self.build()
         answer = self.post('/v1/containers', self.body(), ok=False)
         self.assertIn('create-key', self.assert_refused(503, 'secrets_unavailable', answer))
-        self.assertEqual(before, self.dump())
+        self.assertEqual(before, rows())
+        self.assertEqual([], self.found())
 
     def test_names_that_cannot_be(self):
         for field, value, words in (
@@ -257,3 +267,133 @@ class TestSecretVariables(PlantedCase):
         self.assertEqual('cannot set PASSWORD=***',
                          self.get(f'/v1/containers/{made["uuid"]}').json['status_reason'])
         self.assertEqual([], self.found())
+
+
+class TestEveryDoor(PlantedCase):
+    """More than twenty secrets, and the life of everything that has them, failures included."""
+
+    def test_nothing_comes_out(self):
+        self.credentials_of_callers()
+        self.registries()
+        self.containers()
+        self.commands()
+        self.requests_that_are_refused()
+        self.what_nobody_foresaw()
+        self.configuration()
+        self.assertGreaterEqual(len(self.planted), 20, sorted(self.planted))
+        self.assertEqual([], [place for place, text in self.places().items() if not text])
+        self.assertEqual([], self.found())
+
+    def credentials_of_callers(self):
+        basic = base64.b64encode(self.plant('password of a caller').encode()).decode()
+        self.get('/v1/containers', headers={
+            'Authorization': f'Basic {basic}', 'X-Auth-Token': self.plant('token of a caller'),
+            'X-Service-Token': self.plant('token of a service'),
+            'Cookie': f'session={self.plant("cookie of a caller")}'})
+        # What a library logs of a request, or prints of its environment.
+        log = logging.getLogger('some.library')
+        for door in ('token of a caller', 'token of a service'):
+            log.debug('%s', {'HTTP_X_AUTH_TOKEN': self.planted[door]})
+            log.debug('curl -H "X-Service-Token: %s"', self.planted[door])
+
+    def registries(self):
+        body = {'domain': 'r.example.org', 'name': 'mine', 'username': 'u',
+                'password': self.plant('password of a registry')}
+        self.post('/v1/registries', {'registry': body})
+        self.post('/v1/registries', {'registry': {
+            **body, 'password': self.plant('password of a registry twice')}}, ok=False)
+        self.post('/v1/registries', {'registry': {
+            'domain': 'quay.io', 'password': self.plant('password without a user')}}, ok=False)
+        self.pull_fails(self.planted['password of a registry'])
+        self.call('PATCH', '/v1/registries/mine', {
+            'registry': {'password': self.plant('another password of a registry')}})
+        self.get('/v1/registries')
+
+    def pull_fails(self, password):
+        """A registry that repeats what it was sent."""
+        self.engine.fail('pull', exceptions.PullFailed(f'denied for {password}'))
+        made = self.post('/v1/containers', {
+            'image': 'r.example.org/app:1', 'name': 'private', 'registry': 'mine'}).json
+        for _ in range(3):
+            self.sweep()
+        self.assertIn('denied for ***', self.get(
+            f'/v1/containers/{made["uuid"]}').json['status_reason'])
+        self.delete(f'/v1/containers/{made["uuid"]}?force=true')
+        self.sweep()
+
+    def containers(self):
+        for name, run in (('web', 'true'), ('db', 'false')):
+            made = self.post(f'/v1/containers?run={run}', {
+                'image': base.IMAGE, 'name': name, 'auto_heal': True,
+                'secret_environment': {'A': self.plant(f'variable of {name}')}}).json
+            self.sweep()
+            self.get(f'/v1/containers/{made["uuid"]}/inspect')
+        for method, path, body in (
+                ('PATCH', 'web', {'cpu': 0.5}), ('POST', 'web/rebuild', {}),
+                ('POST', 'web/reboot', {}), ('POST', 'web/commit', {'repository': 'mine'})):
+            self.call(method, f'/v1/containers/{path}', body)
+            self.sweep()
+        value = self.planted['variable of web']
+        self.assertNotIn(value, str(self.engine.baked))
+        self.engine.write(self.get('/v1/containers/web').json['uuid'], f'A is {value}')
+        for error in (exceptions.DriverError(f'A={value}'), RuntimeError(f'A: {value}')):
+            self.engine.fail('stop', error, times=1)
+            self.post('/v1/containers/web/stop')
+            self.sweep()
+        for path in ('/v1/containers', '/v1/actions', '/v1/events'):
+            self.get(path)
+
+    def commands(self):
+        def variables(door):
+            return {'environment': {'E': self.plant(f'environment of {door}')},
+                    'secret_environment': {'S': self.plant(f'secret environment of {door}')}}
+
+        self.post('/v1/containers/web/start', ok=None)
+        self.sweep()
+        self.post('/v1/containers/web/execute', {'command': ['true'], **variables('execute')})
+        self.post('/v1/containers/web/execution', {'command': ['env'], **variables('execution')})
+        self.sweep()
+        failing = variables('a failing execution')
+        self.engine.fail('execution', exceptions.DriverError(str(failing)), times=1)
+        self.post('/v1/containers/web/execution', {'command': ['env'], **failing})
+        self.sweep()
+        cancelled = self.post('/v1/containers/db/start').json
+        self.post(f'/v1/actions/{cancelled["uuid"]}/cancel')
+
+    def requests_that_are_refused(self):
+        def asked(door, **values):
+            return {'image': base.IMAGE, 'secret_environment': {'A': self.plant(door)}, **values}
+
+        for body in (asked('of a name that is taken', name='web'),
+                     asked('of a bay that is not there', bay_uuid='nowhere'),
+                     asked('of a field that is not known', wrong=1),
+                     asked('of a variable twice', environment={'A': 'x'}),
+                     {'image': base.IMAGE, 'secret_environment': {'A': [self.plant('a list')]}},
+                     {'image': base.IMAGE, 'secret_environment': self.plant('no object')}):
+            self.post('/v1/containers', body, ok=False)
+        self.post('/v1/containers', api.dump(asked('of broken JSON'))[:-1], ok=False)
+        self.post('/v1/containers', asked('of an older version'), version='1.41', ok=False)
+
+    def what_nobody_foresaw(self):
+        body = {'image': base.IMAGE, 'secret_environment': {'A': self.plant('of a failure')}}
+        with mock.patch('container_service.db.containers.insert',
+                        side_effect=RuntimeError(f'this was {self.planted["of a failure"]}')):
+            answer = self.post('/v1/containers', body, ok=False)
+        self.assertEqual(500, answer.status_int)
+        for word in ('Traceback', 'RuntimeError', 'this was', '.py'):
+            self.assertNotIn(word, answer.text)
+        self.assertIn('RuntimeError: this was', self.logged.output)
+
+    def configuration(self):
+        user = 'mysql+pymysql://user'
+        self.conf.set_override('connection', f'{user}:{self.word("the database")}@host/db',
+                               group='database')
+        self.conf.set_override('transport_url', f'rabbit://user:{self.word("the broker")}@host/')
+        log = logging.getLogger('some.library')
+        self.conf.log_opt_values(log, logging.DEBUG)
+        log.error('Cannot connect to %s', self.conf.database.connection)
+        log.error('Cannot connect to %s', self.conf.transport_url)
+
+    def word(self, door):
+        self.planted[f'password of {door}'] = os.urandom(12).hex()
+        return self.planted[f'password of {door}']
