@@ -3,7 +3,6 @@
 
 import datetime
 import logging
-import threading
 
 import fixtures as pyfixtures
 import sqlalchemy as sa
@@ -45,7 +44,7 @@ class TestCase(testtools.TestCase):
             level=logging.INFO,
             format='%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s'))
         self._died = []
-        self.patch(threading, 'excepthook', self._died.append)
+        self.useFixture(pyfixtures.MonkeyPatch('threading.excepthook', self._died.append))
         self.addCleanup(self._threads_ended_well)
 
     def _threads_ended_well(self):
