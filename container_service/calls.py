@@ -41,13 +41,14 @@ _TRIES = 3
 class Calls:
     """Blocking calls, at most ``slots`` at once.
 
-    ``choose(container_uuid, bay_uuid, leave_out)`` names the conductor to ask, or None.
+    ``choose(container_uuid, bay_uuid, leave_out)`` names the conductor to ask, or None;
+    ``tickets`` are ``tickets.Tickets``.
     """
 
-    def __init__(self, bus, choose, slots):
+    def __init__(self, bus, choose, slots, tickets):
         self._client = rpc.client(bus, rpc.ASK_TOPIC)
         self._bell = rpc.client(bus, rpc.WAKE_TOPIC)
-        self._choose = choose
+        self._choose, self._tickets = choose, tickets
         self._slots = threading.BoundedSemaphore(slots)
         # As many threads again may be stuck in the bus before that is anybody else's problem.
         self._pool = concurrent.futures.ThreadPoolExecutor(2 * slots, 'calls')
@@ -75,7 +76,9 @@ class Calls:
                 try:
                     self._find_ready(chosen)
                     asked = True
-                    return self._ask(chosen, container_uuid, operation, params, seconds)
+                    with self._tickets.issued(container_uuid, operation, params) as ticket:
+                        return self._ask(chosen, ticket, container_uuid, operation, params,
+                                         seconds)
                 except (exceptions.ConductorSilent, exceptions.BusUnavailable) as exc:
                     LOG.warning('No answer from conductor %s to %s', chosen, operation)
                     if asked and not again:
@@ -85,14 +88,15 @@ class Calls:
                         raise
                     silent.append(chosen)
 
-    def _ask(self, chosen, container_uuid, operation, params, seconds):
-        call = self._client.prepare(server=chosen, retry=rpc.RETRY, timeout=seconds,
-                                    call_monitor_timeout=_CALL_MONITOR).call
+    def _ask(self, chosen, ticket, container_uuid, operation, params, seconds):
+        call = self._client.prepare(
+            server=chosen, retry=rpc.RETRY, timeout=seconds, version=rpc.ASK_VERSION,
+            call_monitor_timeout=_CALL_MONITOR).call
         began = time.monotonic()
         try:
             answer = self._within(
-                seconds + _CALL_MONITOR, call, {}, 'ask', container_uuid=container_uuid,
-                operation=operation, params=params)
+                seconds + _CALL_MONITOR, call, {}, 'ask', ticket=ticket,
+                container_uuid=container_uuid, operation=operation, params=params)
         except oslo_messaging.MessagingTimeout as exc:
             if time.monotonic() - began >= seconds:
                 raise exceptions.GatewayTimeout(seconds=seconds) from exc
@@ -104,13 +108,12 @@ class Calls:
     def _find_ready(self, chosen):
         """See that the conductor is there, before anything is asked of it."""
         call = self._client.prepare(
-            server=chosen, retry=rpc.RETRY, timeout=_READY, version=rpc.READY_VERSION).call
+            server=chosen, retry=rpc.RETRY, timeout=_READY, version=rpc.ASK_VERSION).call
         try:
             self._within(_REACH, call, {}, 'ready')
-        except oslo_messaging.MessagingTimeout as exc:
+        except (oslo_messaging.MessagingTimeout, oslo_messaging.RemoteError,
+                oslo_messaging.RPCDispatcherError) as exc:      # or one that knows no tickets
             raise exceptions.ConductorSilent(conductor=chosen) from exc
-        except (oslo_messaging.RemoteError, oslo_messaging.RPCDispatcherError):
-            pass                        # an older one; that it answers is all we want to know
 
     def ring(self, container_uuid, bay_uuid, seconds):
         """A wake as a call: returns when a conductor has taken it, or has carried it out.

@@ -2,27 +2,31 @@
 """The two messages between API and conductors, and who sends them.
 
 ``wake(container_uuid, more)`` is cast: a doorbell.  The row in SQL is the work; a wake that is
-lost, doubled, late or reordered costs at most a poll interval.  ``ask(container_uuid, operation,
-params)`` is a call on a topic of its own: the answer is the content (logs, exec output);
-``ready()`` goes before it, see ``calls.py``.
+lost, doubled, late or reordered costs at most a poll interval.  ``ask(ticket, container_uuid,
+operation, params)`` is a call on a topic of its own: the answer is the content (logs, exec
+output), the ticket proves that an API asks (``tickets.py``); ``ready()`` goes before it, see
+``calls.py``.
 
 Version history:
     1.0 - wake, ask
     1.1 - ready
+    1.2 - ask takes a ticket, and nothing without one
 
 The story goes on in ``conductor/endpoint.py``.
 """
 
 import functools
 import json
+import logging
 import time
 
 import oslo_messaging
 
 from container_service import courier
+from container_service import sparing
 
-VERSION = '1.1'
-READY_VERSION = '1.1'
+VERSION = '1.2'
+ASK_VERSION = '1.2'
 # What is asked of conductors that may be older than we are.
 _OLDEST = '1.0'
 
@@ -64,8 +68,13 @@ def transport(conf, url=None):
     return oslo_messaging.get_rpc_transport(conf, url)
 
 
+# Whoever has credentials for the broker can have the library complain, with a traceback each time.
+_FEW = sparing.Filter()
+
+
 def server(bus, topic, name, endpoint):
     """A server for one topic, not started yet.  ``name`` is stable over restarts."""
+    logging.getLogger('oslo_messaging.rpc.server').addFilter(_FEW)
     return oslo_messaging.get_rpc_server(
         bus, oslo_messaging.Target(topic=topic, server=name, version=VERSION), [endpoint],
         serializer=JsonSerializer(), access_policy=oslo_messaging.ExplicitRPCAccessPolicy)

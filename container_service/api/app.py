@@ -13,6 +13,7 @@ from container_service import quotas
 from container_service import ring
 from container_service import rpc
 from container_service import secrets
+from container_service import tickets
 from container_service.api import auth
 from container_service.api import errors
 from container_service.api import intake
@@ -44,7 +45,8 @@ def build(conf, db, bus):
     parts = base.Parts(
         conf=conf, db=db, enforcer=policy.make_enforcer(conf),
         doorbell=rpc.Doorbell(bus, members.choose),
-        calls=calls.Calls(bus, members.choose, conf.api.call_slots),
+        calls=calls.Calls(bus, members.choose, conf.api.call_slots,
+                          tickets.Tickets(db)),
         waiting=waiting.Waiting(db, conf.api.wait_slots), limits=limits.Limits(conf, db),
         quotas=quotas.Quotas(db, defaults=quotas.defaults_of(conf)),
         keys=secrets.Keys(conf),

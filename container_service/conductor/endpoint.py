@@ -3,10 +3,13 @@
 
 The bus hands a message over once and forgets it, so ``wake`` does nothing but tell the in-flight
 map; ``ask`` has a topic, server and threads of its own, and never waits behind the pool.
-Conductors trust nothing in a message but the uuid: all else is read from SQL.
+Whoever has credentials for the broker can send whatever they like.  Of a wake nothing is believed
+but the uuids, and all else is read from SQL; an ask needs a ticket that is in SQL.  What is
+neither costs a line in the log now and then.
 """
 
 import dataclasses
+import re
 
 from oslo_log import log
 import oslo_messaging
@@ -16,11 +19,15 @@ from container_service import operations
 from container_service import redaction
 from container_service import rpc
 from container_service import secrets
+from container_service import sparing
+from container_service import tickets
 from container_service.conductor import inflight
 from container_service.conductor import runner
 from container_service.db import containers
 
 LOG = log.getLogger(__name__)
+
+_RUNG = re.compile(rf'(?:{re.escape(rpc.PULL)})?[0-9a-zA-Z-]{{1,36}}')
 
 
 class Wake:
@@ -32,10 +39,11 @@ class Wake:
         self._pass_on = pass_on
 
     @oslo_messaging.expose
-    def wake(self, context, container_uuid, more=()):
+    def wake(self, context, container_uuid=None, more=(), **_):
         """Work on a container; ``more`` are others that were rung for at the same time."""
-        answers = [self._wake(uuid) for uuid in (container_uuid, *more)]
-        return answers[0]
+        asked = [container_uuid, *(more if isinstance(more, list | tuple) else ())]
+        answers = [self._wake(uuid) for uuid in asked[:rpc.Doorbell.BATCH] if _is_known(uuid)]
+        return answers[0] if answers else None
 
     def _wake(self, container_uuid):
         if container_uuid.startswith(rpc.PULL):
@@ -47,6 +55,11 @@ class Wake:
         return answer
 
 
+def _is_known(uuid):
+    """Whether this may be what a doorbell is rung for."""
+    return isinstance(uuid, str) and _RUNG.fullmatch(uuid) is not None
+
+
 class Ask:
     """Topic of the blocking operations."""
     target = oslo_messaging.Target(version=rpc.VERSION)
@@ -56,6 +69,8 @@ class Ask:
         self._keys = keys
         self._engines = engines
         self._deployment = deployment
+        self._tickets = tickets.Tickets(db)
+        self._told = sparing.Sparingly()
 
     @oslo_messaging.expose
     def ready(self, context):
@@ -63,11 +78,17 @@ class Ask:
         return True
 
     @oslo_messaging.expose
-    def ask(self, context, container_uuid, operation, params):
+    def ask(self, context, ticket=None, container_uuid=None, operation=None, params=None, **_):
         """Carry out a blocking operation.  Answers {'result': ...} or {'error': ...}."""
         with redaction.hiding():
             try:
+                self._tickets.redeem(ticket, container_uuid, operation, params)
                 return {'result': self._ask(container_uuid, operation, params)}
+            except exceptions.Forbidden as exc:
+                if self._told():
+                    LOG.warning('Refused what was asked over the message bus: somebody sends '
+                                'messages who should not, or clocks and queues are far behind.')
+                return {'error': exc.to_dict()}
             except exceptions.Error as exc:
                 return {'error': exc.to_dict()}
             except Exception:

@@ -17,6 +17,7 @@ from container_service.db import containers
 from container_service.db import events
 from container_service.db import idempotency
 from container_service.db import pulls as pull_rows
+from container_service.db import tickets
 
 LOG = log.getLogger(__name__)
 
@@ -122,6 +123,7 @@ class Sweep:
         keep = self._conf.conductor.history_days * 24 * 3600
         self._db.transact(lambda conn: conductors.purge(conn, _DEAD_CONDUCTORS))
         self._db.transact(idempotency.purge)
+        self._db.transact(tickets.purge)
         self._db.transact(lambda conn: pull_rows.purge(conn, _DEAD_CONDUCTORS))
         while self._db.transact(lambda conn: actions.purge(conn, keep)):
             pass

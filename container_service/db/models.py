@@ -432,6 +432,15 @@ settings = sa.Table(
     sa.Column('value', sa.String(255), nullable=False),
     **TABLE_OPTIONS)
 
+# That an API has accepted a blocking call: what a message on the bus says is not believed.
+tickets = sa.Table(
+    'tickets', metadata,
+    sa.Column('uuid', Uuid, primary_key=True),
+    sa.Column('digest', sa.String(64), nullable=False),       # of all that is asked
+    sa.Column('valid_until', Time, nullable=False),
+    sa.Index('ix_tickets_valid_until', 'valid_until'),
+    **TABLE_OPTIONS)
+
 # How much a project may have at most; null: as the class ``default`` says.
 quotas = sa.Table(
     'quotas', metadata,

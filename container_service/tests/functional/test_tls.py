@@ -18,6 +18,7 @@ from container_service.tests import base
 from container_service.tests import fixtures
 from container_service.tests.unit import test_rpc
 from container_service.tests.unit.test_calls import BAY
+from container_service.tests.unit.test_calls import Tickets
 
 INSTALL = pathlib.Path(__file__).parents[3] / 'doc/source/install'
 
@@ -81,7 +82,7 @@ class TestBroker(TLSCase):
         server = rpc.server(bus, rpc.ASK_TOPIC, 'here.0', answers)
         server.start()
         self.addCleanup(server.stop)
-        asking = calls.Calls(bus, lambda *args: 'here.0', 2)
+        asking = calls.Calls(bus, lambda *args: 'here.0', 2, Tickets())
         self.addCleanup(asking.stop)
         return asking.ask('c1', BAY, 'logs', {}, 10)
 

@@ -2,6 +2,7 @@
 """Blocking calls over the in-process bus: who is asked, who is asked next, and every limit."""
 
 import collections
+import contextlib
 import threading
 
 import oslo_messaging
@@ -26,10 +27,18 @@ class Older:
         return {'result': 'older'}
 
 
+class Tickets:
+    """As if they were in a database."""
+
+    @contextlib.contextmanager
+    def issued(self, *asked):
+        yield 'ticket'
+
+
 class CallsCase(test_rpc.RpcCase):
 
     def calls(self, slots=2, choose=None):
-        made = calls.Calls(self.bus, choose or self.choose, slots)
+        made = calls.Calls(self.bus, choose or self.choose, slots, Tickets())
         self.addCleanup(made.stop)
         return made
 
@@ -81,7 +90,8 @@ class TestCalls(CallsCase):
         server = rpc.server(self.bus, rpc.ASK_TOPIC, self.server, Older())
         server.start()
         self.addCleanup(server.stop)
-        self.assertEqual('older', self.ask(self.calls()))
+        # It would believe whoever sends it a message.
+        self.assertRaises(exceptions.ConductorSilent, self.ask, self.calls())
 
     def test_while_this_process_ends(self):
         made = self.calls(slots=1)

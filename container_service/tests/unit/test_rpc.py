@@ -43,7 +43,7 @@ class Answers:
         return True
 
     @oslo_messaging.expose
-    def ask(self, context, container_uuid, operation, params):
+    def ask(self, context, ticket, container_uuid, operation, params):
         self.asked.append((container_uuid, operation, params))
         return self.answer()
 

@@ -204,7 +204,7 @@ class _Ask:
         return True
 
     @oslo_messaging.expose
-    def ask(self, context, container_uuid, operation, params):
+    def ask(self, context, ticket, container_uuid, operation, params):
         return self._ask(operation, params)
 
 

@@ -5,6 +5,7 @@ from container_service import bays as bay_rules
 from container_service import exceptions
 from container_service import secrets
 from container_service import states
+from container_service import tickets
 from container_service.conductor import endpoint
 from container_service.conductor import observer
 from container_service.db import events
@@ -106,7 +107,9 @@ class TestOtherEngine(base.BenchCase):
         self.replace()
         ask = endpoint.Ask(self.db, self.here.engines, settings.deployment(self.db),
                            secrets.Keys(self.conf))
-        error = exceptions.Error.from_dict(ask.ask({}, self.uuid, 'logs', {})['error'])
+        with tickets.Tickets(self.db).issued(self.uuid, 'logs', {}) as ticket:
+            answer = ask.ask({}, ticket, self.uuid, 'logs', {})
+        error = exceptions.Error.from_dict(answer['error'])
         self.assertEqual((exceptions.OtherEngine, 'other_engine'), (type(error), error.code))
 
     def test_on_a_new_engine_it_goes_on(self):
