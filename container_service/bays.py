@@ -161,7 +161,10 @@ def reconcile(context, db, ident, adopt=(), remove=(), project_id=None, new_engi
     engine is whichever answers next, and what that one does not have was removed.  Returns the
     strays as they are now.  Raises BayNotFound, AmbiguousName, Forbidden, InvalidParameter.
     """
-    wanted_by = {'project_id': project_id or context.project_id, 'user_id': context.user_id,
+    project_id = project_id or context.project_id
+    if project_id != context.project_id and not context.is_admin:
+        raise exceptions.Forbidden('project_id: what is adopted can only become your project\'s.')
+    wanted_by = {'project_id': project_id, 'user_id': context.user_id,
                  'initiator': audit.initiator(context)}
 
     def unit(conn):

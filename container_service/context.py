@@ -3,6 +3,8 @@
 
 from oslo_context import context
 
+from container_service import exceptions
+
 
 class RequestContext(context.RequestContext):
     """The caller of one request.
@@ -29,5 +31,12 @@ class RequestContext(context.RequestContext):
 
     @property
     def project_scope(self):
-        """The project that queries are limited to; None for all of them."""
-        return None if self.all_projects else self.project_id
+        """The project that queries are limited to; None for all of them.
+
+        Raises Forbidden for credentials without a project, which would mean all of them too.
+        """
+        if self.all_projects:
+            return None
+        if not self.project_id:
+            raise exceptions.Forbidden('The credentials are not for a project.')
+        return self.project_id

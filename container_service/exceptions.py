@@ -351,7 +351,8 @@ class IdentityUnavailable(Unavailable):
 class SystemFull(Unavailable):
     code = 'system_full'
     title = 'Too much is queued'
-    message = 'The service has %(count)d unfinished actions, which is its limit. Try again later.'
+    # How many there are is mostly what other projects do.
+    message = 'The service has as many unfinished actions as it takes. Try again later.'
 
 
 class PoolFull(Unavailable):

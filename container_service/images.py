@@ -152,21 +152,22 @@ def _begun(conn, context, rule, uuid):
 
 
 def prune(context, db, bay=None):
-    """Delete all images on a bay that nothing uses, of all projects.
+    """Delete all images on a bay that nothing uses: of all projects, for administrators.
 
     Returns them as they were.  Raises BayNotFound, BayRequired.
     """
     with db.read() as conn:
         place = (bays.get(conn, bay, context.project_scope) if bay
                  else bays.only(conn, context.project_scope))
-        found = images.of_bay(conn, place.uuid)
+        scope = None if context.is_admin else context.project_scope
+        found = images.of_bay(conn, place.uuid, scope)
     gone = []
     for uuid in found:
         with db.read() as conn:
             row = images.find(conn, uuid)
         try:
             if row is not None:
-                _delete(context, db, uuid, None, lifecycle.Terms(), 'image:prune')
+                _delete(context, db, uuid, scope, lifecycle.Terms(), 'image:prune')
                 gone.append(row)
         except (exceptions.ImageInUse, exceptions.ImageBusy, exceptions.ImageUnknown):
             pass

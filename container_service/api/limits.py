@@ -57,7 +57,7 @@ class Limits:
             if self._all_full and not urgent:
                 raise self._later(exceptions.PoolFull(), 1)
             if self._total >= self._conf.action_limit:
-                raise self._later(exceptions.SystemFull(count=self._total),
+                raise self._later(exceptions.SystemFull(),
                                   self._total - self._conf.action_limit + 1)
             count = self._counts.get(project_id, 0)
             if count >= self._conf.project_action_limit:

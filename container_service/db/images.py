@@ -229,11 +229,11 @@ def is_shared(conn, row):
     return others is not None or user_of(conn, row, None) is not None
 
 
-def of_bay(conn, bay_uuid):
-    """Uuids of the images on a bay with which nothing is done now."""
+def of_bay(conn, bay_uuid, project_id):
+    """Uuids of the images of a project, or (None) of all, with which nothing is done now."""
     return conn.execute(sa.select(table.c.uuid).where(
-        table.c.bay_uuid == bay_uuid, table.c.status.not_in(BUSY)).order_by(table.c.id)
-    ).scalars().all()
+        table.c.bay_uuid == bay_uuid, table.c.status.not_in(BUSY), *_visible(project_id))
+        .order_by(table.c.id)).scalars().all()
 
 
 def settle(conn, pull_uuid):

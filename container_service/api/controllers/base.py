@@ -102,7 +102,7 @@ class Controller:
     def authorize(self, rule):
         """Policy, and the version of the request.  Raises Forbidden, UnsupportedVersion."""
         versions.of(pecan.request)
-        if self.context.project_id is None:
+        if not self.context.project_id:
             # No project would mean all projects to the queries.
             raise exceptions.Forbidden('The credentials are not for a project.')
         policy.authorize(self.parts.enforcer, self.context, rule)

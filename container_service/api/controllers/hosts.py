@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""/v1/hosts: the engines of bays as hosts, and /v1/availability_zones: where these are."""
+"""/v1/hosts: the engines of bays as hosts, and /v1/availability_zones: where these are.
+
+Hosts are for administrators, who see all of them with all that is on them.  Whom policy lets see
+hosts besides, sees those of bays that his project may use, with what his project has there.
+"""
 
 from container_service.api import types
 from container_service.api import views
@@ -8,10 +12,14 @@ from container_service.db import bays
 from container_service.db import containers
 
 
-def _used(conn):
+def _scope(context):
+    return None if context.is_admin else context.project_scope
+
+
+def _used(conn, scope):
     """What containers use, by the bay that they are on."""
     used = {}
-    for row in containers.used(conn):
+    for row in containers.used(conn, scope):
         used.setdefault(row.bay_uuid, []).append(row)
     return used
 
@@ -22,8 +30,8 @@ class HostController(base.Controller):
     @base.endpoint('host:show', returns='Host', since=(1, 4))
     def get(self, arguments):
         with self.parts.db.read() as conn:
-            row = bays.get(conn, self.at['host'], None)
-            used = _used(conn)
+            row = bays.get(conn, self.at['host'], _scope(self.context))
+            used = _used(conn, _scope(self.context))
         return views.host(row, self.base, used.get(row.uuid, ()))
 
 
@@ -39,8 +47,9 @@ class HostsController(base.Controller):
             arguments['sort_key'] = 'name'
         page, labels = self.page(arguments), types.label_pairs(arguments['label'])
         with self.parts.db.read() as conn:
-            rows, more = bays.listing(conn, page=page, labels=labels)
-            used = _used(conn)
+            scope = _scope(self.context)
+            rows, more = bays.listing(conn, project_id=scope, page=page, labels=labels)
+            used = _used(conn, scope)
         return {'hosts': [views.host(row, self.base, used.get(row.uuid, ())) for row in rows],
                 'next': self.next_link(rows, more)}
 

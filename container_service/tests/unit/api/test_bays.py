@@ -18,7 +18,7 @@ class BaysCase(base.ApiTestCase):
         self.assertEqual(201, answer.status_int, answer)
         return answer.json
 
-    def patch(self, ident, body, query='', project='admins', **values):
+    def update(self, ident, body, query='', project='admins', **values):
         return self.call('PATCH', f'/v1/bays/{ident}{query}', body, project=project,
                          **{**NEWEST, **values})
 
@@ -39,7 +39,7 @@ class TestSharing(BaysCase):
         for shared, public, may in ((None, False, {'admins'}), (['p2', 'p1'], False,
                                     {'admins', 'p1', 'p2'}), ([], True, {'admins', 'p1', 'p3'})):
             if shared is not None:
-                changed = self.patch('b1', {'shared_with': shared, 'public': public})
+                changed = self.update('b1', {'shared_with': shared, 'public': public})
                 self.assertEqual(200, changed.status_int, changed)
                 self.assertEqual((sorted(shared), public), (
                     changed.json['shared_with'], changed.json['public']))
@@ -78,7 +78,7 @@ class TestSharing(BaysCase):
         self.bay('b1', shared_with=['p1'])
         uuid = self.place('p1', name='web').json['uuid']
         self.carry_out(uuid, 'Running')
-        self.patch('b1', {'shared_with': []})
+        self.update('b1', {'shared_with': []})
         self.assert_refused(404, 'bay_not_found', self.place('p1', bay_uuid='b1'))
         self.assert_refused(400, 'bay_required', self.place('p1'))
         member = {'project': 'p1', 'persona': base.MEMBER}
@@ -100,10 +100,10 @@ class TestSharing(BaysCase):
         self.assertEqual([], self.get('/v1/bays').json['bays'])
         for ident in ('theirs', theirs['uuid']):
             self.assert_refused(404, 'bay_not_found', self.get(f'/v1/bays/{ident}'))
-            self.assert_refused(404, 'bay_not_found', self.patch(ident, {'public': True}))
+            self.assert_refused(404, 'bay_not_found', self.update(ident, {'public': True}))
             self.assert_refused(404, 'bay_not_found', self.delete(f'/v1/bays/{ident}'))
             self.assertEqual(200, self.get(f'/v1/bays/{ident}?all_projects=1').status_int)
-        self.assertEqual(200, self.patch('theirs', {'public': True},
+        self.assertEqual(200, self.update('theirs', {'public': True},
                                          '?all_projects=1').status_int)
         for method, path in (('GET', ''), ('GET', '/theirs'), ('DELETE', '/theirs')):
             self.assert_refused(403, 'forbidden', self.call(
@@ -136,7 +136,7 @@ class TestNames(BaysCase):
         self.assert_refused(409, 'name_taken', self.post('/v1/bays', {
             'name': 'b1', 'driver': 'fake', 'endpoint': 'fake://x'}, project='p1'))
         other = self.bay('c1', project='p1')
-        self.assert_refused(409, 'name_taken', self.patch(
+        self.assert_refused(409, 'name_taken', self.update(
             other['uuid'], {'name': 'b1'}, project='p1'))
 
     def test_private_ones_of_others_are_not_in_the_way(self):
@@ -185,14 +185,14 @@ class TestUpdate(BaysCase):
         bay = self.bay('b1', labels={'a': 'b'}, hosts=['h1'])
         for change in ({'name': 'c1'}, {'labels': {'x': 'y'}}, {'labels': {}}, {'public': True},
                        {'public': False}, {'shared_with': ['p1']}, {'hosts': ['h2', 'h3']}):
-            changed = self.patch(bay['uuid'], change)
+            changed = self.update(bay['uuid'], change)
             self.assertEqual(200, changed.status_int, changed)
             for name, value in change.items():
                 self.assertEqual(value, changed.json[name])
             self.assertGreater(changed.json['updated_at'], bay['updated_at'])
             bay = self.get(f'/v1/bays/{bay["uuid"]}', project='admins').json
             self.assertEqual(changed.json, bay)
-        self.assertIsNone(self.patch(bay['uuid'], {'hosts': []}).json['hosts'])
+        self.assertIsNone(self.update(bay['uuid'], {'hosts': []}).json['hosts'])
 
     def test_what_is_refused_changes_nothing(self):
         bay = self.bay('b1', shared_with=['p1'])
@@ -206,23 +206,24 @@ class TestUpdate(BaysCase):
                 ({'shared_with': [f'p{number}' for number in range(257)]}, 'shared_with'),
                 ({'labels': ['a']}, 'labels'), ({'hosts': 'h1'}, 'hosts')):
             for body in (change, {'public': True, **change}):
-                detail = self.assert_refused(400, 'invalid_parameter', self.patch('b1', body))
+                detail = self.assert_refused(400, 'invalid_parameter', self.update('b1', body))
                 self.assertTrue(detail.startswith(name), detail)
-        self.assert_refused(400, 'unknown_parameter', self.patch('b1', {'driver': 'docker'}))
-        self.assert_refused(400, 'invalid_request', self.patch('b1', {}))
+        self.assert_refused(400, 'unknown_parameter', self.update('b1', {'driver': 'docker'}))
+        self.assert_refused(400, 'invalid_request', self.update('b1', {}))
         self.assert_refused(409, 'name_taken',
-                            self.patch('b1', {'shared_with': [], 'name': 'taken'}))
-        self.assert_refused(404, 'bay_not_found', self.patch(lifecycle.new_uuid(), {'name': 'c1'}))
+                            self.update('b1', {'shared_with': [], 'name': 'taken'}))
+        self.assert_refused(404, 'bay_not_found', self.update(
+            lifecycle.new_uuid(), {'name': 'c1'}))
         self.assertEqual(bay, self.get('/v1/bays/b1', project='admins').json)
 
     def test_a_socket_keeps_its_hosts(self):
         self.bay('b1', driver='docker', endpoint='unix:///x', hosts=['h1'])
         self.assertIn('hosts', self.assert_refused(
-            400, 'invalid_parameter', self.patch('b1', {'hosts': []})))
+            400, 'invalid_parameter', self.update('b1', {'hosts': []})))
 
     def test_who_may_and_since_when(self):
         self.bay('b1', public=True)
         for persona in (base.MEMBER, base.READER):
-            self.assert_refused(403, 'forbidden', self.patch(
+            self.assert_refused(403, 'forbidden', self.update(
                 'b1', {'name': 'c1'}, persona=persona))
-        self.assert_refused(404, 'not_found', self.patch('b1', {'name': 'c1'}, version='1.41'))
+        self.assert_refused(404, 'not_found', self.update('b1', {'name': 'c1'}, version='1.41'))

@@ -138,7 +138,7 @@ class TestSystem(LimitsCase):
         self.accept('c0')
         self.accept('c0', project='other')
         answer = self.accept('c0', project='third')
-        self.assertIn('2 unfinished', self.assert_refused(503, 'system_full', answer))
+        self.assertIn('as many unfinished', self.assert_refused(503, 'system_full', answer))
         self.assertEqual(5, self.retry_after(answer))
 
 
