@@ -162,4 +162,6 @@ def authorize(enforcer, context, rule):
     """Raises Forbidden unless the caller may do what the rule is for, in its own project."""
     target = {'project_id': context.project_id}
     if not enforcer.authorize(rule, target, context.to_policy_values()):
-        raise exceptions.Forbidden(rule=rule)
+        raise exceptions.Forbidden(rule=rule, hint=(
+            'Your roles in this project do not allow it: ask an administrator for one that does, '
+            'or use other credentials.'))

@@ -25,6 +25,12 @@ READ_SECONDS = 60
 
 _LISTS = {'bays': 'bay list', 'images': 'image list', 'registries': 'registry list'}
 
+# What the user can do here.
+_HINTS = {
+    401: 'say who you are, with --os-cloud NAME or the variables OS_* in the environment; if you '
+         'do: the token or password is not valid here',
+}
+
 _LOOPBACK = frozenset(('127.0.0.1', 'localhost', '::1'))
 
 
@@ -67,6 +73,10 @@ class NoAnswer(ClientError):
     transient = True
 
 
+class NotAccepted(ClientError):
+    """Keystone does not know the user by what it was told."""
+
+
 class NotOurService(ClientError):
     """Something answers at the endpoint that is not the container service."""
 
@@ -83,9 +93,13 @@ def normalise_endpoint(endpoint):
 class Client:
     """The service at one endpoint.  Makes no connection before the first request."""
 
-    def __init__(self, endpoint=DEFAULT_ENDPOINT):
+    def __init__(self, endpoint=DEFAULT_ENDPOINT, connection=None):
+        """``connection`` is a keystoneauth session that knows who the user is."""
         self.endpoint = normalise_endpoint(endpoint)
-        self._adapter = _open(self.endpoint)
+        self._adapter = adapter.Adapter(
+            connection or _without_credentials(self.endpoint), service_type=SERVICE_TYPE,
+            endpoint_override=self.endpoint, default_microversion=MICROVERSION,
+            user_agent='container-service')
 
     def get(self, path, params=None, **timeouts):
         return self.request('GET', path, params=params, **timeouts)
@@ -114,6 +128,10 @@ class Client:
             response = self._adapter.request(
                 f'/v1/{path}', method, params=query, json=body, headers=headers, log=False,
                 raise_exc=False, timeout=(connect_seconds, read_seconds))
+        except (ksa_exceptions.HttpError, ksa_exceptions.DiscoveryFailure,
+                ksa_exceptions.AuthPluginException) as exc:
+            # Of ours none is raised: raise_exc is off.
+            raise identity_error(exc, None) from exc
         except ksa_exceptions.ClientException as exc:
             raise _connection_error(self.endpoint, method, path, exc) from exc
         traffic.answer(response)
@@ -158,14 +176,28 @@ def segment(text):
     return urllib.parse.quote(text, safe='')
 
 
-def _open(endpoint):
-    connection = session.Session()
-    if urllib.parse.urlsplit(endpoint).hostname in _LOOPBACK:
+def is_loopback(url):
+    return urllib.parse.urlsplit(url).hostname in _LOOPBACK
+
+
+def _without_credentials(endpoint):
+    connection = session.Session(noauth.NoAuth(endpoint=endpoint))
+    if is_loopback(endpoint):
         # A proxy from the environment cannot reach our own loopback.
         connection.session.trust_env = False
-    return adapter.Adapter(
-        connection, auth=noauth.NoAuth(endpoint=endpoint), service_type=SERVICE_TYPE,
-        default_microversion=MICROVERSION, user_agent='container-service')
+    return connection
+
+
+def identity_error(exc, auth_url):
+    """The error that tells why Keystone gave no token."""
+    reason = str(exc).splitlines()[0].rstrip('.')
+    if isinstance(exc, ksa_exceptions.Unauthorized):
+        error = NotAccepted(f'Keystone does not accept the credentials: {reason}.')
+        error.hint = ('look at user, project, their domains and the password, in clouds.yaml or '
+                      'the variables OS_* in the environment')
+        return error
+    return Unreachable(f'Keystone{f" at {auth_url}" if auth_url else ""} gives no token: '
+                       f'{reason}.')
 
 
 def _query(params):
@@ -220,7 +252,8 @@ def _api_error(endpoint, response):
         status=error.get('status') or response.status_code, code=error.get('code'),
         title=error.get('title'), detail=error.get('detail'),
         request_id=error.get('request_id') or response.headers.get('X-Openstack-Request-Id'),
-        links=error.get('links') or (), hint=error.get('hint'),
+        links=error.get('links') or (),
+        hint=_HINTS.get(response.status_code) or error.get('hint'),
         retry_after=_retry_after(response))
 
 

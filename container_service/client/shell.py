@@ -26,6 +26,9 @@ NAME = 'container-service'
 DESCRIPTION = 'Run containers on the engines of a container_service.'
 _EXIT_SIGPIPE = 141
 
+# Variables that say who the user is, or where more about it is.
+_SAY_WHO = ('OS_CLOUD', 'OS_AUTH_TYPE', 'OS_AUTH_URL')
+
 
 class Clients:
     """What commands get their client from; nothing is connected before the first use."""
@@ -35,8 +38,13 @@ class Clients:
 
     @functools.cached_property
     def container_service(self):
+        options = self._options
         try:
-            return http.Client(self._options.endpoint)
+            if options.os_cloud or any(os.environ.get(name) for name in _SAY_WHO):
+                # Here, not above: see there.
+                from container_service.client import credentials
+                return credentials.client(options.os_cloud, options.endpoint)
+            return http.Client(options.endpoint or http.DEFAULT_ENDPOINT)
         except ValueError as exc:
             raise base.UsageError(f'Endpoint {exc}.') from exc
 
@@ -62,8 +70,7 @@ class Shell(app.App):
             formatter_class=argparse.RawDescriptionHelpFormatter)
         add_global_options(parser)
         parser.set_defaults(
-            debug=False,
-            endpoint=os.environ.get(http.ENDPOINT_VARIABLE) or http.DEFAULT_ENDPOINT)
+            debug=False, os_cloud=None, endpoint=os.environ.get(http.ENDPOINT_VARIABLE))
         parser.add_argument('--version', action='store_true', help='Show the version.')
         parser.add_argument('-h', '--help', action='store_true', help='Show this help.')
         parser.add_argument('argv', nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
@@ -110,7 +117,7 @@ class Shell(app.App):
         parser = command.get_parser(f'{NAME} {name}')
         add_global_options(parser, besides=getattr(command, 'shadows', ()))
         parsed = parser.parse_args(rest)
-        for option in ('debug', 'endpoint'):
+        for option in ('debug', 'endpoint', 'os_cloud'):
             if option in parsed and f'--{option}' not in getattr(command, 'shadows', ()):
                 setattr(self.options, option, getattr(parsed, option))
         self.client_manager = Clients(self.options)
@@ -176,8 +183,12 @@ def add_global_options(parser, besides=()):
     if '--endpoint' not in besides:
         group.add_argument(
             '--endpoint', metavar='URL', default=argparse.SUPPRESS,
-            help=f'Address of the service; default {http.DEFAULT_ENDPOINT}. '
-                 f'Also {http.ENDPOINT_VARIABLE} in the environment.')
+            help=f'Address of the service; default {http.DEFAULT_ENDPOINT}, or what the catalog '
+                 f'of your cloud says. Also {http.ENDPOINT_VARIABLE} in the environment.')
+    group.add_argument(
+        '--os-cloud', metavar='NAME', default=argparse.SUPPRESS,
+        help='The cloud in clouds.yaml whose credentials to use. Without it those of the '
+             'variables OS_* in the environment, if there are any.')
     group.add_argument('--debug', action='store_true', default=argparse.SUPPRESS,
                        help='Show what goes over HTTP, without passwords and the like, and '
                             'where errors come from.')
