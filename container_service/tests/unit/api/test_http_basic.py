@@ -139,4 +139,5 @@ class TestHttpBasic(HttpBasicCase):
     def test_it_does_not_start_without_a_file(self):
         for path, words in ((None, 'http_basic_users_file'), ('/nowhere', 'no such file')):
             self.conf.set_override('http_basic_users_file', path, group='api')
-            self.assertIn(words, self.assertRaises(exceptions.Error, self.build).detail)
+            self.assertIn(words, self.assertRaises(
+                exceptions.Error, auth.HttpBasic, None, self.conf, None).detail)
