@@ -199,17 +199,16 @@ def lost_commit(db, landed, times=1):
         event.remove(db.engine, 'commit', lose)
 
 
-class Application(fixtures.Fixture):
-    """The WSGI application, which rings nobody after the test; ``parts`` is what it is made of."""
+def application(owner, conf, db, bus):
+    """The WSGI application, and the Parts that it is made of.
 
-    def __init__(self, conf, db, bus):
-        self._given = conf, db, bus
-
-    def _setUp(self):
-        with mock.patch.object(root, 'RootController', wraps=root.RootController) as made:
-            self.app = app.build(*self._given)
-        self.parts = made.call_args.args[0]
-        self.addCleanup(self.parts.doorbell.stop)
+    It rings nobody after its owner, a test or a fixture.
+    """
+    with mock.patch.object(root, 'RootController', wraps=root.RootController) as made:
+        built = app.build(conf, db, bus)
+    parts = made.call_args.args[0]
+    owner.addCleanup(parts.doorbell.stop)
+    return built, parts
 
 
 class Deployment(fixtures.Fixture):
@@ -236,7 +235,7 @@ class Deployment(fixtures.Fixture):
             self.conf, self.db, name='bay', driver='fake', public=True,
             endpoint=f'fake://{self.conf.host}?{self._engine_options}')
         self.bus = rpc.transport(self.conf, 'fake://')
-        self.application = self.useFixture(Application(self.conf, self.db, self.bus)).app
+        self.application, _ = application(self, self.conf, self.db, self.bus)
         self.api = webtest.TestApp(self.application, extra_environ={'HTTP_HOST': 'localhost'})
         self.start_conductor()
 

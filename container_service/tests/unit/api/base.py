@@ -75,8 +75,7 @@ class ApiTestCase(base.DatabaseTestCase):
     def build(self):
         """Make the application, anew when ``strategy`` has changed."""
         with mock.patch.dict(auth.STRATEGIES, none=self.strategy):
-            made = self.useFixture(fixtures.Application(self.conf, self.db, self.bus))
-        self.app, self.parts = made.app, made.parts
+            self.app, self.parts = fixtures.application(self, self.conf, self.db, self.bus)
         self.api = webtest.TestApp(self.app)
 
     def call(self, method, path, body=None, *, version=None, headers=None, persona=None,
