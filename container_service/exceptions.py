@@ -333,6 +333,14 @@ class TooManyActions(Error):
     message = 'The project has %(count)d unfinished actions; its limit is %(limit)d.'
 
 
+class TooManyRequests(Error):
+    status = 429
+    code = 'too_many_requests'
+    title = 'Too many requests'
+    message = 'Too many requests in a short time. Ask again when Retry-After says.'
+    retry_after = 1
+
+
 class Unavailable(Error):
     status = 503
     code = 'unavailable'

@@ -18,6 +18,7 @@ from container_service.api import auth
 from container_service.api import errors
 from container_service.api import intake
 from container_service.api import limits
+from container_service.api import rates
 from container_service.api import readiness
 from container_service.api import trail
 from container_service.api import versions
@@ -57,7 +58,9 @@ def build(conf, db, bus):
     # Innermost first; a request passes them from the bottom up.
     app = intake.Middleware(app, conf)
     app = trail.Middleware(app, conf, db)
+    app = rates.Middleware(app, conf)
     app = auth.STRATEGIES[conf.api.auth_strategy](app, conf, parts.enforcer)
+    app = rates.Strangers(app, conf)
     app = intake.Head(app)
     app = errors.Middleware(app)
     app = _Mounted('/healthcheck', healthcheck.Healthcheck(None, conf), app)

@@ -37,7 +37,11 @@ def is_public(environ):
 
 def of(request):
     """The context of a request."""
-    return request.environ[_ENVIRON]
+    return context_in(request.environ)
+
+
+def context_in(environ):
+    return environ[_ENVIRON]
 
 
 def of_environ(environ):

@@ -120,6 +120,20 @@ API_OPTS = [
     cfg.IntOpt(
         'container_queue_limit', default=16, min=1,
         help='Unfinished actions that one container may have; more are 409.'),
+    cfg.FloatOpt(
+        'project_request_rate', default=500.0, min=0,
+        help='Requests that one project may send to this process in a second, on average; more '
+             'are 429. 0 for any number.'),
+    cfg.FloatOpt(
+        'project_change_rate', default=200.0, min=0,
+        help='The same for requests that change something.'),
+    cfg.FloatOpt(
+        'failed_authentication_rate', default=10.0, min=0,
+        help='The same for requests from one address whose credentials are not valid. Beyond it '
+             'credentials from there are not looked at for a while; 0 to look at all of them.'),
+    cfg.FloatOpt(
+        'request_burst', default=20.0, min=1,
+        help='What may come at once, after silence: so many seconds of the rates above.'),
     cfg.IntOpt(
         'project_action_limit', default=1000, min=1,
         help='Unfinished actions that one project may have; more are 429.'),
