@@ -2,12 +2,16 @@
 """Create, change and delete bays: which endpoint is acceptable, who may use it, when it may go."""
 
 from oslo_db import exception as db_exc
+from oslo_log import log
 from stevedore import driver as stevedore_driver
 from stevedore import exception as stevedore_exc
 
 from container_service import audit
+from container_service import certificates
+from container_service import egress
 from container_service import exceptions
 from container_service import lifecycle
+from container_service import secrets
 from container_service.db import bays
 from container_service.db import containers
 from container_service.db import idempotency
@@ -17,7 +21,12 @@ from container_service.db import strays
 from container_service.db.base import now
 from container_service.db.base import run_again
 
+LOG = log.getLogger(__name__)
+
 DRIVERS = 'container_service.drivers'
+
+# By what an engine and its conductors know each other; PEM, the last one encrypted.
+TLS = ('ca_cert', 'client_cert', 'client_key')
 
 
 def driver_class(name):
@@ -31,15 +40,16 @@ def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
     """Record a bay; with an idempotency key used before, find the one made then.
 
     Returns (bay, whether it was made before).  Its engine is looked at by the next reconciling
-    pass.  Raises InvalidParameter, NameTaken, IdempotencyMismatch,
-    MadeAndGone.
+    pass.  Raises InvalidParameter, NameTaken, IdempotencyMismatch, MadeAndGone,
+    SecretsUnavailable.
     """
     if driver not in conf.bays.drivers:
         raise exceptions.InvalidParameter(
             name='driver', reason=f'must be one of {", ".join(conf.bays.drivers)}')
+    tls = dict(zip(TLS, (ca_cert, client_cert, client_key)))
+    _check_tls(tls)
     try:
-        driver_class(driver).check_endpoint(
-            endpoint, ca_cert, client_cert, client_key, conf.bays.allow_insecure_tcp)
+        check_endpoint(conf, egress.for_bays(conf), driver, endpoint, **tls)
     except stevedore_exc.NoMatches:
         raise exceptions.InvalidParameter(
             name='driver', reason=f'{driver} is not installed') from None
@@ -47,13 +57,13 @@ def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
         raise exceptions.InvalidParameter(name='endpoint', reason=str(exc)) from None
     _check_hosts(endpoint, hosts)
     uuid = lifecycle.new_uuid()
+    _encrypt(conf, tls)
 
     def unit(conn):
         idempotency.insert(conn, context, terms, uuid, 'bay')
         bays.insert(conn, {
             'uuid': uuid, 'project_id': context.project_id, 'name': name, 'driver': driver,
-            'endpoint': endpoint, 'ca_cert': ca_cert, 'client_cert': client_cert,
-            'client_key': client_key, 'hosts': hosts or None, 'public': public,
+            'endpoint': endpoint, **tls, 'hosts': hosts or None, 'public': public,
             'labels': labels, 'status': 'CREATE_COMPLETE', 'health_status': 'UNKNOWN'})
         bays.share(conn, uuid, shared_with)
         audit.record(
@@ -75,6 +85,31 @@ def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
         raise exceptions.NameTaken(kind='bay', name=name) from None
 
 
+def check_endpoint(conf, policy, driver, endpoint, ca_cert, client_cert, client_key):
+    """Raise ValueError, with words that complete "endpoint ...", unless it may be connected to.
+
+    Asked when a bay is made and before each driver is: rules and rows may have changed since.
+    What a name leads to is looked at where it is connected to.  Raises stevedore's NoMatches.
+    """
+    driver_class(driver).check_endpoint(endpoint, ca_cert, client_cert, client_key,
+                                        conf.bays.allow_insecure_tcp, policy)
+    if endpoint.startswith('tcp:') and not client_cert:
+        LOG.warning('%s is used without mutual TLS: whoever reaches it is root on its host. '
+                    '[bays] allow_insecure_tcp lets it.', endpoint)
+
+
+def _check_tls(tls):
+    try:
+        certificates.check(**tls)
+    except certificates.Bad as exc:
+        raise exceptions.InvalidParameter(name=exc.name, reason=str(exc)) from None
+
+
+def _encrypt(conf, tls):
+    if tls.get('client_key') is not None:
+        tls['client_key'] = secrets.Keys(conf).encrypt(tls['client_key'])
+
+
 def _check_hosts(endpoint, hosts):
     if endpoint.startswith('unix:') and not hosts:
         raise exceptions.InvalidParameter(
@@ -82,17 +117,35 @@ def _check_hosts(endpoint, hosts):
                                  'that the socket is on')
 
 
-def update(context, db, ident, changes):
+def update(context, conf, db, ident, changes):
     """Change what is said of a bay; returns it as it is then.
 
     Containers of a project that may not use it any more stay, and nothing new is placed for it.
-    Raises BayNotFound, AmbiguousName, Forbidden, NameTaken, InvalidParameter.
+    Raises BayNotFound, AmbiguousName, Forbidden, NameTaken, InvalidParameter, SecretsUnavailable.
     """
     values = dict(changes)
     shared_with = values.pop('shared_with', None)
+    if ('client_cert' in values) != ('client_key' in values):
+        missing = 'client_key' if 'client_cert' in values else 'client_cert'
+        raise exceptions.InvalidParameter(
+            name=missing, reason='is required: client_cert and client_key go together')
+    tls = {name: values[name] for name in TLS if name in values}
+    if tls:
+        _check_tls(tls)
+        _encrypt(conf, tls)
+        # It may have said that they were missing.
+        values.update(tls, status_reason=None)
 
     def unit(conn):
         row = to_change(conn, context, ident, bays.CHANGE)
+        if tls:
+            try:
+                check_endpoint(conf, egress.for_bays(conf), row.driver, row.endpoint,
+                               **{name: {**row._mapping, **tls}[name] for name in TLS})
+            except ValueError as exc:
+                raise exceptions.InvalidParameter(
+                    name=next(iter(tls)),
+                    reason=f'does not go with the endpoint of the bay, which {exc}') from None
         if 'hosts' in values:
             _check_hosts(row.endpoint, values['hosts'])
             values['hosts'] = values['hosts'] or None

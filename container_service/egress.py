@@ -200,9 +200,11 @@ class Policy:
     def check_literal(self, name, port):
         """Check what can be without asking a resolver."""
         self.check_port(port)
-        with contextlib.suppress(ipaddress.AddressValueError, ValueError):
+        try:
             address = ipaddress.ip_address(name)
-            self.check(address, port)
+        except ValueError:
+            return
+        self.check(address, port)
 
     def addresses(self, name, port):
         """Resolve a host, once; every address that it has.  Raises Refused, OSError."""
@@ -287,19 +289,19 @@ def _is_local(address):
 
 def for_users(conf):
     """What an address may lead to that a user gives."""
-    return Policy(allowed=_networks(conf.egress.allowed_networks),
-                  denied=_networks(conf.egress.denied_networks),
+    return Policy(allowed=networks(conf.egress.allowed_networks),
+                  denied=networks(conf.egress.denied_networks),
                   ports=tuple(conf.egress.allowed_ports), own=_own(conf))
 
 
 def for_bays(conf):
     """What the endpoint of a bay may lead to."""
-    return Policy(allowed=_networks(conf.bays.allowed_networks),
-                  denied=_networks(conf.egress.denied_networks), own=_own(conf),
+    return Policy(allowed=networks(conf.bays.allowed_networks),
+                  denied=networks(conf.egress.denied_networks), own=_own(conf),
                   option='[bays] allowed_networks')
 
 
-def _networks(texts):
+def networks(texts):
     return tuple(ipaddress.ip_network(text) for text in texts)
 
 

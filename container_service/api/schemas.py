@@ -85,6 +85,8 @@ _HISTORY = dict(
     finish_time=optional(TEXT), message=optional(TEXT), project_id=TEXT, user_id=optional(TEXT),
     action_uuid=UUID)
 
+_CERTIFICATE = optional(record(subject=TEXT, issuer=TEXT, fingerprint=TEXT, not_after=TIME))
+
 _BAY = dict(
     uuid=UUID, name=TEXT, driver=TEXT, public=BOOLEAN, labels=TEXT_MAP, status=TEXT,
     status_reason=optional(TEXT), health_status=optional(TEXT),
@@ -93,8 +95,7 @@ _BAY = dict(
     discovery_url=optional(TEXT), api_address=optional(TEXT), node_addresses=TEXTS,
     master_addresses=TEXTS, project_id=optional(TEXT), links=LINKS, created_at=TIME,
     updated_at=optional(TIME), endpoint=TEXT, hosts=optional(TEXTS), shared_with=TEXTS,
-    ca_cert=optional(TEXT),
-    client_cert=optional(TEXT), client_key=optional(TEXT), engine_id=optional(TEXT),
+    ca_cert=_CERTIFICATE, client_cert=_CERTIFICATE, client_key=BOOLEAN, engine_id=optional(TEXT),
     reconciled_at=optional(TIME), strays=optional(WHOLE), watcher=optional(UUID))
 
 _USAGE = record(limit=WHOLE, in_use=NUMBER)

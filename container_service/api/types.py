@@ -14,6 +14,7 @@ import wsme
 from wsme import types as wtypes
 from wsme.rest import json as wsme_json
 
+from container_service import certificates
 from container_service import exceptions
 from container_service import operations
 from container_service import references
@@ -221,6 +222,16 @@ class ProjectIds(_Type):
         return sorted({self._id.frombasetype(each) for each in value})
 
 
+class Pem(_Type):
+    """A certificate or a key.  What is wrong with it is told without a letter of it."""
+    schema = {'type': 'string', 'minLength': 1, 'maxLength': certificates.PEM_LENGTH}
+
+    def frombasetype(self, value):
+        if not isinstance(value, str) or not 1 <= len(value) <= certificates.PEM_LENGTH:
+            raise ValueError(f'must be PEM text of 1 to {certificates.PEM_LENGTH} characters')
+        return value
+
+
 class BayUpdate(wtypes.Base):
     """Body of PATCH /v1/bays/{bay}."""
     name = Name()
@@ -228,6 +239,9 @@ class BayUpdate(wtypes.Base):
     public = Boolean()
     shared_with = ProjectIds()
     labels = TextMap(maximum=255)
+    ca_cert = Pem()
+    client_cert = Pem()
+    client_key = Pem()
 
 
 class BayCreate(BayUpdate):
@@ -235,9 +249,6 @@ class BayCreate(BayUpdate):
     name = wsme.wsattr(Name(), mandatory=True)
     endpoint = wsme.wsattr(Text(255), mandatory=True)
     driver = Text(32)
-    ca_cert = Text(255)
-    client_cert = Text(255)
-    client_key = Text(255)
 
 
 class Domain(_Type):

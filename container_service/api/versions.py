@@ -67,7 +67,8 @@ CHANGES = (
     # The first sentence, and one more for each change.
     ((1, 42), 'What tenants need who do not trust each other. A bay is shared with projects and '
               'changed with PATCH. Create takes secret_environment. The audit trail, at '
-              '/v1/audit. Create takes mounts of directories of the host.'),
+              '/v1/audit. Create takes mounts of directories of the host. Certificates of a bay '
+              'are PEM texts, and are renewed with PATCH.'),
 )
 
 MINIMUM = CHANGES[0][0]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows as clients see them.  Plain dicts: a list of a thousand must not cost a conversion each."""
 
+from container_service import certificates
 from container_service import lifecycle
 from container_service import operations
 from container_service import powers
@@ -177,7 +178,9 @@ def bay(row, base, context, shared_with):
     own = admin or row.project_id == context.project_id
     view = {
         'uuid': row.uuid, 'name': row.name, 'driver': row.driver, 'public': row.public,
-        'labels': row.labels or {}, 'status': row.status, 'status_reason': row.status_reason,
+        'labels': row.labels or {}, 'status': row.status,
+        'status_reason': row.status_reason or (
+            certificates.warning(row.ca_cert, row.client_cert) if admin else None),
         'health_status': row.health_status,
         'health_status_reason': row.health_status_reason if admin else None,
         'baymodel_id': None, 'node_count': 1, 'master_count': 0, 'bay_create_timeout': None,
@@ -188,8 +191,9 @@ def bay(row, base, context, shared_with):
     }
     if admin:
         view.update(endpoint=row.endpoint, hosts=row.hosts, shared_with=shared_with,
-                    ca_cert=row.ca_cert, client_cert=row.client_cert,
-                    client_key=row.client_key, engine_id=row.engine_id,
+                    ca_cert=certificates.about(row.ca_cert),
+                    client_cert=certificates.about(row.client_cert),
+                    client_key=row.client_key is not None, engine_id=row.engine_id,
                     reconciled_at=time(row.reconciled_at), strays=row.strays,
                     watcher=row.watcher_uuid)
     return view

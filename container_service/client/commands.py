@@ -73,14 +73,10 @@ class CreateBay(base.ShowCommand):
         parser.add_argument('--driver', default='docker', help='Default docker.')
         parser.add_argument('--endpoint', required=True,
                             help='Address of the engine: unix:///path or tcp://host:port.')
-        for option in ('--ca-cert', '--client-cert', '--client-key'):
-            parser.add_argument(option, metavar='PATH',
-                                help='PEM file on the conductor hosts, for a tcp endpoint.')
         _add_what_changes(parser)
 
     def take_action(self, parsed_args):
-        keys = ('name', 'driver', 'endpoint', 'ca_cert', 'client_cert', 'client_key',
-                *_BAY_CHANGES)
+        keys = ('name', 'driver', 'endpoint', *_BAY_CHANGES)
         bay, _ = asking.change(
             self.client, 'POST', 'bays', key=str(uuid.uuid4()), on_trouble=self.tell_trouble,
             body=_given(parsed_args, keys))
@@ -112,8 +108,8 @@ class UpdateBay(base.ShowCommand):
     def take_action(self, parsed_args):
         body = _given(parsed_args, ('name', *_BAY_CHANGES))
         if not body:
-            raise base.UsageError('Say what to change: --name, --public, --share, --label or '
-                                  '--host.')
+            raise base.UsageError('Say what to change: --name, --public, --share, --label, '
+                                  '--host, --ca-cert, --client-cert or --client-key.')
         bay, _ = asking.change(
             self.client, 'PATCH', f'bays/{http.segment(parsed_args.bay)}', harmless=True,
             body=body, params=_all_projects(parsed_args), on_trouble=self.tell_trouble)
@@ -121,7 +117,7 @@ class UpdateBay(base.ShowCommand):
 
 
 # What can be said of a bay when it is made and later.
-_BAY_CHANGES = ('hosts', 'public', 'shared_with', 'labels')
+_BAY_CHANGES = ('hosts', 'public', 'shared_with', 'labels', 'ca_cert', 'client_cert', 'client_key')
 
 
 def _add_what_changes(parser):
@@ -136,6 +132,21 @@ def _add_what_changes(parser):
                         type=creation.key_value,
                         help='Label the bay, for example availability_zone=east; can be '
                              'repeated.')
+    for option, what in (
+            ('--ca-cert', 'PEM file with the authority of the certificate of a tcp engine.'),
+            ('--client-cert', 'PEM file with the certificate that is shown to it.'),
+            ('--client-key', 'PEM file with the key of that, which is kept encrypted.')):
+        parser.add_argument(option, metavar='FILE', type=_content, help=what)
+
+
+def _content(path):
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError as exc:
+        raise argparse.ArgumentTypeError(f'cannot be read: {exc.strerror.lower()}') from None
+    except UnicodeDecodeError:
+        raise argparse.ArgumentTypeError('is not text, so not PEM') from None
 
 
 def _given(parsed_args, keys):

@@ -13,8 +13,10 @@ import futurist
 from oslo_log import log
 
 from container_service import bays as bay_rules
+from container_service import egress
 from container_service import exceptions
 from container_service import ring
+from container_service import secrets
 from container_service.db import bays
 from container_service.drivers import base
 
@@ -42,10 +44,11 @@ def limits_of(conf):
 class Engines:
     """Bays as SQL has them, and the drivers of those that this host reaches."""
 
-    def __init__(self, db, host, clock=time.monotonic, limits=base.Limits()):  # noqa: B008
+    def __init__(self, db, conf, clock=time.monotonic):
         self._db = db
-        self._host = host
-        self._limits = limits
+        self._conf, self._host = conf, conf.host
+        self._limits, self._policy = limits_of(conf), egress.for_bays(conf)
+        self._keys = secrets.Keys(conf)
         self._clock = clock
         self._lock = threading.Lock()
         self._read_at = None
@@ -97,7 +100,10 @@ class Engines:
             self._read_at = None
 
     def driver(self, bay_uuid):
-        """The driver of a bay.  Raises NoConductor when this conductor does not reach it."""
+        """The driver of a bay.  Raises NoConductor when this conductor does not reach it.
+
+        Raises EngineUnreachable when it may not, or cannot read the bay's key.
+        """
         with self._lock:
             if bay_uuid not in self._bays:
                 self._read()
@@ -108,12 +114,27 @@ class Engines:
             # Its engine's id is learned and forgotten without a change of the bay.
             wanted_for = row.updated_at, row.engine_id
             if made_for != wanted_for:
-                driver = bay_rules.driver_class(row.driver)(base.Bay(
-                    uuid=row.uuid, name=row.name, endpoint=row.endpoint, ca_cert=row.ca_cert,
-                    client_cert=row.client_cert, client_key=row.client_key,
-                    engine_id=row.engine_id, limits=self._limits))
+                driver = self._make(row)
                 self._drivers[bay_uuid] = (wanted_for, driver)
             return driver
+
+    def _make(self, row):
+        try:
+            bay_rules.check_endpoint(self._conf, self._policy, row.driver, row.endpoint,
+                                     row.ca_cert, row.client_cert, row.client_key)
+            key = row.client_key and self._keys.decrypt(row.client_key)
+        except ValueError as exc:
+            raise exceptions.EngineUnreachable(
+                f'The container engine of bay {row.name} is not connected to: its endpoint '
+                f'{exc}.') from None
+        except exceptions.SecretsUnavailable as exc:
+            raise exceptions.EngineUnreachable(
+                f'The container engine of bay {row.name} is not connected to, since its client '
+                f'key cannot be read. {exc.detail}') from exc
+        return bay_rules.driver_class(row.driver)(base.Bay(
+            uuid=row.uuid, name=row.name, endpoint=row.endpoint, ca_cert=row.ca_cert,
+            client_cert=row.client_cert, client_key=key, engine_id=row.engine_id,
+            limits=self._limits, policy=self._policy))
 
     def worked(self, bay_uuid):
         """The engine of a bay has done something.  Returns whether its breaker was open."""

@@ -80,7 +80,7 @@ class Conductor:
         whole, conf, db = self._conf, self._conf.conductor, self._db
         self.slot = slot
         self.lease = lease.Lease(db, whole, slot, self._report, self.drain, elapsed)
-        self.engines = engines.Engines(db, whole.host, clock, engines.limits_of(whole))
+        self.engines = engines.Engines(db, whole, clock)
         self.ring = ring.Ring(db)
         self.watch = attempts.Watch(db, self.lease)
         self.fair = fair.FairPick(db, clock)

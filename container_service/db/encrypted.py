@@ -40,4 +40,5 @@ class Column:
 COLUMNS = (
     Column('passwords of registries', models.registries, 'password'),
     Column('secrets of containers and actions', models.confided, 'token'),
+    Column('client keys of bays', models.bays, 'client_key'),
 )

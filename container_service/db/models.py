@@ -292,9 +292,9 @@ bays = sa.Table(
     sa.Column('name', sa.String(255), nullable=False),
     sa.Column('driver', sa.String(32), nullable=False),
     sa.Column('endpoint', sa.String(255), nullable=False),
-    sa.Column('ca_cert', sa.String(255)),
-    sa.Column('client_cert', sa.String(255)),
-    sa.Column('client_key', sa.String(255)),
+    sa.Column('ca_cert', sa.Text),          # PEM, as the next one
+    sa.Column('client_cert', sa.Text),
+    sa.Column('client_key', sa.Text),       # encrypted
     sa.Column('hosts', Json),               # conductor hosts that reach it; null: all
     sa.Column('public', sa.Boolean, nullable=False),
     sa.Column('labels', Json),

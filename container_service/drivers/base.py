@@ -27,6 +27,7 @@ import json
 import re
 import typing
 
+from container_service import egress
 from container_service import exceptions
 from container_service import references
 from container_service import states
@@ -60,16 +61,17 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Bay:
-    """An engine endpoint.  TLS values are paths of PEM files on the conductor's host."""
+    """An engine endpoint.  TLS values are PEM texts; ``policy`` says what may be connected to."""
     uuid: str
     name: str
     endpoint: str
     ca_cert: str = None
     client_cert: str = None
-    client_key: str = None
+    client_key: str = dataclasses.field(default=None, repr=False)
     # The engine's own id; None until it is known.  Nothing is done on an engine with another one.
     engine_id: str = None
     limits: Limits = Limits()
+    policy: egress.Policy = egress.Policy()
 
 
 def engine_name(uuid, generation):
@@ -389,8 +391,12 @@ class Driver(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def check_endpoint(cls, endpoint, ca_cert, client_cert, client_key, allow_insecure_tcp):
-        """Raise ValueError, with words that complete "endpoint ...", unless this can be used."""
+    def check_endpoint(cls, endpoint, ca_cert, client_cert, client_key, allow_insecure_tcp,
+                       policy):
+        """Raise ValueError, with words that complete "endpoint ...", unless this can be used.
+
+        Of TLS only whether it is there matters.  Nothing is resolved.
+        """
 
     @abc.abstractmethod
     def __init__(self, bay):

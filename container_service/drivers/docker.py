@@ -38,12 +38,12 @@ import docker
 import docker.auth
 import docker.constants
 import docker.errors
-import docker.tls
 import docker.utils.proxy
 import requests
-import requests.adapters
 import urllib3.exceptions
 
+from container_service import certificates
+from container_service import egress
 from container_service import exceptions
 from container_service import references
 from container_service.drivers import base
@@ -91,7 +91,7 @@ _DESTRUCTIVE = frozenset(('kill', 'remove_container'))
 
 _ENGINE_ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException,
                   urllib3.exceptions.HTTPError, http.client.HTTPException, OSError,
-                  json.JSONDecodeError)
+                  json.JSONDecodeError, egress.Refused)
 
 
 # What the engine says.
@@ -434,16 +434,19 @@ def _end_of_line(data, at):
 # Errors.
 
 
-def driver_error(exc, bay_name):
+def driver_error(exc, bay_name, shows_certificate=False):
     """Return the DriverError for what the SDK, HTTP or the network raised."""
     if isinstance(exc, docker.errors.APIError):
         return _api_error(exc)
-    if isinstance(exc, docker.errors.TLSParameterError):
-        words = 'the files in ca_cert, client_cert and client_key must exist on its conductor'
-    else:
-        words = _network_words(exc)
+    words = _network_words(exc)
+    if shows_certificate and words in _CUT_OFF:
+        # It may have ended the connection before what it says of it was read.
+        words += ", as it is when the engine does not accept the bay's client_cert"
     return exceptions.EngineUnreachable(
         f'The container engine of bay {bay_name} does not answer: {words}.')
+
+
+_CUT_OFF = ('connection reset by peer', 'broken pipe', 'TLS: the connection was ended')
 
 
 def _api_error(exc):
@@ -479,9 +482,9 @@ def _network_words(exc):
         todo += [cause.__cause__, cause.__context__, getattr(cause, 'reason', None), *cause.args]
     for cause in causes:
         if isinstance(cause, ssl.SSLError):
-            words = (getattr(cause, 'verify_message', None) or getattr(cause, 'reason', None)
-                     or str(cause))
-            return f'TLS: {words}'
+            return f'TLS: {_tls_words(cause)}'
+        if isinstance(cause, egress.Refused):
+            return f'its endpoint {cause}'
         if isinstance(cause, socket.gaierror):
             return 'its host name cannot be resolved'
     for cause in causes:
@@ -497,6 +500,33 @@ def _network_words(exc):
                 and not isinstance(cause, requests.exceptions.RequestException)):
             return cause.strerror.lower()
     return str(causes[-1] or type(causes[-1]).__name__).rstrip('.')
+
+
+# By OpenSSL's codes of what is wrong with a certificate.
+_VERIFY_WORDS = {
+    9: "the engine's certificate is not valid yet, by the clock of the conductor",
+    10: "the engine's certificate has expired",
+    62: "the engine's certificate is for another name than that of the endpoint",
+    64: "the engine's certificate is for another address than that of the endpoint",
+    **dict.fromkeys((2, 7, 18, 19, 20, 21), "the engine's certificate is not from an authority in "
+                                         "the bay's ca_cert")}
+
+
+def _tls_words(exc):
+    """Words for what OpenSSL says, or what it says where there are none."""
+    reason = getattr(exc, 'reason', None) or str(exc)
+    if getattr(exc, 'verify_code', None):
+        return _VERIFY_WORDS.get(exc.verify_code, exc.verify_message)
+    if isinstance(exc, ssl.SSLEOFError) or 'EOF' in reason:
+        return 'the connection was ended'
+    if 'ALERT' in reason:
+        if 'EXPIRED' in reason:
+            return "the engine says that the bay's client_cert has expired"
+        return (f"the engine does not accept the bay's client_cert, which must be from the "
+                f'authority that the engine was started with (--tlscacert): {reason}')
+    if reason in ('WRONG_VERSION_NUMBER', 'HTTP_REQUEST', 'RECORD_LAYER_FAILURE'):
+        return f'what answers at the endpoint does not speak it: {reason}'
+    return reason
 
 
 _NOT_FOUND_WORDS = re.compile(
@@ -571,18 +601,21 @@ class _Client(docker.APIClient):
     registry credentials, headers and proxies would then work for every tenant.
     """
 
-    def __init__(self, bay, tls, read_seconds, first_read_seconds):
+    def __init__(self, bay, read_seconds, first_read_seconds):
         base_url = bay.endpoint
         super().__init__(base_url, version=docker.constants.MINIMUM_DOCKER_API_VERSION,
-                         timeout=read_seconds, tls=tls, max_pool_size=POOL_SIZE)
+                         timeout=read_seconds, tls=bool(bay.ca_cert), max_pool_size=POOL_SIZE)
         self.trust_env = False
         self._info = None
         self._general_configs = {}
         self._auth_configs = docker.auth.AuthConfig({})
         self._proxy_configs = docker.utils.proxy.ProxyConfig()
         if not base_url.startswith('unix:'):
+            context = bay.ca_cert and certificates.context(
+                bay.ca_cert, bay.client_cert, bay.client_key)
             for scheme in ('http://', 'https://'):
-                self.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=POOL_SIZE))
+                self.mount(scheme, egress.Adapter(bay.policy.connect, context,
+                                                  pool_maxsize=POOL_SIZE))
         try:
             self.timeout = first_read_seconds
             self._version = docker_api.negotiate(self.version(api_version=False), bay.name)
@@ -742,12 +775,10 @@ class DockerDriver(base.Driver):
     read_seconds = READ_SECONDS
 
     @classmethod
-    def check_endpoint(cls, endpoint, ca_cert, client_cert, client_key, allow_insecure_tcp):
-        files = {'ca_cert': ca_cert, 'client_cert': client_cert, 'client_key': client_key}
-        given = [name for name, path in files.items() if path]
-        for name in given:
-            if not files[name].startswith('/'):
-                raise ValueError(f'needs an absolute path in {name}')
+    def check_endpoint(cls, endpoint, ca_cert, client_cert, client_key, allow_insecure_tcp,
+                       policy):
+        tls = {'ca_cert': ca_cert, 'client_cert': client_cert, 'client_key': client_key}
+        given = [name for name, text in tls.items() if text]
         if endpoint.startswith('unix://'):
             path = endpoint.removeprefix('unix://')
             if not path.startswith('/') or path.endswith('/'):
@@ -761,13 +792,17 @@ class DockerDriver(base.Driver):
             host, port = url.hostname, url.port
         except ValueError:
             raise ValueError('is not a valid address') from None
+        if url.scheme == 'ssh':
+            raise ValueError('is reached over ssh, which is not supported: use tcp:// with mutual '
+                             'TLS')
         if url.scheme != 'tcp':
             raise ValueError('must begin with unix:// or tcp://')
         if not host or not port:
             raise ValueError('must name host and port, as in tcp://engine.example.org:2376')
         if url.username is not None or url.path not in ('', '/') or url.query or url.fragment:
             raise ValueError('must hold nothing but host and port after tcp://')
-        if not allow_insecure_tcp and len(given) < len(files):
+        policy.check_literal(egress.host(host), port)
+        if not allow_insecure_tcp and len(given) < len(tls):
             raise ValueError('needs ca_cert, client_cert and client_key: without them whoever '
                              'reaches the port owns the host')
         if bool(client_cert) != bool(client_key):
@@ -809,7 +844,7 @@ class DockerDriver(base.Driver):
         return exceptions.EngineUnreachable(detail)
 
     def _driver_error(self, exc):
-        error = driver_error(exc, self.bay.name)
+        error = driver_error(exc, self.bay.name, bool(self.bay.client_cert))
         if isinstance(error, exceptions.EngineUnreachable):
             self._doubt = object()
         return error
@@ -825,12 +860,7 @@ class DockerDriver(base.Driver):
         return client
 
     def _connect(self, first_read_seconds):
-        bay = self.bay
-        tls = False
-        if bay.ca_cert:
-            pair = (bay.client_cert, bay.client_key) if bay.client_cert else None
-            tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=bay.ca_cert, verify=True)
-        return _Client(bay, tls=tls, read_seconds=self.read_seconds,
+        return _Client(self.bay, read_seconds=self.read_seconds,
                        first_read_seconds=first_read_seconds)
 
     def _forget_client(self):

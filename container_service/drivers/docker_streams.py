@@ -16,6 +16,9 @@ import socket
 import ssl
 import urllib.parse
 
+from container_service import certificates
+from container_service import egress
+
 _PIECE = 16 * 1024           # as much as fits one TLS record
 _HEADER_BYTES = 64 * 1024
 
@@ -24,14 +27,14 @@ class Connection:
     """A connection for one request.  A context manager; made, it is connected.
 
     ``left`` gives the seconds that are left for it, and raises TimeoutError when none are.
-    Everything here raises OSError, of which TimeoutError and those of TLS are kinds.
+    Everything here raises OSError, of which TimeoutError and those of TLS are kinds, or Refused.
     """
 
     def __init__(self, bay, left, connect_seconds):
         url = urllib.parse.urlsplit(bay.endpoint)
         seconds = min(connect_seconds, left())
         self._left = left
-        self._layer = _Tls(bay, url.hostname) if bay.ca_cert else _Plain()
+        self._layer = _Tls(bay, egress.host(url.hostname)) if bay.ca_cert else _Plain()
         if url.scheme == 'unix':
             self._socket = socket.socket(socket.AF_UNIX)
             self._socket.settimeout(seconds)
@@ -41,7 +44,7 @@ class Connection:
                 self._socket.close()
                 raise
         else:
-            self._socket = socket.create_connection((url.hostname, url.port), seconds)
+            self._socket = bay.policy.connect(url.hostname, url.port, seconds)
         self._socket.setblocking(False)
         self._unsent, self._deaf = b'', False
 
@@ -168,9 +171,7 @@ class _Tls:
     shuts = False                      # the end is a message of TLS
 
     def __init__(self, bay, host):
-        context = ssl.create_default_context(cafile=bay.ca_cert)
-        if bay.client_cert:
-            context.load_cert_chain(bay.client_cert, bay.client_key)
+        context = certificates.context(bay.ca_cert, bay.client_cert, bay.client_key)
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_hostname=host)
 

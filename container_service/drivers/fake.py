@@ -636,7 +636,8 @@ class FakeDriver(base.Driver):
     call_timeout_seconds = 5
 
     @classmethod
-    def check_endpoint(cls, endpoint, ca_cert, client_cert, client_key, allow_insecure_tcp):
+    def check_endpoint(cls, endpoint, ca_cert, client_cert, client_key, allow_insecure_tcp,
+                       policy):
         parse_endpoint(endpoint)
         if ca_cert or client_cert or client_key:
             raise ValueError('is in memory and takes no ca_cert, client_cert or client_key')

@@ -13,10 +13,10 @@ from container_service.api.controllers import base
 from container_service.db import bays
 from container_service.db import strays
 
-_EXAMPLE = {'name': 'node2', 'endpoint': 'tcp://node2:2376', 'public': True,
-            'ca_cert': '/etc/container-service/node2/ca.pem',
-            'client_cert': '/etc/container-service/node2/cert.pem',
-            'client_key': '/etc/container-service/node2/key.pem'}
+_PEM = '-----BEGIN {0}-----\n...\n-----END {0}-----\n'
+_EXAMPLE = {'name': 'node2', 'endpoint': 'tcp://node2.example.org:2376', 'public': True,
+            'ca_cert': _PEM.format('CERTIFICATE'), 'client_cert': _PEM.format('CERTIFICATE'),
+            'client_key': _PEM.format('PRIVATE KEY')}
 
 
 _ALL_PROJECTS = (types.Param('all_projects', operations.boolean, False,
@@ -76,7 +76,8 @@ class BayController(_Controller):
         if not asked:
             raise exceptions.Invalid('Nothing is to be changed. What can be: '
                                      f'{", ".join(types.names(types.BayUpdate))}.')
-        return self.one(bay_rules.update(self.context, self.parts.db, self.at['bay'], asked))
+        return self.one(bay_rules.update(
+            self.context, self.parts.conf, self.parts.db, self.at['bay'], asked))
 
     @base.endpoint('bay:delete', query=_ALL_PROJECTS, status=204)
     def delete(self, arguments):

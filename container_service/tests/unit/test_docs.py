@@ -421,7 +421,8 @@ class TestCommands(base.TestCase):
     def test_each_is_right(self):
         scratch = self.enterContext(tempfile.TemporaryDirectory())
         self.enterContext(contextlib.chdir(scratch))
-        pathlib.Path('page.html').touch()
+        for name in ('page.html', 'ca.pem', 'cert.pem', 'key.pem'):
+            pathlib.Path(name).touch()
         lines = {(path, line) for path in [*pages(), ROOT / 'README.rst']
                  for line in command_lines(path.read_text())}
         self.assertGreater(len(lines), 40)

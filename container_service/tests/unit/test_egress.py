@@ -239,7 +239,7 @@ class EgressCase(base.TestCase):
         return made
 
     def policy(self, allowed=(), **kwargs):
-        return Recorded(allowed=egress._networks(allowed), resolve=Resolver(), **kwargs)
+        return Recorded(allowed=egress.networks(allowed), resolve=Resolver(), **kwargs)
 
 
 class TestHostileAddresses(EgressCase):
@@ -320,7 +320,7 @@ class TestPolicy(EgressCase):
             self.assertRaises(egress.Refused, policy.check, address, 443)
 
     def test_denied_networks_win_in_every_spelling(self):
-        policy = self.policy(['0.0.0.0/0', '::/0'], denied=egress._networks(
+        policy = self.policy(['0.0.0.0/0', '::/0'], denied=egress.networks(
             ['169.254.169.254/32', '64:ff9b::/96', '2606::/16']))
         policy.check('127.0.0.1', 443)
         for address in ('169.254.169.254', '::ffff:169.254.169.254', '2002:a9fe:a9fe::',

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may use a bay, what it is called, and how that is changed."""
 
+import json
+import os
+
 from oslo_policy import policy
 
 from container_service import lifecycle
+from container_service import secrets
 from container_service.db import models
+from container_service.tests import certificates
 from container_service.tests.unit.api import base
 
 NEWEST = {'version': 'latest'}
@@ -227,3 +232,129 @@ class TestUpdate(BaysCase):
             self.assert_refused(403, 'forbidden', self.update(
                 'b1', {'name': 'c1'}, persona=persona))
         self.assert_refused(404, 'not_found', self.update('b1', {'name': 'c1'}, version='1.41'))
+
+
+class TestTls(BaysCase):
+    """Certificates and keys by which a bay and its conductors know each other."""
+
+    ENDPOINT = 'tcp://engine.example.org:2376'
+
+    def setUp(self):
+        super().setUp()
+        path = os.path.join(self.conf.state_path, 'keys')
+        secrets.create_key(path)
+        self.conf.set_override('keys_file', path, group='secrets')
+        self.authority = certificates.Authority()
+        self.tls = self.issued()
+
+    def issued(self, name='conductor', days=365):
+        cert, key = self.authority.issue(name, days)
+        return {'ca_cert': self.authority.cert, 'client_cert': cert, 'client_key': key}
+
+    def make(self, **values):
+        return self.post('/v1/bays', {'name': 'b1', 'endpoint': self.ENDPOINT, **self.tls,
+                                      **values}, project='admins', **NEWEST)
+
+    def row(self):
+        with self.db.read() as conn:
+            return conn.execute(models.bays.select()).one()
+
+    def assert_not_told(self, *answers):
+        secret = self.tls['client_key'].splitlines()[1]
+        for answer in answers:
+            self.assertNotIn(secret, answer.text)
+
+    def test_a_key_is_kept_encrypted_and_never_told(self):
+        made = self.make()
+        self.assertEqual(201, made.status_int, made)
+        told = made.json
+        self.assertEqual(('CN=conductor', True), (told['client_cert']['subject'],
+                                                  told['client_key']))
+        self.assertEqual('CN=an authority', told['ca_cert']['subject'])
+        self.assertEqual({'subject', 'issuer', 'fingerprint', 'not_after'},
+                         set(told['client_cert']))
+        token = self.row().client_key
+        self.assertNotIn('PRIVATE', token)
+        self.assertEqual(self.tls['client_key'], secrets.Keys(self.conf).decrypt(token))
+        self.assert_not_told(made, self.get('/v1/bays/b1', project='admins'),
+                             self.get('/v1/bays', project='admins'),
+                             self.update('b1', self.tls), self.make())
+        everything = json.dumps([str(row) for table in models.metadata.sorted_tables
+                                 for row in self.rows(table)])
+        self.assertNotIn(self.tls['client_key'].splitlines()[1], everything)
+
+    def rows(self, table):
+        with self.db.read() as conn:
+            return conn.execute(table.select()).all()
+
+    def test_a_key_is_rotated_with_all_other_secrets(self):
+        self.make()
+        before = self.row().client_key
+        secrets.create_key(self.conf.secrets.keys_file)
+        secrets.rotate(self.db, secrets.Keys(self.conf))
+        self.assertNotEqual(before, self.row().client_key)
+        self.assertEqual(self.tls['client_key'],
+                         secrets.Keys(self.conf).decrypt(self.row().client_key))
+
+    def test_what_is_wrong_is_named_and_nothing_is_made(self):
+        other = certificates.Authority().issue('other')
+        for name, value, words in (
+                ('ca_cert', '/etc/ca.pem', 'not a path'), ('client_cert', 'x', 'PEM'),
+                ('client_key', other[1], 'does not belong'),
+                ('client_cert', other[0], 'does not belong'),
+                ('client_key', self.tls['client_cert'], 'must be a private key'),
+                ('ca_cert', self.tls['client_key'], 'has a private key in it'),
+                ('client_cert', self.issued('late', -1)['client_cert'], 'has expired'),
+                ('endpoint', 'tcp://127.0.0.1:2376', 'loopback'),
+                ('endpoint', 'tcp://2130706433:2376', 'loopback'),
+                ('endpoint', 'tcp://169.254.169.254:2376', 'denied_networks'),
+                ('endpoint', 'tcp://[::ffff:169.254.169.254]:2376', 'denied_networks'),
+                ('endpoint', 'ssh://root@host', 'not supported'),
+                ('client_key', None, 'client_key')):
+            answer = self.make(**{name: value})
+            self.assertIn(words, self.assert_refused(400, 'invalid_parameter', answer))
+            self.assert_not_told(answer)
+        self.assertEqual([], self.rows(models.bays))
+
+    def test_without_certificates_only_where_the_operator_lets_it(self):
+        bare = dict.fromkeys(self.tls)
+        self.assertIn('whoever reaches', self.assert_refused(
+            400, 'invalid_parameter', self.make(**bare)))
+        self.conf.set_override('allow_insecure_tcp', True, group='bays')
+        self.assertEqual(201, self.make(**bare).status_int)
+        self.assertIn('without mutual TLS', self.log.output)
+
+    def test_certificates_are_renewed(self):
+        bay = self.make().json
+        renewed = self.issued('renewed')
+        changed = self.update('b1', {name: renewed[name] for name in ('client_cert',
+                                                                     'client_key')})
+        self.assertEqual('CN=renewed', changed.json['client_cert']['subject'])
+        self.assertGreater(changed.json['updated_at'], bay['updated_at'])
+        self.assertEqual(renewed['client_key'],
+                         secrets.Keys(self.conf).decrypt(self.row().client_key))
+        self.authority = certificates.Authority('another')
+        self.assertEqual('CN=another', self.update(
+            'b1', {'ca_cert': self.authority.cert}).json['ca_cert']['subject'])
+
+    def test_what_cannot_be_renewed_changes_nothing(self):
+        self.make()
+        before = self.row()
+        for change, name in (
+                ({'client_cert': self.tls['client_cert']}, 'client_key'),
+                ({'client_key': self.tls['client_key']}, 'client_cert'),
+                ({**self.issued(), 'client_key': self.tls['client_key']}, 'client_key'),
+                ({'ca_cert': 'x'}, 'ca_cert')):
+            detail = self.assert_refused(400, 'invalid_parameter', self.update('b1', change))
+            self.assertTrue(detail.startswith(name), detail)
+        self.assertEqual(before, self.row())
+        self.bay('b2')
+        self.assertIn('does not go with the endpoint', self.assert_refused(
+            400, 'invalid_parameter', self.update('b2', self.tls)))
+
+    def test_an_end_that_is_near_is_told_to_administrators(self):
+        self.tls = self.issued(days=20)
+        self.assertIn('in 19 days', self.make(public=True).json['status_reason'])
+        self.assertIsNone(self.get('/v1/bays/b1', project='p1',
+                                   persona=base.MEMBER).json['status_reason'])
+        self.assertIsNone(self.update('b1', self.issued()).json['status_reason'])

@@ -932,12 +932,13 @@ class BayTest(ShellTest):
 
     def test_create(self):
         self.service.answer('POST', '/v1/bays', {'uuid': stub.UUID, 'name': 'b'}, status=201)
-        self.stdout('bay', 'create', 'b', '--endpoint', 'tcp://h:2376', '--ca-cert', '/ca',
-                    '--client-cert', '/c', '--client-key', '/k', '--host', 'x', '--host', 'y',
+        ca, cert, key = (self.file(text) for text in ('ca', 'cert', 'key'))
+        self.stdout('bay', 'create', 'b', '--endpoint', 'tcp://h:2376', '--ca-cert', ca,
+                    '--client-cert', cert, '--client-key', key, '--host', 'x', '--host', 'y',
                     '--public', '--label', 'availability_zone=east', '--label', 'a=')
         self.assertEqual({
-            'name': 'b', 'driver': 'docker', 'endpoint': 'tcp://h:2376', 'ca_cert': '/ca',
-            'client_cert': '/c', 'client_key': '/k', 'hosts': ['x', 'y'], 'public': True,
+            'name': 'b', 'driver': 'docker', 'endpoint': 'tcp://h:2376', 'ca_cert': 'ca',
+            'client_cert': 'cert', 'client_key': 'key', 'hosts': ['x', 'y'], 'public': True,
             'labels': {'availability_zone': 'east', 'a': ''}},
             self.the_request().body)
 
@@ -963,6 +964,24 @@ class BayTest(ShellTest):
     def test_update_of_nothing(self):
         self.assertIn('Say what to change', self.run_cli('bay', 'update', 'b').err)
         self.assertEqual([], self.service.requests)
+
+    def file(self, text):
+        path = os.path.join(tempfile.mkdtemp(), 'file')
+        self.addCleanup(shutil.rmtree, os.path.dirname(path))
+        with open(path, 'w') as file:
+            file.write(text)
+        return path
+
+    def test_new_certificates(self):
+        self.service.answer('PATCH', '/v1/bays/b', {'uuid': stub.UUID, 'name': 'b'})
+        self.stdout('bay', 'update', 'b', '--client-cert', self.file('cert'), '--client-key',
+                    self.file('key'))
+        self.assertEqual({'client_cert': 'cert', 'client_key': 'key'}, self.the_request().body)
+
+    def test_a_file_that_cannot_be_read(self):
+        result = self.run_cli('bay', 'update', 'b', '--client-key', '/nowhere/key.pem')
+        self.assertEqual(2, result.code)
+        self.assertIn('cannot be read: no such file', result.err)
 
     def test_list_by_label(self):
         self.service.answer('GET', '/v1/bays', {'bays': []})

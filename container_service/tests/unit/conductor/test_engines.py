@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
+import os
+
 from container_service import bays as bay_rules
 from container_service import exceptions
 from container_service import lifecycle
+from container_service import secrets
 from container_service.conductor import engines
 from container_service.db import bays
 from container_service.drivers import fake
+from container_service.tests import certificates
 from container_service.tests.unit.conductor import base
+from container_service.tests.unit.drivers import test_docker_tls
 
 
 class TestEngines(base.BenchCase):
@@ -35,7 +41,7 @@ class TestEngines(base.BenchCase):
         self.conf.set_override('max_archive_bytes', 4096, group='api')
         limits = engines.limits_of(self.conf)
         self.assertEqual((17, 4096), (limits.pids, limits.archive_bytes))
-        made = engines.Engines(self.db, self.conf.host, limits=limits).driver(self.place.uuid)
+        made = engines.Engines(self.db, self.conf).driver(self.place.uuid)
         self.assertEqual(limits, made.bay.limits)
 
     def test_deleted_bays_are_forgotten(self):
@@ -55,6 +61,86 @@ class TestEngines(base.BenchCase):
 
     def test_a_bay_that_is_not_there(self):
         self.assertFalse(self.here.engines.is_available(lifecycle.new_uuid()))
+
+
+class TestTls(base.BenchCase):
+
+    def setUp(self):
+        super().setUp()
+        path = os.path.join(self.conf.state_path, 'keys')
+        secrets.create_key(path)
+        self.conf.set_override('keys_file', path, group='secrets')
+        self.conf.set_override('allowed_networks', ['127.0.0.1/32'], group='bays')
+        self.here = self.another()
+        self.authority = certificates.Authority()
+
+    def tcp_bay(self, issuer=None, days=365):
+        """A bay whose engine has a certificate of that issuer."""
+        engine = test_docker_tls.Engine(self.authority, (issuer or self.authority).issue(
+            'engine', days, ['127.0.0.1']))
+        self.addCleanup(engine.close)
+        cert, key = self.authority.issue('conductor')
+        return engine, self.make_bay(
+            'tls', f'tcp://127.0.0.1:{engine.port}', driver='docker', client_key=key,
+            ca_cert=self.authority.cert, client_cert=cert)
+
+    def probe(self, bay):
+        """What the bay says after it was looked at three times."""
+        driver = self.here.engines.driver
+        for _ in range(3):
+            self.here.prober._ask(bay.uuid)
+        with contextlib.suppress(exceptions.Error):
+            self.addCleanup(lambda made: made._shared_client and made._shared_client.close(),
+                            driver(bay.uuid))
+        with self.db.read() as conn:
+            row = bays.find(conn, bay.uuid)
+        return row.health_status, row.health_status_reason
+
+    def test_a_wrong_certificate_is_told_in_the_status_of_the_bay(self):
+        for issuer, days, words in (
+                (certificates.Authority(), 365, 'is not from an authority in the bay'),
+                (None, -1, 'has expired')):
+            _, bay = self.tcp_bay(issuer, days)
+            status, reason = self.probe(bay)
+            self.assertEqual('UNHEALTHY', status)
+            self.assertIn(f"TLS: the engine's certificate {words}", reason)
+            bay_rules.delete(self.admin, self.db, 'tls')
+
+    def test_new_certificates_are_used_at_once(self):
+        other = certificates.Authority('the right one')
+        _, bay = self.tcp_bay(other)
+        self.assertEqual('UNHEALTHY', self.probe(bay)[0])
+        bay_rules.update(self.admin, self.conf, self.db, 'tls', {'ca_cert': other.cert})
+        self.here.engines.reread()
+        self.here.engines.served()
+        status, reason = self.probe(bay)
+        self.assertEqual(('HEALTHY', None), (status, reason))
+
+    def test_a_network_that_was_closed_is_not_connected_to(self):
+        engine, bay = self.tcp_bay()
+        self.conf.set_override('allowed_networks', [], group='bays')
+        self.here = self.another()
+        status, reason = self.probe(bay)
+        self.assertEqual('UNHEALTHY', status)
+        self.assertIn('its endpoint leads to 127.0.0.1, which is loopback', reason)
+        self.assertEqual(0, engine.count)
+
+    def test_a_bay_without_certificates_is_not_connected_to(self):
+        engine, bay = self.tcp_bay()
+        self.change(bays.table, bay.uuid, ca_cert=None, client_cert=None, client_key=None)
+        status, reason = self.probe(bay)
+        self.assertEqual('UNHEALTHY', status)
+        self.assertIn('needs ca_cert, client_cert and client_key', reason)
+        self.assertEqual(0, engine.count)
+
+    def test_a_key_that_cannot_be_read_is_told(self):
+        engine, bay = self.tcp_bay()
+        os.unlink(self.conf.secrets.keys_file)
+        secrets.create_key(self.conf.secrets.keys_file)
+        status, reason = self.probe(bay)
+        self.assertEqual('UNHEALTHY', status)
+        self.assertIn('its client key cannot be read', reason)
+        self.assertEqual(0, engine.count)
 
 
 class TestBreaker(base.BenchCase):

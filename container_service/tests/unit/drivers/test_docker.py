@@ -23,6 +23,7 @@ import requests
 import testtools
 import urllib3.exceptions
 
+from container_service import egress
 from container_service import exceptions
 from container_service.drivers import base
 from container_service.drivers import docker as driver
@@ -439,7 +440,6 @@ class TestErrors(testtools.TestCase):
                 (requests.exceptions.ConnectTimeout('x'), 'no connection within 3 seconds'),
                 (wrapped(socket.gaierror(-2, 'Name or service not known')), 'host name'),
                 (requests.exceptions.SSLError(ssl.SSLError(1, 'certificate unknown')), 'TLS'),
-                (docker.errors.TLSParameterError('x'), 'ca_cert'),
                 (docker.errors.DockerException('something else'), 'something else')):
             error = self.translate(exc)
             self.assertIsInstance(error, exceptions.EngineUnreachable)
@@ -484,25 +484,26 @@ class TestErrors(testtools.TestCase):
 class TestEndpoint(testtools.TestCase):
 
     def check(self, endpoint, ca=None, cert=None, key=None, insecure=False):
-        driver.DockerDriver.check_endpoint(endpoint, ca, cert, key, insecure)
+        driver.DockerDriver.check_endpoint(endpoint, ca, cert, key, insecure,
+                                           egress.Policy(allowed=egress.networks(['127.0.0.0/8'])))
 
     def test_good(self):
         self.check('unix:///var/run/docker.sock')
-        tls = ('/ca.pem', '/cert.pem', '/key.pem')
-        for endpoint in ('tcp://engine.example.org:2376', 'tcp://192.0.2.1:2376/',
-                         'tcp://[2001:db8::1]:2376'):
+        tls = ('ca', 'cert', 'key')
+        for endpoint in ('tcp://engine.example.org:2376', 'tcp://93.184.216.34:2376/',
+                         'tcp://[2606:2800:220:1::1]:2376'):
             self.check(endpoint, *tls)
         self.check('tcp://127.0.0.1:2375', insecure=True)
-        self.check('tcp://127.0.0.1:2376', ca='/ca.pem', insecure=True)
+        self.check('tcp://127.0.0.1:2376', ca='ca', insecure=True)
 
     def test_bad(self):
-        tls = ('/ca.pem', '/cert.pem', '/key.pem')
+        tls = ('ca', 'cert', 'key')
         for endpoint, files, words in (
                 ('unix://docker.sock', (), 'absolute'),
                 ('unix:///', (), 'absolute'),
                 ('unix:///a.sock', tls, 'takes no'),
                 ('http://host:1', tls, 'unix:// or tcp://'),
-                ('ssh://host', (), 'unix:// or tcp://'),
+                ('ssh://host', (), 'ssh, which is not supported'),
                 ('', (), 'unix:// or tcp://'),
                 ('tcp://', tls, 'host and port'),
                 ('tcp://host', tls, 'host and port'),
@@ -515,11 +516,13 @@ class TestEndpoint(testtools.TestCase):
                 ('tcp://host:2376?a=b', tls, 'nothing but'),
                 ('tcp://host:2375', (), 'whoever'),
                 ('tcp://host:2376', tls[:1], 'whoever'),
-                ('tcp://host:2376', ('ca.pem', '/cert.pem', '/key.pem'), 'absolute'),
-                ('tcp://host:2376', ('/ca.pem', '/cert.pem', '../key.pem'), 'absolute')):
+                ('tcp://169.254.169.254:2376', tls, 'link-local'),
+                ('tcp://0xa9fea9fe:2376', tls, 'link-local'),
+                ('tcp://[::ffff:10.0.0.1]:2376', tls, 'private'),
+                ('tcp://10.0.0.1:2376', tls, 'private')):
             error = self.assertRaises(ValueError, self.check, endpoint, *files)
             self.assertIn(words, str(error), endpoint)
-        for files in (('/ca.pem', '/cert.pem'), (None, '/cert.pem', '/key.pem')):
+        for files in (('ca', 'cert'), (None, 'cert', 'key')):
             self.assertRaises(ValueError, self.check, 'tcp://host:2376', *files, insecure=True)
 
 
@@ -535,12 +538,6 @@ class TestUnreachable(testtools.TestCase):
                               a_container())
         self.assertRaises(exceptions.EngineUnreachable, made.observe, a_container())
         self.assertRaises(exceptions.EngineUnreachable, made.execute, a_container(), ['true'])
-
-    def test_tls_files_that_are_not_there(self):
-        made = driver.DockerDriver(base.Bay('u', 'north', 'tcp://127.0.0.1:1', '/no/ca', '/no/c',
-                                            '/no/k'))
-        error = self.assertRaises(exceptions.EngineUnreachable, made.ping)
-        self.assertIn('must exist', error.detail)
 
 
 class Engine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

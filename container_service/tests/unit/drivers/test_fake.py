@@ -252,7 +252,7 @@ class TestEndpoint(testtools.TestCase):
 
     def check(self, endpoint, **files):
         fake.FakeDriver.check_endpoint(
-            endpoint, **{'ca_cert': None, 'client_cert': None, 'client_key': None,
+            endpoint, **{'ca_cert': None, 'client_cert': None, 'client_key': None, 'policy': None,
                          'allow_insecure_tcp': False, **files})
 
     def test_good(self):

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The certificates and the key by which an engine and this service know each other.
+
+They are PEM texts.  ``check`` says what is wrong with them before they are kept, ``about`` what
+may be told of one, and ``context`` makes of them what TLS needs.  A key is told to nobody.
+"""
+
+import contextlib
+import datetime
+import os
+import ssl
+import tempfile
+
+from cryptography import exceptions as crypto_exc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import serialization
+
+PEM_LENGTH = 32 * 1024         # encrypted it must fit a text column of 64 KiB
+SOON = datetime.timedelta(days=30)
+
+
+class Bad(ValueError):
+    """What is wrong with one of them: ``name`` is which, the text completes "name ..."."""
+
+    def __init__(self, name, words):
+        super().__init__(words)
+        self.name = name
+
+
+def check(ca_cert=None, client_cert=None, client_key=None, now=None):
+    """Raise Bad unless what is given can be used, and goes together."""
+    now = now or datetime.datetime.now(datetime.UTC)
+    for name, text in (('ca_cert', ca_cert), ('client_cert', client_cert)):
+        for found in _read(name, text) if text is not None else ():
+            if found.not_valid_after_utc <= now:
+                raise Bad(name, f'has expired: "{_subject(found)}" was valid until '
+                                f'{_day(found)}')
+    if client_key is None:
+        return
+    key = _read_key(client_key)
+    if client_cert is not None and _public(key) != _public(_read('client_cert', client_cert)[0]):
+        raise Bad('client_key', 'does not belong to client_cert')
+
+
+def about(text):
+    """What is told of a PEM text: subject, issuer, fingerprint, and when it ends; or None.
+
+    Of several certificates the first one is meant, and the end of whichever ends first.
+    """
+    if text is None:
+        return None
+    found = _read('certificate', text)
+    return {'subject': _subject(found[0]), 'issuer': found[0].issuer.rfc4514_string(),
+            'fingerprint': found[0].fingerprint(hashes.SHA256()).hex(':').upper(),
+            'not_after': _first_to_end(found).strftime('%Y-%m-%dT%H:%M:%SZ')}
+
+
+def warning(ca_cert, client_cert, now=None):
+    """What an administrator should do about certificates that end soon, in words, or None."""
+    now = now or datetime.datetime.now(datetime.UTC)
+    words = []
+    for name, text in (('ca_cert', ca_cert), ('client_cert', client_cert)):
+        if text is None:
+            continue
+        end = _first_to_end(_read(name, text))
+        if end <= now:
+            words.append(f'The certificate in {name} expired on {end:%Y-%m-%d}.')
+        elif end - now < SOON:
+            words.append(f'The certificate in {name} expires on {end:%Y-%m-%d}, in '
+                         f'{(end - now).days} days.')
+    return ' '.join(words) or None
+
+
+def context(ca_cert, client_cert=None, client_key=None):
+    """An SSLContext that trusts ``ca_cert`` alone, and shows the client's certificate.
+
+    Raises ssl.SSLError.
+    """
+    made = ssl.create_default_context(cadata=ca_cert)
+    if client_cert is not None:
+        # The only way to give one to OpenSSL here.
+        with _as_file(f'{client_cert}\n{client_key}') as path:
+            made.load_cert_chain(path)
+    return made
+
+
+@contextlib.contextmanager
+def _as_file(text):
+    """A path to the text, for as long as it is used; in memory where that is possible."""
+    if hasattr(os, 'memfd_create'):
+        with open(os.memfd_create('tls'), 'w') as file:
+            file.write(text)
+            file.flush()
+            yield f'/proc/self/fd/{file.fileno()}'
+        return
+    with tempfile.NamedTemporaryFile('w') as file:          # mode 0600
+        file.write(text)
+        file.flush()
+        yield file.name
+
+
+def _read(name, text):
+    # Of a text with a key in it only the certificates would be used, and the key be told.
+    if 'PRIVATE KEY' in text:
+        raise Bad(name, 'must be a certificate, and has a private key in it')
+    try:
+        return x509.load_pem_x509_certificates(text.encode())
+    except (ValueError, crypto_exc.UnsupportedAlgorithm):
+        raise Bad(name, 'must be a certificate in PEM, which begins with -----BEGIN '
+                        'CERTIFICATE-----: its content, not a path') from None
+
+
+def _read_key(text):
+    # Never what the library says of it: that may have a part of the key.
+    try:
+        return serialization.load_pem_private_key(text.encode(), password=None)
+    except TypeError:
+        raise Bad('client_key', 'must not be encrypted: the service encrypts it itself') from None
+    except (ValueError, crypto_exc.UnsupportedAlgorithm):
+        raise Bad('client_key', 'must be a private key in PEM, which begins with -----BEGIN '
+                                'PRIVATE KEY-----: its content, not a path') from None
+
+
+def _public(of):
+    return of.public_key().public_bytes(serialization.Encoding.DER,
+                                        serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _subject(certificate):
+    return certificate.subject.rfc4514_string()
+
+
+def _first_to_end(found):
+    return min(each.not_valid_after_utc for each in found)
+
+
+def _day(certificate):
+    return f'{certificate.not_valid_after_utc:%Y-%m-%d}'
