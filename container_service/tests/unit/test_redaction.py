@@ -4,6 +4,7 @@
 import io
 import json
 import logging
+from unittest import mock
 
 import fixtures as pyfixtures
 from oslo_config import cfg
@@ -62,6 +63,13 @@ class TestRedaction(base.TestCase):
             told = redaction.redacted(text)
             self.assertNotIn(secret, told)
             self.assertEqual('seen' in text, 'seen' in told, told)
+
+    def test_every_rule_is_needed(self):
+        for rule in redaction._RULES:
+            left = [one for one in redaction._RULES if one is not rule]
+            with mock.patch.object(redaction, '_RULES', left):
+                leaks = [text for text, secret in LEAKS if secret in redaction.redacted(text)]
+            self.assertNotEqual([], leaks, rule[0].pattern)
 
     def test_what_is_no_secret_stays(self):
         self.assertEqual(list(PLAIN), [redaction.redacted(text) for text in PLAIN])

@@ -42,6 +42,12 @@ class TestTransact(tests.DatabaseTestCase):
         self.assertRaises(exceptions.Fenced, self.db.transact, unit)
         self.assertEqual(set(), self.names())
 
+    def test_what_a_statement_was_given_is_not_in_its_error(self):
+        self.db.transact(self.insert('a'))
+        error = self.assertRaises(db_exc.DBDuplicateEntry, self.db.transact, self.insert('a'))
+        self.assertIn('INSERT INTO settings', str(error))
+        self.assertNotIn("'a'", str(error))
+
     def test_a_deadlock_is_tried_again(self):
         runs = []
 
