@@ -231,11 +231,12 @@ class Races:
 
     def test_a_create_against_the_end_of_its_bay(self):
         """No container is left on a bay that is not there."""
+        admin = base.caller('admins', is_admin=True)
         for number in range(5):
             bay = self.make_bay(f'bay{number}')
             created, deleted, _ = self.race(
                 lambda bay=bay: self.accept_create(bay=bay.uuid),
-                lambda bay=bay: bays.delete(self.db, bay.uuid),
+                lambda bay=bay: bays.delete(admin, self.db, bay.uuid),
                 lambda bay=bay: self.accept_create(bay=bay.uuid))
             with self.db.read() as conn:
                 count = containers.count_on_bay(conn, bay.uuid)

@@ -17,6 +17,8 @@ from container_service.tests import fixtures
 ERROR = {'code': 'engine_error', 'title': 'Refused', 'detail': 'No space left on device.',
          'stage': 'creating', 'hint': None, 'retriable': False}
 
+ADMIN = base.caller('admins', is_admin=True)
+
 
 class LifecycleCase(base.DatabaseTestCase):
 
@@ -152,18 +154,18 @@ class TestBayOfACreate(LifecycleCase):
         self.assertEqual(private.uuid, row.bay_uuid)
 
     def test_no_bay_at_all(self):
-        bays.delete(self.db, 'bay')
+        bays.delete(ADMIN, self.db, 'bay')
         error = self.assertRaises(exceptions.BayRequired, self.create)
         self.assertIn('administrator', error.detail)
 
     def test_a_bay_with_containers_is_not_deleted(self):
         uuid = self.create()
-        error = self.assertRaises(exceptions.BayInUse, bays.delete, self.db, 'bay')
+        error = self.assertRaises(exceptions.BayInUse, bays.delete, ADMIN, self.db, 'bay')
         self.assertEqual(409, error.status)
         self.carry_out(uuid)
         self.submit('delete', uuid)
         self.carry_out(uuid)
-        bays.delete(self.db, 'bay')
+        bays.delete(ADMIN, self.db, 'bay')
 
     def test_a_unix_endpoint_needs_hosts(self):
         error = self.assertRaises(
@@ -969,7 +971,7 @@ class TestLostCommit(LifecycleCase):
     def test_bays(self):
         def test(lose):
             uuid = lose(self.make_bay, 'another').uuid
-            self.assertFalse(lose(bays.delete, self.db, uuid))
+            self.assertFalse(lose(bays.delete, ADMIN, self.db, uuid))
             self.assertRaises(exceptions.BayNotFound, self.bay, uuid)
         self.both(test)
 
