@@ -126,7 +126,8 @@ def create(context, db, op, *, name, image, spec, files=None, confided=None,
         action = _enqueue(conn, context, op, action_uuid, {}, row, 1, time, terms)
         audit.record(
             conn, context, op.policy, audit.Target.of(CONTAINER, row), outcome=audit.PENDING,
-            action_uuid=action_uuid, fields=audit.fields({**spec, 'files': files or None}))
+            action_uuid=action_uuid,
+            fields=audit.fields({**spec, 'files': files or None, 'opened': None}))
         return _unless_dry(terms, Accepted(row, action))
 
     try:

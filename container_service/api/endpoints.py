@@ -81,7 +81,7 @@ class Endpoint:
         asks = {rule: asks(asked) for rule, asks in self.guards.items()}
         opened = {rule: name for rule, name in asks.items() if name is not None}
         if told is not None and opened:
-            told.details['opened'] = sorted(opened.values())
+            told.details['opened'] = sorted(opened)
         for rule, name in opened.items():
             _authorize_field(controller, name, rule)
         return method(arguments, asked)

@@ -439,4 +439,21 @@ class TestDetails(TrailCase):
             'image': tests.IMAGE,
             'published_ports': [{'container_port': 80, 'host_port': 8080}]}, version='1.41')
         self.assertEqual(202, answer.status_int, answer)
-        self.assertEqual([['published_ports']], [row.details['opened'] for row in self.of(answer)])
+        self.assertEqual([['container:create_published_ports']],
+                         [row.details['opened'] for row in self.of(answer)])
+
+    def test_power_over_a_host(self):
+        """Whether it was given or only asked for."""
+        wanted = {'image': tests.IMAGE, 'privileged': True}
+        answers = [self.post('/v1/containers', wanted, version='1.41')]
+        self.parts.enforcer.set_rules({
+            **self.parts.enforcer.rules,
+            'container:create_privileged': self.parts.enforcer.rules['container:create']},
+            use_conf=False)
+        answers.append(self.post('/v1/containers', wanted, version='1.41'))
+        self.assertEqual([403, 202], [answer.status_int for answer in answers])
+        told = [row for answer in answers for row in self.of(answer)]
+        self.assertEqual(
+            [(audit.FAILURE, ['container:create_privileged']),
+             (audit.PENDING, ['container:create_privileged'])],
+            [(row.outcome, row.details['opened']) for row in told])

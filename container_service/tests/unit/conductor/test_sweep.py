@@ -375,6 +375,21 @@ class TestPurge(base.BenchCase):
                       models.container_labels):
             self.assertEqual(0, self.count(table), table.name)
 
+    def test_the_audit_trail_outlives_both(self):
+        self.deleted()
+        self.days_pass(364)
+        trail = self.count(models.audit)
+        self.assertGreater(trail, 4)
+        self.days_pass(2)
+        self.assertEqual(0, self.count(models.audit))
+
+    def test_the_audit_trail_is_never_touched_if_the_operator_says_so(self):
+        self.conf.set_override('audit_days', 0, group='conductor')
+        self.deleted()
+        trail = self.count(models.audit)
+        self.days_pass(5000)
+        self.assertEqual(trail, self.count(models.audit))
+
     def test_how_long_is_the_operators(self):
         self.conf.set_override('history_days', 3, group='conductor')
         self.deleted()
