@@ -186,10 +186,12 @@ class RecordsMixin:
                 times = [c for c in table.c if isinstance(c.type, sa.DateTime)]
                 if not times:
                     continue
-                for row in conn.execute(sa.select(table.c.id, *times)).all():
+                keys = list(table.primary_key)
+                for row in conn.execute(sa.select(*keys, *times)).all():
                     values = {c.name: row._mapping[c.name] - age for c in times
                               if row._mapping[c.name] is not None}
-                    conn.execute(table.update().where(table.c.id == row.id).values(**values))
+                    which = [key == row._mapping[key.name] for key in keys]
+                    conn.execute(table.update().where(*which).values(**values))
 
         self.db.transact(unit)
 
