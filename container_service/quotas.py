@@ -13,11 +13,13 @@ from oslo_db import exception as db_exc
 
 from container_service import audit
 from container_service import exceptions
+from container_service.db import actions
 from container_service.db import containers
 from container_service.db import quotas
 from container_service.db.base import run_again
 
 NONE = -1                     # as a limit: there is none
+ACTIONS = 'actions'           # unfinished ones; ``api/limits.py`` counts them
 MIB = 1024 * 1024
 _FRESH = 1.0                  # seconds
 
@@ -28,6 +30,10 @@ RESOURCES = {
     'memory': ('MiB of memory', 'memory_bytes', MIB),
     'disk': ('GiB of disk', 'disk', 1),
 }
+
+# All that has a limit, and what that is where nobody has said anything.
+NAMES = (*RESOURCES, ACTIONS)
+UNSET = dict.fromkeys(NAMES, NONE)
 
 # A container that does not say how much it takes of these may take all that its host has.  (So it
 # is with disk, but most engines cannot limit that.)
@@ -40,14 +46,18 @@ def defaults_of(conf):
 
 
 class Quotas:
-    """The quotas as one process knows them.  ``defaults`` is what ``defaults_of`` gives."""
+    """The quotas as one process knows them.
 
-    def __init__(self, db, clock=time.monotonic, defaults=None):
-        self._db, self._clock = db, clock
+    ``defaults`` is what ``defaults_of`` gives; ``conf`` says how many actions a project may have
+    where nobody else does.
+    """
+
+    def __init__(self, db, clock=time.monotonic, defaults=None, conf=None):
+        self._db, self._clock, self._conf = db, clock, conf
         self.defaults = defaults or {}
         self._lock = threading.Lock()
         self._read_at = None
-        self._default, self._projects = {}, {}
+        self._default, self._projects, self._actions = {}, {}, {}
 
     def guard(self, project_id):
         """What a creation or change of a project has to pass; None where there is no limit.
@@ -57,18 +67,37 @@ class Quotas:
         creation that leaves out what is limited and has no default.
         """
         with self._lock:
-            if self._read_at is None or self._clock() - self._read_at >= _FRESH:
-                with self._db.read() as conn:
-                    self._default = quotas.of_class(conn, quotas.DEFAULT)
-                    self._projects = quotas.limited_projects(conn)
-                self._read_at = self._clock()
+            self._refresh()
             default, own = dict(self._default), self._projects.get(project_id)
-        if not own and not any(limit != NONE for limit in default.values()):
+        if not own and not any(
+                limit != NONE for name, limit in default.items() if name != ACTIONS):
             return None
         if own is None:
             self._make_row(project_id)
         return lambda conn, spec, before=None: self._check(
             conn, project_id, default, spec, before)
+
+    @property
+    def unset(self):
+        """What the limits are where nobody has said anything."""
+        return UNSET if self._conf is None else {
+            **UNSET, ACTIONS: self._conf.api.project_action_limit}
+
+    def most_actions(self, project_id):
+        """How many unfinished actions a project may have; NONE for any number."""
+        with self._lock:
+            self._refresh()
+            return self._actions.get(
+                project_id, self._default.get(ACTIONS, self.unset[ACTIONS]))
+
+    def _refresh(self):
+        if self._read_at is not None and self._clock() - self._read_at < _FRESH:
+            return
+        with self._db.read() as conn:
+            self._default = quotas.of_class(conn, quotas.DEFAULT)
+            self._projects = quotas.limited_projects(conn)
+            self._actions = quotas.of_resource(conn, ACTIONS)
+        self._read_at = self._clock()
 
     def _make_row(self, project_id):
         """What is locked while its containers are counted."""
@@ -83,7 +112,7 @@ class Quotas:
         # The lock comes first: what is read before it could be older than what others did
         # meanwhile.
         limits = {**default, **quotas.of_project(conn, project_id, lock=True)}
-        limits = {name: limit for name, limit in limits.items() if limit != NONE}
+        limits = {name: limits[name] for name in RESOURCES if limits.get(name, NONE) != NONE}
         if not limits:
             return
         used = self.in_use(conn, project_id)
@@ -107,6 +136,15 @@ class Quotas:
         """What the live containers of a project have, as {resource: amount}."""
         return in_use(conn, project_id, self.defaults)
 
+    def usages(self, conn, project_id):
+        """All that a project has of what is limited, as {resource: amount}."""
+        return {**self.in_use(conn, project_id),
+                ACTIONS: actions.unfinished_of_project(conn, project_id)}
+
+    def limits(self, conn, project_id=None):
+        """The limits of a project; without one those of the class default."""
+        return {**self.unset, **limits(conn, project_id)}
+
     def forget(self):
         """Read them anew: they have been changed here."""
         with self._lock:
@@ -128,13 +166,13 @@ def _plain(amount):
 
 
 def limits(conn, project_id=None):
-    """The limits of a project; without one those of the class default."""
+    """The limits that a project was given; without one those of the class default."""
     own = {} if project_id is None else quotas.of_project(conn, project_id)
-    return {**dict.fromkeys(RESOURCES, NONE), **quotas.of_class(conn, quotas.DEFAULT), **own}
+    return {**quotas.of_class(conn, quotas.DEFAULT), **own}
 
 
 def change(context, db, project_id, asked):
-    """Give a project limits of its own; returns all of its limits."""
+    """Give a project limits of its own; returns all that it was given."""
     def unit(conn):
         quotas.put(conn, project_id, asked)
         audit.record(conn, context, 'quota:update', _of_project(project_id), fields=sorted(asked))
@@ -158,11 +196,11 @@ def _of_project(project_id):
 
 
 def change_class(context, db, name, asked):
-    """Change the limits of a class; returns all of them."""
+    """Change the limits of a class; returns all that it has."""
     def unit(conn):
         quotas.put_class(conn, name, asked)
         audit.record(conn, context, 'quota_class:update', audit.Target('quota_class', name=name),
                      fields=sorted(asked))
-        return {**dict.fromkeys(RESOURCES, NONE), **quotas.of_class(conn, name)}
+        return quotas.of_class(conn, name)
 
     return db.transact(unit, run_again)

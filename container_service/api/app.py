@@ -43,13 +43,15 @@ def build(conf, db, bus):
     """The application for one process.  Opens no connection: it may be made before a fork."""
     db.tell = notifications.Notifier(conf).tell
     members = ring.Ring(db)
+    known = quotas.Quotas(db, defaults=quotas.defaults_of(conf), conf=conf)
     parts = base.Parts(
         conf=conf, db=db, enforcer=policy.make_enforcer(conf),
         doorbell=rpc.Doorbell(bus, members.choose),
         calls=calls.Calls(bus, members.choose, conf.api.call_slots,
                           tickets.Tickets(db)),
-        waiting=waiting.Waiting(db, conf.api.wait_slots), limits=limits.Limits(conf, db),
-        quotas=quotas.Quotas(db, defaults=quotas.defaults_of(conf)),
+        waiting=waiting.Waiting(db, conf.api.wait_slots),
+        limits=limits.Limits(conf, db, known.most_actions),
+        quotas=known,
         keys=secrets.Keys(conf),
         pool=members.state)
     app = pecan.make_app(

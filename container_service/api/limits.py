@@ -11,6 +11,7 @@ import threading
 import time
 
 from container_service import exceptions
+from container_service import quotas
 from container_service.db import actions
 from container_service.db import conductors
 
@@ -20,10 +21,10 @@ _LONGEST = 300          # most seconds that a Retry-After says
 
 
 class Limits:
-    """The limits of one API process."""
+    """The limits of one API process.  ``most(project_id)`` is how many actions it may have."""
 
-    def __init__(self, conf, db, clock=time.monotonic):
-        self._conf = conf.api
+    def __init__(self, conf, db, most, clock=time.monotonic):
+        self._conf, self._most = conf.api, most
         self._db = db
         self._clock = clock
         self._lock = threading.Lock()
@@ -52,6 +53,7 @@ class Limits:
         Raises TooManyActions, SystemFull or PoolFull, each with the seconds after which there
         should be room again.
         """
+        most = self._most(project_id)
         with self._lock:
             self._refresh()
             if self._all_full and not urgent:
@@ -60,10 +62,9 @@ class Limits:
                 raise self._later(exceptions.SystemFull(),
                                   self._total - self._conf.action_limit + 1)
             count = self._counts.get(project_id, 0)
-            if count >= self._conf.project_action_limit:
-                raise self._later(
-                    exceptions.TooManyActions(count=count, limit=self._conf.project_action_limit),
-                    count - self._conf.project_action_limit + 1)
+            if most != quotas.NONE and count >= most:
+                raise self._later(exceptions.TooManyActions(count=count, limit=most),
+                                  count - most + 1)
             self._counts[project_id] = count + 1
             self._total += 1
 
@@ -91,10 +92,11 @@ class Limits:
 
     def view(self, project_id):
         """What /v1/limits shows a project."""
+        most = self._most(project_id)
         with self._lock:
             self._refresh()
             return {
-                'unfinished_actions': {'limit': self._conf.project_action_limit,
+                'unfinished_actions': {'limit': most,
                                        'used': self._counts.get(project_id, 0)},
                 'unfinished_actions_per_container': {
                     'limit': self._conf.container_queue_limit},

@@ -173,9 +173,10 @@ SCHEMAS = {
         enable_cpu_pinning=BOOLEAN, availability_zone=TEXT, engine_version=optional(TEXT),
         health_status=TEXT, links=LINKS),
     'AvailabilityZone': record(availability_zone=TEXT),
-    'Quota': record(containers=WHOLE, cpu=WHOLE, memory=WHOLE, disk=WHOLE),
+    'Quota': record(
+        containers=WHOLE, cpu=WHOLE, memory=WHOLE, disk=WHOLE, actions=WHOLE),
     'QuotaOrUsages': {'anyOf': [named('Quota'), record(
-        containers=_USAGE, cpu=_USAGE, memory=_USAGE, disk=_USAGE)]},
+        containers=_USAGE, cpu=_USAGE, memory=_USAGE, disk=_USAGE, actions=_USAGE)]},
     'WrappedRegistry': record(registry=named('Registry')),
     'Logs': record(output=TEXT, cursor=optional(TEXT)),
     'Execute': record(output=TEXT, exit_code=WHOLE, truncated=BOOLEAN),

@@ -365,6 +365,7 @@ class Quota(wtypes.Base):
     cpu = QuotaLimit()
     memory = QuotaLimit()
     disk = QuotaLimit()
+    actions = QuotaLimit()
 
 
 class Reconcile(wtypes.Base):

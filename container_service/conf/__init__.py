@@ -136,7 +136,8 @@ API_OPTS = [
         help='What may come at once, after silence: so many seconds of the rates above.'),
     cfg.IntOpt(
         'project_action_limit', default=1000, min=1,
-        help='Unfinished actions that one project may have; more are 429.'),
+        help='Unfinished actions that one project may have, unless it or the class default has a '
+             'quota of actions; more are 429.'),
     cfg.IntOpt(
         'action_limit', default=20000, min=1,
         help='Unfinished actions in all; more are 503.'),

@@ -236,6 +236,14 @@ def unfinished_by_project(conn):
     return {project: count for project, count in rows}
 
 
+def unfinished_of_project(conn, project_id):
+    """The number of unfinished actions of a project."""
+    return conn.execute(
+        sa.select(sa.func.count()).select_from(table)
+        .where(table.c.status.in_(states.UNFINISHED), table.c.project_id == project_id)
+    ).scalar_one()
+
+
 def finished_lately(conn, seconds):
     """How many actions have ended in the last so many seconds."""
     return conn.execute(sa.select(sa.func.count()).select_from(table)

@@ -30,6 +30,13 @@ def _limits(conn, query):
             if row.hard_limit is not None}
 
 
+def of_resource(conn, resource):
+    """The limits of projects of their own, as {project: limit}."""
+    return {row.project_id: row.hard_limit for row in conn.execute(
+        sa.select(table.c.project_id, table.c.hard_limit).where(
+            table.c.resource == resource, table.c.hard_limit.is_not(None)))}
+
+
 def limited_projects(conn):
     """Whoever has a row, as {project: whether it has a limit of its own}."""
     return {row.project_id: bool(row.limits) for row in conn.execute(

@@ -39,7 +39,7 @@ class _Controller(base.Controller):
 def _refuse_nothing(asked):
     if not asked:
         raise exceptions.Invalid('Nothing is to be changed. What can be: '
-                                 f'{", ".join(rules.RESOURCES)}.')
+                                 f'{", ".join(rules.NAMES)}.')
 
 
 class DefaultsController(_Controller):
@@ -50,7 +50,7 @@ class DefaultsController(_Controller):
     def get(self, arguments):
         self.project()
         with self.parts.db.read() as conn:
-            return rules.limits(conn)
+            return self.parts.quotas.limits(conn)
 
 
 class QuotaController(_Controller):
@@ -61,10 +61,10 @@ class QuotaController(_Controller):
     def get(self, arguments):
         project = self.project()
         with self.parts.db.read() as conn:
-            limits = rules.limits(conn, project)
+            limits = self.parts.quotas.limits(conn, project)
             if not arguments['usages']:
                 return limits
-            used = self.parts.quotas.in_use(conn, project)
+            used = self.parts.quotas.usages(conn, project)
         return {name: {'limit': limit, 'in_use': used[name]} for name, limit in limits.items()}
 
     @_endpoint('quota:update', body=types.Quota, example=_EXAMPLE, returns='Quota')
@@ -72,13 +72,13 @@ class QuotaController(_Controller):
         _refuse_nothing(asked)
         limits = rules.change(self.context, self.parts.db, self.word('project'), asked)
         self.parts.quotas.forget()
-        return limits
+        return {**self.parts.quotas.unset, **limits}
 
     @_endpoint('quota:delete', returns='Quota')
     def delete(self, arguments):
         limits = rules.reset(self.context, self.parts.db, self.word('project'))
         self.parts.quotas.forget()
-        return limits
+        return {**self.parts.quotas.unset, **limits}
 
 
 class QuotasController(base.Controller):
@@ -92,15 +92,14 @@ class QuotaClassController(_Controller):
     @_endpoint('quota_class:show', returns='Quota')
     def get(self, arguments):
         with self.parts.db.read() as conn:
-            return {**dict.fromkeys(rules.RESOURCES, rules.NONE),
-                    **quotas.of_class(conn, self.word('class'))}
+            return {**self.parts.quotas.unset, **quotas.of_class(conn, self.word('class'))}
 
     @_endpoint('quota_class:update', body=types.Quota, example=_EXAMPLE, returns='Quota')
     def put(self, arguments, asked):
         _refuse_nothing(asked)
         limits = rules.change_class(self.context, self.parts.db, self.word('class'), asked)
         self.parts.quotas.forget()
-        return limits
+        return {**self.parts.quotas.unset, **limits}
 
 
 class QuotaClassesController(base.Controller):

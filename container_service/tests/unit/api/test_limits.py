@@ -20,7 +20,7 @@ class LimitsCase(base.ApiTestCase):
         self.make_bay()
         self.clock = fixtures.Clock()
         self.limits = self.parts.limits
-        self.limits._clock = self.clock
+        self.limits._clock = self.parts.quotas._clock = self.clock
 
     def set(self, **values):
         for name, value in values.items():
@@ -247,11 +247,12 @@ class TestCost(LimitsCase):
         self.addCleanup(sa.event.remove, self.db.engine, 'before_cursor_execute', note)
         for _ in range(50):
             self.limits.check('project')
-        self.assertEqual(3, len(sent))
+        # Three of what there is, and three of who may have how much.
+        self.assertEqual(6, len(sent))
         self.assertEqual(50, self.limits.view('project')['unfinished_actions']['used'])
         self.clock.advance(1)
         self.limits.check('project')
-        self.assertEqual(6, len(sent))
+        self.assertEqual(12, len(sent))
 
     def test_what_is_given_back_never_falls_below_nothing(self):
         self.limits.check('project')
@@ -282,6 +283,6 @@ class TestView(LimitsCase):
         self.assertEqual(0.5, shown['drain_rate_per_second'])
 
     def test_the_defaults_are_the_options(self):
-        made = limits.Limits(self.conf, self.db)
+        made = limits.Limits(self.conf, self.db, self.parts.quotas.most_actions)
         self.assertEqual(self.conf.api.project_action_limit,
                          made.view('x')['unfinished_actions']['limit'])

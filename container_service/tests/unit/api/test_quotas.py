@@ -8,7 +8,7 @@ from container_service.drivers import base as drivers
 from container_service.tests import base as tests
 from container_service.tests.unit.api import base
 
-ALL = {'containers': -1, 'cpu': -1, 'memory': -1, 'disk': -1}
+ALL = {'containers': -1, 'cpu': -1, 'memory': -1, 'disk': -1, 'actions': 1000}
 
 
 class QuotaCase(base.ApiTestCase):
@@ -51,6 +51,23 @@ class TestQuotas(QuotaCase):
         self.assertEqual({**ALL, 'cpu': 4}, self.quota('DELETE').json)
         self.assertEqual({**ALL, 'cpu': 4}, self.quota().json)
 
+    def test_unfinished_actions(self):
+        self.conf.set_override('project_action_limit', 5, group='api')
+        self.assertEqual(5, self.quota().json['actions'])
+        self.quota('PUT', {'actions': 2})
+        self.put_class(actions=3)
+        for name in ('c1', 'c2'):
+            self.assertEqual(202, self.create(name).status_int)
+        self.assertEqual({'limit': 2, 'in_use': 2},
+                         self.quota(more='?usages=true').json['actions'])
+        self.assert_refused(429, 'too_many_actions', self.create('c3'))
+        self.assertEqual(2, self.get('/v1/limits').json['limits']['unfinished_actions']['limit'])
+        answers = [self.create(f'c{number}', project='other').status_int for number in range(4)]
+        self.assertEqual([202, 202, 202, 429], answers)
+        self.quota('PUT', {'actions': -1})
+        for number in range(6):
+            self.assertEqual(202, self.create(f'more{number}').status_int)
+
     def test_a_limit_is_put_twice(self):
         for _ in range(2):
             self.assertEqual(200, self.quota('PUT', {'containers': 2}).status_int)
@@ -63,7 +80,8 @@ class TestQuotas(QuotaCase):
         self.assertEqual({'containers': {'limit': -1, 'in_use': 2},
                           'cpu': {'limit': -1, 'in_use': 1.5},
                           'memory': {'limit': -1, 'in_use': 128},
-                          'disk': {'limit': -1, 'in_use': 0}},
+                          'disk': {'limit': -1, 'in_use': 0},
+                          'actions': {'limit': 1000, 'in_use': 2}},
                          self.quota(more='?usages=True').json)
         # The text False is not true.
         self.assertEqual(ALL, self.quota(more='?usages=False').json)
