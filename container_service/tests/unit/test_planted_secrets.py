@@ -24,6 +24,7 @@ from container_service.db import models
 from container_service.db import settings
 from container_service.drivers import fake
 from container_service.tests import base
+from container_service.tests import certificates
 from container_service.tests.unit.api import base as api
 from container_service.tests.unit.conductor import base as conductor
 
@@ -274,6 +275,7 @@ class TestEveryDoor(PlantedCase):
 
     def test_nothing_comes_out(self):
         self.credentials_of_callers()
+        self.bays()
         self.registries()
         self.containers()
         self.commands()
@@ -295,6 +297,23 @@ class TestEveryDoor(PlantedCase):
         for door in ('token of a caller', 'token of a service'):
             log.debug('%s', {'HTTP_X_AUTH_TOKEN': self.planted[door]})
             log.debug('curl -H "X-Service-Token: %s"', self.planted[door])
+
+    def bays(self):
+        """A key is text of several lines: any of them would be too much."""
+        authority = certificates.Authority()
+        cert, key = authority.issue('conductor')
+        self.planted['client key of a bay'] = key.splitlines()[1]
+        tls = {'ca_cert': authority.cert, 'client_cert': cert, 'client_key': key}
+        body = {'name': 'far', 'endpoint': 'tcp://engine.example.org:2376', 'hosts': ['nowhere']}
+        self.post('/v1/bays', {**body, **tls})
+        self.post('/v1/bays', {**body, **tls}, ok=False)
+        self.call('PATCH', '/v1/bays/far', {'labels': {'a': 'b'}})
+        self.get('/v1/bays')
+        mixed = {'name': 'other', **tls, 'ca_cert': key}
+        self.assertIn('private key', self.post('/v1/bays', {**body, **mixed}, ok=False).text)
+        self.sweep()
+        self.assertEqual([], self.found())        # before it is deleted
+        self.delete('/v1/bays/far')
 
     def registries(self):
         body = {'domain': 'r.example.org', 'name': 'mine', 'username': 'u',
