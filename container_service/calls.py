@@ -71,7 +71,7 @@ class Calls:
                 if chosen is None and not silent:
                     raise exceptions.NoConductor(bay=bay.name)
                 if chosen is None or len(silent) == _TRIES:
-                    raise exceptions.ConductorSilent(conductor=silent[-1])
+                    raise exceptions.ConductorSilent()
                 asked = False
                 try:
                     self._find_ready(chosen)
@@ -82,8 +82,7 @@ class Calls:
                 except (exceptions.ConductorSilent, exceptions.BusUnavailable) as exc:
                     LOG.warning('No answer from conductor %s to %s', chosen, operation)
                     if asked and not again:
-                        raise exceptions.CallOutcomeUnknown(
-                            conductor=chosen, operation=operation) from exc
+                        raise exceptions.CallOutcomeUnknown(operation=operation) from exc
                     if isinstance(exc, exceptions.BusUnavailable):
                         raise
                     silent.append(chosen)
@@ -100,7 +99,7 @@ class Calls:
         except oslo_messaging.MessagingTimeout as exc:
             if time.monotonic() - began >= seconds:
                 raise exceptions.GatewayTimeout(seconds=seconds) from exc
-            raise exceptions.ConductorSilent(conductor=chosen) from exc
+            raise exceptions.ConductorSilent() from exc
         if 'error' in answer:
             raise exceptions.Error.from_dict(answer['error'])
         return answer['result']
@@ -113,7 +112,7 @@ class Calls:
             self._within(_REACH, call, {}, 'ready')
         except (oslo_messaging.MessagingTimeout, oslo_messaging.RemoteError,
                 oslo_messaging.RPCDispatcherError) as exc:      # or one that knows no tickets
-            raise exceptions.ConductorSilent(conductor=chosen) from exc
+            raise exceptions.ConductorSilent() from exc
 
     def ring(self, container_uuid, bay_uuid, seconds):
         """A wake as a call: returns when a conductor has taken it, or has carried it out.

@@ -444,15 +444,14 @@ class ExecuteTimeout(GatewayTimeout):
 class ConductorSilent(GatewayTimeout):
     code = 'conductor_silent'
     title = 'Conductor does not answer'
-    message = ('Conductor %(conductor)s does not answer, nor does another one. Nothing was '
-               'changed; try again later.')
+    message = 'No conductor of the bay answers. Nothing was changed; try again later.'
 
 
 class CallOutcomeUnknown(GatewayTimeout):
     code = 'call_outcome_unknown'
     title = 'Outcome of the call unknown'
-    message = ('Conductor %(conductor)s stopped answering after it was asked to %(operation)s: '
-               'whether it did, or still will, is not known.')
+    message = ('The conductor stopped answering after it was asked to %(operation)s: whether it '
+               'did, or still will, is not known.')
     hint = 'Look what it may have done in the container before you ask again.'
 
 

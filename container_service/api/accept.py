@@ -281,9 +281,10 @@ def _tell(controller, accepted, seconds):
 
 
 def _action_view(controller, accepted, ended):
+    admin = controller.context.is_admin
     if ended is not None:
-        return views.action(ended, controller.base)
+        return views.action(ended, controller.base, admin)
     action = accepted.action
     behind = accepted.waits_for[-1] if accepted.waits_for else None
-    return views.action(action, controller.base, position=len(accepted.waits_for),
+    return views.action(action, controller.base, admin, position=len(accepted.waits_for),
                         behind=behind and (behind.uuid, behind.operation))

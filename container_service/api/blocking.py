@@ -41,8 +41,8 @@ def answer(controller, op, ident, params):
         if op.recorded_as:
             _record(controller, op, row, params)
         shown, tokens = secrets.seal(op, params, controller.parts.keys)
-        given = controller.parts.calls.ask(
-            row.uuid, bay, op.name, {**shown, **tokens}, op.seconds_for(params))
+        given = _asked(controller, row.uuid, bay, op.name, {**shown, **tokens},
+                       op.seconds_for(params))
     else:
         given = _RECORDED[op.name](controller, row, **params)
     if controller.version >= versions.OWN_SHAPES:
@@ -51,6 +51,17 @@ def answer(controller, op, ident, params):
         return None
     older = _OLDER.get(op.name)
     return older(controller, row, given) if older else given
+
+
+def _asked(controller, *request):
+    """What a conductor answers; where an engine is and what is wrong there is told to
+    administrators."""
+    try:
+        return controller.parts.calls.ask(*request)
+    except exceptions.EngineUnreachable as exc:
+        if controller.context.is_admin:
+            raise
+        raise exceptions.EngineUnreachable() from exc
 
 
 def _record(controller, op, row, params):

@@ -36,7 +36,12 @@ CODES = {
 }
 
 
-def waiting(row, pool):
+# What is told of these names hosts and addresses: that is for administrators, others are told
+# what the code means.
+_INSIDE = (NO_CONDUCTOR, BAY_UNREACHABLE, WORKING, CANCELLING, OWNER_LOST, HANDED_BACK)
+
+
+def waiting(row, pool, admin):
     """{code, detail, retry_at} of an unfinished action; None for one that has ended.
 
     ``pool(bay_uuid)`` is the state of the conductors that reach a bay (``ring.Ring.state``).
@@ -44,6 +49,8 @@ def waiting(row, pool):
     if row.status in states.FINAL:
         return None
     code, detail = _claimed(row, pool) if row.status in states.CLAIMED else _queued(row, pool)
+    if code in _INSIDE and not admin:
+        detail = CODES[code]
     due = row.runnable_at if code in (RETRYING, BAY_UNREACHABLE, HANDED_BACK) else None
     if due is not None and due <= row.db_now:
         due = None

@@ -70,8 +70,8 @@ def container(row, base, admin):
     return view
 
 
-def action(row, base, pool=None, *, position=None, behind=None):
-    """An action, as the resource of its own.
+def action(row, base, admin, pool=None, *, position=None, behind=None):
+    """An action, as the resource of its own; on which hosts it runs is for administrators.
 
     ``row`` comes explained from the database, and ``pool`` says how the conductors of a bay
     are; or it was just accepted, with ``position`` actions before it, the last one ``behind``.
@@ -80,7 +80,7 @@ def action(row, base, pool=None, *, position=None, behind=None):
     if accepted_now:
         waiting, liveness, progress = _just_accepted(row, position, behind), None, None
     else:
-        waiting, liveness = explain.waiting(row, pool or (lambda bay: None)), \
+        waiting, liveness = explain.waiting(row, pool or (lambda bay: None), admin), \
             explain.liveness(row)
         position, progress = row.position, row.progress
         if waiting is not None:
@@ -93,9 +93,9 @@ def action(row, base, pool=None, *, position=None, behind=None):
         'bay_uuid': row.bay_uuid, 'project_id': row.project_id, 'user_id': row.user_id,
         'request_id': row.request_id, 'parameters': _parameters(row), 'stage': row.stage,
         'progress': progress, 'position': position, 'waiting': waiting, 'liveness': liveness,
-        'conductor': row.conductor, 'attempts': row.attempts, 'error': row.error,
-        'result': row.result,
-        'caused_by': row.caused_by, 'coalesced': row.coalesced,
+        'conductor': row.conductor if admin else None, 'attempts': row.attempts,
+        'error': row.error, 'result': row.result, 'caused_by': row.caused_by,
+        'coalesced': row.coalesced,
         'cancellable': lifecycle.too_late(row) is None,
         'cancel_requested_at': time(row.cancel_requested_at),
         'on_predecessor_failure': operations.RUN if row.run_anyway else operations.SKIP,

@@ -84,7 +84,7 @@ class Puller:
             LOG.exception('Image %s: %s', pull.image, pull.operation)
             self._ended(claim, states.FAILED, exceptions.PullFailed(
                 f'The {pull.operation} of {pull.image} failed in a way that was not foreseen: '
-                f'{type(exc).__name__}. The log of conductor {self._lease.server} has more.'))
+                f'{type(exc).__name__}. The log of its conductor has more.'))
         else:
             self._ended(claim, states.SUCCEEDED, result=found and dataclasses.asdict(found))
 

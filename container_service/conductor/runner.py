@@ -139,7 +139,7 @@ class Runner:
                 LOG.exception('Action %s', action.uuid)
             return self._not_done(claim, attempt, container, attempt.aborted or exceptions.Error(
                 f'The {action.operation} failed in a way that was not foreseen: '
-                f'{type(exc).__name__}. The log of conductor {self._lease.server} has more.'))
+                f'{type(exc).__name__}. The log of its conductor has more.'))
         self._engines.worked(row.bay_uuid)
         if observed is not None and observed.result is not None:
             observed = dataclasses.replace(

@@ -314,7 +314,7 @@ class TestPages(base.TestCase):
         liveness = explain.liveness(row(
             actions.table, status=states.QUEUED, health_status=None, db_now=now))
         for view in (views.container(row(containers.table, spec={}), '', True),
-                     views.action(action, ''), views.container_action(action),
+                     views.action(action, '', True), views.container_action(action),
                      views.bay(row(bays.table), '', base.caller(is_admin=True), []),
                      views.service(service), liveness,
                      views.event(row(events.table)), views.stray(row(strays.table)),

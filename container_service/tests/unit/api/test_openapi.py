@@ -84,7 +84,8 @@ class TestDocument(base.base.TestCase):
         action = row(actions.table, operation='stop', status='queued', attempts=0)
         made = {
             'Container': views.container(row(containers.table, spec={}), '', True),
-            'Action': views.action(action, ''), 'ContainerAction': views.container_action(action),
+            'Action': views.action(action, '', True),
+            'ContainerAction': views.container_action(action),
             'Bay': views.bay(row(bays.table), '', base.base.caller(is_admin=True), []),
             'Registry': views.registry(row(registries.table), ''),
             'Event': views.event(row(events.table)), 'Stray': views.stray(row(strays.table)),

@@ -14,12 +14,15 @@ import fixtures
 from oslo_policy import policy as oslo_policy
 import sqlalchemy as sa
 
+from container_service import exceptions
 from container_service import lifecycle
 from container_service import policy
 from container_service import secrets
 from container_service.api import endpoints
 from container_service.api import types
 from container_service.api import versions
+from container_service.db import actions
+from container_service.db import conductors
 from container_service.db import events
 from container_service.db import models
 from container_service.db import strays
@@ -484,6 +487,60 @@ class TestReferences(TenancyCase):
         answer = self.beta('POST', '/v1/containers', {'image': 'i'})
         detail = self.assert_refused(503, 'system_full', answer)
         self.assertNotRegex(detail, r'\d')
+
+
+class TestWhatIsInside(TenancyCase):
+    """Hosts, addresses and what engines and conductors say of them are for administrators."""
+
+    SECRET = 'inside-host'
+
+    def setUp(self):
+        super().setUp()
+        made = self.beta('POST', '/v1/containers', {'name': 'mine', 'image': 'i'}).json
+        self.mine, self.action = made['uuid'], made['action']['uuid']
+
+    def furnish(self):
+        self.start_conductor(self.ask)
+        super().furnish()
+
+    def ask(self, operation, params):
+        return {'error': exceptions.EngineUnreachable(f'{self.SECRET} is gone').to_dict()}
+
+    def assert_inside(self, method, path, **values):
+        """An administrator is told, and a member is not."""
+        for persona, check in ((ADMIN, self.assertIn), (MEMBER, self.assertNotIn)):
+            answer = self.beta(method, path, persona=persona, **values)
+            check(self.SECRET, answer.text)
+        return answer
+
+    def assert_actions(self, code):
+        for path in (f'/v1/actions/{self.action}', f'/v1/actions/{self.action}/wait?timeout=0',
+                     '/v1/actions', f'/v1/actions/wait?action={self.action}&timeout=0'):
+            answer = self.assert_inside('GET', path)
+            self.assertIn(f'"code": "{code}"', answer.text)
+
+    def test_who_runs_an_action(self):
+        self.claim(self.mine, base.base.Conductor(self.SECRET))
+        self.assert_actions('owner_lost')
+        with self.db.read() as conn:
+            claimed = actions.find(conn, actions.table.c.uuid == self.action)
+        self.db.transact(lambda conn: conductors.insert(conn, 60, {
+            'uuid': claimed.conductor_uuid, 'host': self.SECRET, 'slot': 0,
+            'server': claimed.conductor}))
+        self.assert_actions('working')
+
+    def test_why_a_bay_does_not_answer(self):
+        self.change(models.bays, self.public.uuid, health_status='UNHEALTHY',
+                    health_status_reason=f'tcp://{self.SECRET}:2376 does not answer')
+        self.assert_actions('bay_unreachable')
+        self.assert_inside('GET', '/v1/bays/public')
+        self.assert_inside('GET', '/v1/bays')
+
+    def test_why_a_call_cannot_be_made(self):
+        self.carry_out(self.mine, 'Running')
+        for path in ('top', 'stats', 'logs'):
+            answer = self.assert_inside('GET', f'/v1/containers/mine/{path}')
+            self.assert_refused(503, 'bay_unreachable', answer)
 
 
 class TestWithoutProject(TenancyCase):
