@@ -2,11 +2,26 @@
 """The grammar of image references."""
 
 import random
+import re
 
 from container_service import references
+from container_service.drivers import docker_request
 from container_service.tests import base
 
 DIGEST = 'sha256:' + 'a' * 64
+
+# The grammar of engines and registries, written down once more.
+_HOST = r'[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?'
+_PART = r'[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*'
+GRAMMAR = re.compile(
+    rf'(?:{_HOST}(?:\.{_HOST})*(?::[0-9]+)?/)?{_PART}(?:/{_PART})*'
+    r'(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})')
+GOOD = ('busybox', 'busybox:1.36', 'mine/web:V_1.x-y', 'r.example.org:5000/a/b-c__d:1',
+        'localhost/x', f'quay.io/a/b@{DIGEST}', f'a:1@{DIGEST}', 'a.b/c', 'x' * 200)
+HOSTILE = ('\n', '\r\n', '\0', ' ', '\t', '/', '//', '..', '/../', ':', '@', '?', '#', '&', '%2f',
+           '%0a', ';', '|', '$(id)', '`', '"', "'", '<', '\\', '://', 'http://', '[::1]', '-', '_',
+           '.', 'A', '\u0430', '\uff0f', '\u2028', '\u202e', '\u200b', '\x1b[31m', 'sha256:', 'é',
+           'x' * 130, '1' * 6)
 
 
 class TestParse(base.TestCase):
@@ -74,6 +89,44 @@ class TestParse(base.TestCase):
             self.assertEqual(found, references.parse(str(found)), text)
             self.assertNotRegex(str(found), r'[^A-Za-z0-9._:/@-]')
         self.assertGreater(passed, 500)
+
+
+class TestWhatReachesTheEngine(base.TestCase):
+    """S-08."""
+
+    def fuzzed(self, count):
+        chance = random.Random(8)
+        for _ in range(count):
+            text = chance.choice(GOOD)
+            for _ in range(chance.randrange(4)):
+                at = chance.randint(0, len(text))
+                cut = at + chance.choice((0, 0, 1, 3))
+                text = text[:at] + chance.choice(HOSTILE) + text[cut:]
+            yield text
+
+    def test_the_grammar_in_full(self):
+        passed = 0
+        for text in self.fuzzed(100_000):
+            try:
+                references.parse(text)
+            except ValueError:
+                continue
+            passed += 1
+            # What is asked for is what was written, in the driver's words.
+            asked = references.join(*references.split(text))
+            self.assertIsNotNone(GRAMMAR.fullmatch(asked), ascii(text))
+            self.assertLessEqual(len(asked), 262)      # the tag "latest" is added
+        self.assertGreater(passed, 10_000)
+
+    def test_it_is_what_a_create_request_has(self):
+        for text in self.fuzzed(2_000):
+            try:
+                references.parse(text)
+            except ValueError:
+                continue
+            made = docker_request.create_request(docker_request.base.Container(
+                uuid='u', name='n', image=text, generation=1, fence=1, deployment='d', spec={}))
+            self.assertIsNotNone(GRAMMAR.fullmatch(made['Image']), ascii(text))
 
 
 class TestDomain(base.TestCase):
