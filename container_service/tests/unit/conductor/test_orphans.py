@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is on an engine and belongs to nobody, and what nobody knows."""
 
+import uuid as uuid_module
+
 from container_service import audit
 from container_service import bays as bay_rules
 from container_service import exceptions
@@ -262,6 +264,56 @@ class TestOrphans(OrphanCase):
         stray, = self.strays()
         self.assertEqual((strays.MISNAMED, 'web', uuid, misnamed.engine_id),
                          (stray.reason, stray.name, stray.container_uuid, stray.engine_id))
+
+
+class TestLabelTrust(OrphanCase):
+    """S-17: what lacks one of name, label and deployment is never removed, whoever made it."""
+
+    def lookalikes(self, uuid):
+        labels = {drivers.LABEL_DEPLOYMENT: self.deployment, drivers.LABEL_CONTAINER: uuid,
+                  drivers.LABEL_GENERATION: '1'}
+        name = f'cs-{uuid}-1'
+        return {
+            'name': [self.engine.add_foreign(f'{name}{more}', labels)
+                     for more in ('0', '-1', '.old')]
+            + [self.engine.add_foreign(f'x{name}', labels),
+               self.engine.add_foreign(name.upper(), labels)],
+            'label': [self.engine.add_foreign(name, without(labels, drivers.LABEL_CONTAINER)),
+                      self.engine.add_foreign(name, {**labels, drivers.LABEL_CONTAINER: ''})],
+            'deployment': [
+                self.engine.add_foreign(name, without(labels, drivers.LABEL_DEPLOYMENT)),
+                self.engine.add_foreign(name, {
+                    **labels, drivers.LABEL_DEPLOYMENT: f'{self.deployment}0'})]}
+
+    def assert_all_stay(self, kind):
+        uuid = self.deleted()
+        known = self.lookalikes(uuid)[kind]
+        for _ in range(3):
+            self.here.hear()
+            self.wait_out()
+            self.here.reconcile()
+        self.assertEqual([True] * len(known), [self.on_engine(one) for one in known])
+        # What has all three goes, so there was somebody who could.
+        late = self.late(self.deleted())
+        self.here.hear()
+        self.wait_out()
+        self.assertFalse(self.on_engine(late))
+
+    def test_without_the_name(self):
+        self.assert_all_stay('name')
+
+    def test_without_the_label(self):
+        self.assert_all_stay('label')
+
+    def test_without_the_deployment(self):
+        self.assert_all_stay('deployment')
+
+    def test_the_deployment_cannot_be_guessed(self):
+        self.assertEqual(4, uuid_module.UUID(self.deployment).version)
+
+
+def without(labels, name):
+    return {key: value for key, value in labels.items() if key != name}
 
 
 class TestStrays(OrphanCase):
