@@ -90,13 +90,17 @@ def integer(value):
     return value
 
 
-@takes('text', type='string', pattern=r'^[^\u0000-\u0008\u000a-\u001f\u007f-\u009f]*$')
+# Control characters, also those of Latin-1, which some terminals obey; what ends lines elsewhere;
+# what turns the direction of the text behind it.
+_CONTROL = r'\u0000-\u0008\u000a-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069'
+
+
+@takes('text', type='string', pattern=f'^[^{_CONTROL}]*$')
 def text(value):
     """Take text as it is; raises ValueError for anything else and for control characters."""
     if not isinstance(value, str):
         raise ValueError('must be text')
-    # Also those of Latin-1, which some terminals obey.
-    if re.search(r'[\x00-\x08\x0a-\x1f\x7f-\x9f]', value):
+    if re.search(f'[{_CONTROL}]', value):
         raise ValueError('must not contain control characters')
     return value
 
@@ -123,7 +127,7 @@ def command(value):
 
 
 def _check_length(texts):
-    if sum(map(len, texts)) > _TEXTS:
+    if sum(len(text.encode(errors='replace')) for text in texts) > _TEXTS:
         raise ValueError('must be at most 64 KiB long')
 
 
@@ -287,7 +291,7 @@ def environment(value):
     if not isinstance(value, dict) or len(value) > 256:
         raise ValueError('must be an object of at most 256 texts')
     for key, content in value.items():
-        if not re.fullmatch(r'[^=\s\0]{1,255}', key):
+        if not re.fullmatch(r'[^=\s]{1,255}', key) or not key.isprintable():
             raise ValueError(f'has a name that cannot be one: {ascii(key)[:64]}')
         if not isinstance(content, str) or '\0' in content or len(content) > 32768:
             raise ValueError(f'has {key}, which must be text of at most 32768 characters')

@@ -26,6 +26,10 @@ _PIECE = 16384
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 
 
+_HOST = re.compile(r'[A-Za-z0-9._:\[\]-]{0,255}')
+_MOUNT = re.compile(r'[A-Za-z0-9._~/-]{0,255}')
+
+
 class Head:
     """Refuses what comes before the body, if it is too much.
 
@@ -47,6 +51,10 @@ class Head:
                    if name.startswith('HTTP_')]
         if len(headers) > MAX_HEADERS or sum(headers) > MAX_HEADER_BYTES:
             raise exceptions.HeadersTooLarge(count=MAX_HEADERS, limit=MAX_HEADER_BYTES)
+        # Addresses that are told in headers and bodies are made of both.
+        if not (_HOST.fullmatch(environ.get('HTTP_HOST', ''))
+                and _MOUNT.fullmatch(environ.get('SCRIPT_NAME', ''))):
+            raise exceptions.Invalid('Host must be a name or address, and maybe a port.')
         return self._app(environ, start_response)
 
 
