@@ -161,6 +161,13 @@ class RegistryNotFound(NotFound):
     message = 'There is no registry %(registry)s.'
 
 
+class LimitsElsewhere(Forbidden):
+    code = 'limits_elsewhere'
+    title = 'Limits are set elsewhere'
+    message = 'The limits of projects are kept in Keystone here.'
+    hint = 'An administrator sets them with: openstack limit create, openstack limit set'
+
+
 class QuotaExceeded(Forbidden):
     code = 'quota_exceeded'
     title = 'Quota exceeded'
@@ -381,6 +388,13 @@ class SecretsUnavailable(Unavailable):
     title = 'Secrets cannot be kept or read'
     message = 'The keys for secrets cannot be used.'
     hint = 'Tell an administrator: container-service-manage secrets create-key'
+
+
+class LimitsUnavailable(Unavailable):
+    code = 'limits_unavailable'
+    title = 'Limits unavailable'
+    message = ('Keystone does not tell the limits of the project. Nothing was changed; try again '
+               'later.')
 
 
 class DatabaseUnavailable(Unavailable):

@@ -6,6 +6,7 @@ asked where there is none.  Where there is one, creations of the project are cou
 the other, inside the transaction that accepts them: two at once cannot both take the last place.
 """
 
+import math
 import threading
 import time
 
@@ -13,6 +14,7 @@ from oslo_db import exception as db_exc
 
 from container_service import audit
 from container_service import exceptions
+from container_service import unified
 from container_service.db import actions
 from container_service.db import containers
 from container_service.db import quotas
@@ -75,7 +77,7 @@ class Quotas:
         if own is None:
             self._make_row(project_id)
         return lambda conn, spec, before=None: self._check(
-            conn, project_id, default, spec, before)
+            conn, project_id, lambda own: {**default, **own}, spec, before)
 
     @property
     def unset(self):
@@ -108,10 +110,10 @@ class Quotas:
         with self._lock:
             self._projects.setdefault(project_id, False)
 
-    def _check(self, conn, project_id, default, spec, before):
+    def _check(self, conn, project_id, limits_with, spec, before):
         # The lock comes first: what is read before it could be older than what others did
         # meanwhile.
-        limits = {**default, **quotas.of_project(conn, project_id, lock=True)}
+        limits = limits_with(quotas.of_project(conn, project_id, lock=True))
         limits = {name: limits[name] for name in RESOURCES if limits.get(name, NONE) != NONE}
         if not limits:
             return
@@ -145,10 +147,71 @@ class Quotas:
         """The limits of a project; without one those of the class default."""
         return {**self.unset, **limits(conn, project_id)}
 
+    def of_class(self, conn, name):
+        """The limits of a class."""
+        return {**self.unset, **quotas.of_class(conn, name)}
+
+    def may_change(self):
+        """Raises LimitsElsewhere where limits are not set here."""
+
     def forget(self):
         """Read them anew: they have been changed here."""
         with self._lock:
             self._read_at = None
+
+
+class Unified(Quotas):
+    """Those of projects whose limits are kept in Keystone.  ``source`` is a unified.Limits.
+
+    Limits are asked for before the transaction, and counted in it like all others.
+    """
+
+    def __init__(self, db, source, **values):
+        super().__init__(db, **values)
+        self._source = source
+
+    def guard(self, project_id):
+        """As above.  Raises LimitsUnavailable."""
+        given = self._source.of(project_id)
+        if all(given[name] == NONE for name in RESOURCES):
+            return None
+        with self._lock:
+            self._refresh()
+            own = self._projects.get(project_id)
+        if own is None:
+            self._make_row(project_id)
+        return lambda conn, spec, before=None: self._check(
+            conn, project_id, lambda own: given, spec, before)
+
+    def most_actions(self, project_id):
+        try:
+            return self._source.of(project_id)[ACTIONS]
+        except exceptions.LimitsUnavailable:
+            return self.unset[ACTIONS]        # what is no creation goes on
+
+    def limits(self, conn, project_id=None):
+        return dict(self._source.of(project_id))
+
+    def of_class(self, conn, name):
+        return self.limits(conn)
+
+    def may_change(self):
+        raise exceptions.LimitsElsewhere()
+
+
+def make(conf, db):
+    """The quotas as ``[quotas] driver`` says."""
+    values = {'defaults': defaults_of(conf), 'conf': conf}
+    if conf.quotas.driver == 'local':
+        return Quotas(db, **values)
+
+    def used(project_id, names):
+        with db.read() as conn:
+            return {name: math.ceil(amount)
+                    for name, amount in made.usages(conn, project_id).items() if name in names}
+
+    made = Unified(db, unified.Limits(NAMES, used), **values)
+    return made
 
 
 def in_use(conn, project_id, defaults=None):

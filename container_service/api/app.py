@@ -43,7 +43,7 @@ def build(conf, db, bus):
     """The application for one process.  Opens no connection: it may be made before a fork."""
     db.tell = notifications.Notifier(conf).tell
     members = ring.Ring(db)
-    known = quotas.Quotas(db, defaults=quotas.defaults_of(conf), conf=conf)
+    known = quotas.make(conf, db)
     parts = base.Parts(
         conf=conf, db=db, enforcer=policy.make_enforcer(conf),
         doorbell=rpc.Doorbell(bus, members.choose),

@@ -317,12 +317,22 @@ SECRETS_OPTS = [
              'standalone service makes its own. Without it no secrets can be kept.'),
 ]
 
+QUOTAS_OPTS = [
+    cfg.StrOpt(
+        'driver', default='local', choices=[
+            ('local', 'They are set with /v1/quotas and kept in the database.'),
+            ('unified', "They are Keystone's unified limits, asked for through oslo.limit; see "
+                        '[oslo_limit].')],
+        help='Where the limits of projects are kept.'),
+]
+
 _GROUPS = {
     'DEFAULT': DEFAULT_OPTS,
     'api': API_OPTS,
     'bays': BAYS_OPTS,
     'conductor': CONDUCTOR_OPTS,
     'egress': EGRESS_OPTS,
+    'quotas': QUOTAS_OPTS,
     'secrets': SECRETS_OPTS,
 }
 

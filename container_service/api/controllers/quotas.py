@@ -8,7 +8,6 @@ from container_service import operations
 from container_service import quotas as rules
 from container_service.api import types
 from container_service.api.controllers import base
-from container_service.db import quotas
 
 _endpoint = functools.partial(base.endpoint, since=(1, 26))
 _USAGES = types.Param('usages', operations.boolean, False, help='Tell also what is in use.')
@@ -70,12 +69,14 @@ class QuotaController(_Controller):
     @_endpoint('quota:update', body=types.Quota, example=_EXAMPLE, returns='Quota')
     def put(self, arguments, asked):
         _refuse_nothing(asked)
+        self.parts.quotas.may_change()
         limits = rules.change(self.context, self.parts.db, self.word('project'), asked)
         self.parts.quotas.forget()
         return {**self.parts.quotas.unset, **limits}
 
     @_endpoint('quota:delete', returns='Quota')
     def delete(self, arguments):
+        self.parts.quotas.may_change()
         limits = rules.reset(self.context, self.parts.db, self.word('project'))
         self.parts.quotas.forget()
         return {**self.parts.quotas.unset, **limits}
@@ -92,11 +93,12 @@ class QuotaClassController(_Controller):
     @_endpoint('quota_class:show', returns='Quota')
     def get(self, arguments):
         with self.parts.db.read() as conn:
-            return {**self.parts.quotas.unset, **quotas.of_class(conn, self.word('class'))}
+            return self.parts.quotas.of_class(conn, self.word('class'))
 
     @_endpoint('quota_class:update', body=types.Quota, example=_EXAMPLE, returns='Quota')
     def put(self, arguments, asked):
         _refuse_nothing(asked)
+        self.parts.quotas.may_change()
         limits = rules.change_class(self.context, self.parts.db, self.word('class'), asked)
         self.parts.quotas.forget()
         return {**self.parts.quotas.unset, **limits}

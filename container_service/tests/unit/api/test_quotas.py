@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """/v1/quotas and /v1/quota_classes, and what they refuse."""
 
+from container_service import exceptions
 from container_service import lifecycle
 from container_service import operations
 from container_service import quotas
+from container_service import unified
 from container_service.drivers import base as drivers
 from container_service.tests import base as tests
+from container_service.tests import fixtures
 from container_service.tests.unit.api import base
 
 ALL = {'containers': -1, 'cpu': -1, 'memory': -1, 'disk': -1, 'actions': 1000}
@@ -33,6 +36,93 @@ class QuotaCase(base.ApiTestCase):
 
     def refused(self, answer):
         return self.assert_refused(403, 'quota_exceeded', answer)
+
+
+class Keystone:
+    """What oslo.limit's Enforcer tells."""
+
+    def __init__(self):
+        self.registered = dict.fromkeys(quotas.NAMES, -1)
+        self.own, self.asked, self.error = {}, 0, None
+
+    def __call__(self, used):
+        return self
+
+    def get_project_limits(self, project_id, names):
+        self.asked += 1
+        if self.error:
+            raise self.error
+        limits = {**self.registered, **self.own.get(project_id, {})}
+        return [(name, limits[name]) for name in names]
+
+
+class TestUnified(QuotaCase):
+    """Limits that are kept in Keystone (S-15)."""
+
+    def setUp(self):
+        self.keystone, self.clock = Keystone(), fixtures.Clock()
+        super().setUp()
+        self.conf.set_override('driver', 'unified', group='quotas')
+        self.patch(unified, '_make', self.keystone)
+        self.build()
+        self.parts.quotas._source._known._clock = self.clock
+
+    def test_limits_are_those_of_keystone(self):
+        self.keystone.registered['containers'] = 1
+        self.keystone.own['other'] = {'containers': 2}
+        self.assertEqual(202, self.create('c1').status_int)
+        self.refused(self.create('c2'))
+        for name in ('c1', 'c2'):
+            self.assertEqual(202, self.create(name, project='other').status_int)
+        self.refused(self.create('c3', project='other'))
+        self.assertEqual({'limit': 1, 'in_use': 1},
+                         self.quota(more='?usages=true').json['containers'])
+        self.assertEqual(1, self.quota(more='/defaults').json['containers'])
+
+    def test_unfinished_actions(self):
+        self.keystone.registered['actions'] = 1
+        self.assertEqual(202, self.create('c1').status_int)
+        self.assert_refused(429, 'too_many_actions', self.create('c2'))
+
+    def test_they_are_counted_in_the_transaction(self):
+        self.keystone.registered['containers'] = 1
+        first, second = (self.parts.quotas.guard('project') for _ in range(2))
+        self.assertEqual(202, self.create('c1').status_int)
+        for guard in (first, second):
+            with self.db.read() as conn:
+                self.assertRaises(exceptions.QuotaExceeded, guard, conn, {})
+
+    def test_a_limit_is_believed_for_a_minute(self):
+        self.create('c1')
+        self.create('c2')
+        self.assertEqual(1, self.keystone.asked)
+        self.keystone.registered['containers'] = 2
+        self.clock.advance(61)
+        self.refused(self.create('c3'))
+
+    def test_while_keystone_does_not_answer(self):
+        self.assertEqual(202, self.create('c1').status_int)
+        self.keystone.error = OSError('refused')
+        self.assertEqual(202, self.create('c2').status_int)        # known still
+        self.clock.advance(61)
+        answer = self.create('c3')
+        self.assert_refused(503, 'limits_unavailable', answer)
+        self.assertIn('Retry-After', answer.headers)
+        asked = self.keystone.asked
+        self.assert_refused(503, 'limits_unavailable', self.create('c3'))
+        self.assertEqual(asked, self.keystone.asked)
+        # What needs no more of anything goes on.
+        self.assertEqual(202, self.post('/v1/containers/c2/start').status_int)
+        self.assertEqual(204, self.delete('/v1/containers/c1?force=true').status_int)
+        self.assertEqual(200, self.get('/v1/containers').status_int)
+        self.keystone.error = None
+        self.clock.advance(6)
+        self.assertEqual(202, self.create('c3').status_int)
+
+    def test_they_are_not_set_here(self):
+        for answer in (self.quota('PUT', {'containers': 9}), self.quota('DELETE'),
+                       self.put_class(containers=9)):
+            self.assert_refused(403, 'limits_elsewhere', answer)
 
 
 class TestQuotas(QuotaCase):
