@@ -27,13 +27,13 @@ _ATTEMPTS = 5
 IMAGE = 'image'         # what an idempotency key stands for
 
 
-def pull(context, db, *, reference, bay=None, registry=None, policy=None,
+def pull(context, db, *, reference, sources=None, bay=None, registry=None, policy=None,
          terms=lifecycle.Terms()):  # noqa: B008
     """Have an image on a bay; returns it, and whether the same request was made before.
 
-    With the policy ``ifnotpresent`` one that the project has there already is left as it is.
-    Raises BayNotFound, BayRequired, RegistryNotFound, InvalidParameter, ImageBusy, NameTaken,
-    IdempotencyMismatch, MadeAndGone.
+    ``sources`` is a registries.Policy.  With the policy ``ifnotpresent`` one that the project has
+    there already is left as it is.  Raises BayNotFound, BayRequired, RegistryNotFound,
+    InvalidParameter, ImageBusy, NameTaken, IdempotencyMismatch, MadeAndGone.
     """
     uuid, pull_uuid = lifecycle.new_uuid(), lifecycle.new_uuid()
 
@@ -47,6 +47,8 @@ def pull(context, db, *, reference, bay=None, registry=None, policy=None,
             asked = references.parse(whole)
         else:
             registry_uuid = registries.of_image(conn, context.project_id, asked)
+        if sources is not None:
+            sources.check('repo', asked.domain)
         key = {'project_id': context.project_id, 'bay_uuid': place.uuid, 'repo': asked.name,
                'tag': asked.version}
         row = images.named(conn, **key)

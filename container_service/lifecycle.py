@@ -84,13 +84,14 @@ class _DryRun(Exception):
 
 
 def create(context, db, op, *, name, image, spec, files=None, confided=None,
-           terms=Terms(), guard=None, **place):  # noqa: B008
+           terms=Terms(), guard=None, sources=None, **place):  # noqa: B008
     """Accept the creation of a container.
 
     Container and action are written in one transaction.  ``name`` None makes one up.  With
     ``registry`` in the spec its image is pulled with the credentials of that.  ``files``,
     {destination: bytes}, and ``confided``, {name: encrypted text}, are kept until it is deleted;
-    ``guard`` is what ``Quotas.guard`` gives; ``place`` is what ``bays.place`` takes.  Raises
+    ``guard`` is what ``Quotas.guard`` gives, ``sources`` a registries.Policy; ``place`` is what
+    ``bays.place`` takes.  Raises
     NameTaken, BayNotFound, BayRequired, NoBayFits, RegistryNotFound, QuotaExceeded,
     InvalidParameter, IdempotencyMismatch.
     """
@@ -109,6 +110,8 @@ def create(context, db, op, *, name, image, spec, files=None, confided=None,
             registry_uuid, reference = registries.named(
                 conn, context.project_id, registry, image)
         bay = bays.place(conn, context.project_scope, **place)
+        if sources is not None:
+            sources.check_image(conn, 'image', context.project_id, bay.uuid, reference)
         time = bay.db_now
         values = {
             'uuid': uuid, 'project_id': context.project_id, 'user_id': context.user_id,
@@ -140,7 +143,7 @@ def create(context, db, op, *, name, image, spec, files=None, confided=None,
 
 
 def submit(context, db, op, ident, params, terms=Terms(), fence=None,  # noqa: B008
-           guard=None, defaults=None, confided=None):
+           guard=None, defaults=None, confided=None, sources=None):
     """Accept an operation on a container.
 
     It is checked against the status that the container will have when all that is queued has
@@ -148,8 +151,9 @@ def submit(context, db, op, ident, params, terms=Terms(), fence=None,  # noqa: B
     into it, where the table allows that.  ``fence``: only if nobody has claimed the container
     since it was that; ``guard`` is what ``Quotas.guard`` gives, ``defaults`` what a container
     has of the amounts that its spec does not name; ``confided``, {name: encrypted text}, is kept
-    until the action has ended.  Raises ContainerNotFound, InvalidState, Busy, QueueFull, Fenced,
-    NameTaken, QuotaExceeded, IdempotencyMismatch.
+    until the action has ended; ``sources`` is a registries.Policy.  Raises ContainerNotFound,
+    InvalidState, Busy, QueueFull, Fenced, NameTaken, QuotaExceeded, InvalidParameter,
+    IdempotencyMismatch.
     """
     action_uuid = new_uuid()
     told = audit.of_parameters(op, params)
@@ -182,6 +186,8 @@ def submit(context, db, op, ident, params, terms=Terms(), fence=None,  # noqa: B
             row, waiting, cancelled = _clear_the_way(conn, row, waiting)
         _check(op, params, row, waiting, terms)
         _check_name(conn, row, op.changes_to(row, params).get('name'))
+        if sources is not None and op.name == 'rebuild' and params.get('image'):
+            sources.check_image(conn, 'image', row.project_id, row.bay_uuid, params['image'])
         if op.makes_image:
             # Only a look, too: it may be pulled before it is made.
             images.made(conn, row.project_id, row.bay_uuid, params['repository'], params['tag'])

@@ -5,15 +5,69 @@ A password is encrypted before it is written and read by conductors only, when t
 (``conductor/puller.py``): no answer, message, log or action has it.
 """
 
+import fnmatch
+
 from oslo_db import exception as db_exc
 
 from container_service import audit
+from container_service import egress
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import references
 from container_service.db import idempotency
+from container_service.db import images
 from container_service.db import registries
 from container_service.db.base import run_again
+
+
+class Policy:
+    """Which registries images may come from."""
+
+    def __init__(self, conf):
+        self._listed = [each.strip().lower() for each in conf.images.allowed_registries]
+        self._way = egress.for_users(conf)
+
+    def check(self, name, domain):
+        """Raise InvalidParameter, which names ``name``, unless it may be asked for a registry.
+
+        Nothing is resolved: that is for ``check_where_it_leads``.
+        """
+        try:
+            self._check(domain, self._way.check_literal)
+        except egress.Refused as exc:
+            raise exceptions.InvalidParameter(
+                name=name, reason=f'is of the registry {domain}, which {exc}') from None
+
+    def check_image(self, conn, name, project_id, bay_uuid, image):
+        """The same for an image, unless it is one that the project has made on the bay."""
+        if not images.wanted(conn, project_id, bay_uuid, image).local:
+            self.check(name, references.parse(image).domain)
+
+    def check_where_it_leads(self, image):
+        """Raise PullFailed unless an engine may be told to pull this image now.
+
+        The engine resolves the name once more, so this keeps honest names from leading astray;
+        against names that change their mind only a list helps.
+        """
+        domain = references.parse(image).domain
+        try:
+            self._check(domain, self._way.addresses)
+        except egress.Refused as exc:
+            raise exceptions.PullFailed(f'The registry {domain} {exc}.') from None
+        except OSError as exc:
+            failed = exceptions.PullFailed(
+                f'The name of the registry {domain} cannot be resolved.')
+            failed.retriable = True
+            raise failed from exc
+
+    def _check(self, domain, look):
+        domain = domain.lower()
+        if self._listed and not any(fnmatch.fnmatchcase(domain, each) for each in self._listed):
+            raise egress.Refused(f'is not allowed here: {", ".join(self._listed)}')
+        if domain == references.DEFAULT_DOMAIN or domain in self._listed:
+            return
+        host, _, port = domain.partition(':')
+        look(egress.host(host), int(port or 443))
 
 
 def create(context, db, keys, *, domain, name=None, username=None, password=None,

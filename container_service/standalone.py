@@ -42,6 +42,10 @@ def set_defaults(conf):
     conf.set_default(
         'connection', f'sqlite:///{os.path.join(conf.state_path, "container-service.sqlite")}',
         group='database')
+    # Its only user owns the machine, and the registry of the quickstart is on it.
+    conf.set_default('allowed_networks', [
+        '127.0.0.0/8', '::1/128', '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7'],
+        group='egress')
     conf.set_default('keys_file', os.path.join(conf.state_path, 'secrets.keys'), group='secrets')
 
 

@@ -121,7 +121,8 @@ def operation(controller, op, ident, arguments):
     guard = quotas.guard(controller.context.project_id) if op.changes else None
     accepted = _within_limits(
         controller, op, terms, lambda: lifecycle.submit(
-            *request, guard=guard, defaults=quotas.defaults, confided=confided),
+            *request, guard=guard, defaults=quotas.defaults, confided=confided,
+            sources=controller.parts.sources),
         adds_nothing=lambda: op.coalesce and lifecycle.would_fold(*request))
     if terms.dry_run:
         return _verdict(controller, op, params, accepted)
@@ -181,7 +182,8 @@ def creation(controller, op, *, name, image, spec, files, secret, place, options
     confided = secret and {'secret_environment': secrets.seal_value(parts.keys, secret)}
     accepted = _within_limits(controller, op, terms, lambda: lifecycle.create(
         context, parts.db, op, name=name, image=image, spec=spec, files=files, terms=terms,
-        confided=confided, guard=parts.quotas.guard(context.project_id), **place))
+        confided=confided, guard=parts.quotas.guard(context.project_id), sources=parts.sources,
+        **place))
     if terms.dry_run:
         return _verdict(controller, op, {}, accepted)
     ended = _tell(controller, accepted, wait)

@@ -10,6 +10,7 @@ from container_service import calls
 from container_service import notifications
 from container_service import policy
 from container_service import quotas
+from container_service import registries
 from container_service import ring
 from container_service import rpc
 from container_service import secrets
@@ -52,7 +53,7 @@ def build(conf, db, bus):
         waiting=waiting.Waiting(db, conf.api.wait_slots),
         limits=limits.Limits(conf, db, known.most_actions),
         quotas=known,
-        keys=secrets.Keys(conf),
+        keys=secrets.Keys(conf), sources=registries.Policy(conf),
         pool=members.state)
     app = pecan.make_app(
         root.RootController(parts), debug=False, force_canonical=False,

@@ -29,6 +29,7 @@ class Puller:
         self._db = db
         self._conf = conf.conductor
         self._keys = secrets.Keys(conf)
+        self._sources = registries.Policy(conf)
         self._engines = engines
         self._lease = lease
         self._watch = watch
@@ -95,6 +96,8 @@ class Puller:
             return driver.remove_image(attempt, pull.image)
         if pull.operation == images.TAG:
             return driver.tag_image(attempt, pull.image, pull.target)
+        if driver.asks_registries:
+            self._sources.check_where_it_leads(pull.image)
         return driver.pull(attempt, pull.image,
                            registries.credentials(self._db, self._keys, pull))
 

@@ -308,6 +308,16 @@ EGRESS_OPTS = [
         help='Ports, as 443 or 8000-8999, that the addresses which users give may have.'),
 ]
 
+IMAGES_OPTS = [
+    cfg.ListOpt(
+        'allowed_registries', default=[], item_type=types.String(),
+        help='Registries that images may come from, as docker.io or registry.example.org:5000, '
+             'or patterns, in which * stands for any text; a port is part of the name. Empty '
+             'for all that [egress] lets through. One that is listed by its full name, and docker.io, are taken as they '
+             'are; what others lead to must be allowed by [egress]. Set the same for API '
+             'processes and conductors.'),
+]
+
 SECRETS_OPTS = [
     cfg.StrOpt(
         'keys_file',
@@ -332,6 +342,7 @@ _GROUPS = {
     'bays': BAYS_OPTS,
     'conductor': CONDUCTOR_OPTS,
     'egress': EGRESS_OPTS,
+    'images': IMAGES_OPTS,
     'quotas': QUOTAS_OPTS,
     'secrets': SECRETS_OPTS,
 }

@@ -385,6 +385,9 @@ class Driver(abc.ABC):
     as can be known without asking for its id each time.
     """
 
+    # Whether a pull is a connection of the engine to a registry.
+    asks_registries = True
+
     # Most seconds one engine call may take, waiting for a stop included; ``logs`` and
     # ``execute`` have their own limit.
     call_timeout_seconds = 60

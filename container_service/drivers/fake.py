@@ -633,6 +633,7 @@ class FakeEvents:
 
 class FakeDriver(base.Driver):
 
+    asks_registries = False
     call_timeout_seconds = 5
 
     @classmethod

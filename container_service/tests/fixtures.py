@@ -102,7 +102,8 @@ class Conf(fixtures.Fixture):
         self.useFixture(conffixture.ConfFixture(self.conf))
         self.conf([], project=options.PROJECT, default_config_files=[], default_config_dirs=[])
         self.set(host=f'host-{uuid.uuid4().hex[:12]}', bays_drivers=['docker', 'fake'],
-                 state_path=self.useFixture(fixtures.TempDir()).path, **self._values)
+                 state_path=self.useFixture(fixtures.TempDir()).path,
+                 **{'egress_allowed_networks': ['127.0.0.0/8'], **self._values})
 
     def set(self, **values):
         for name, value in values.items():
@@ -367,6 +368,9 @@ port = {self.url.rpartition(':')[2]}
 
 [secrets]
 keys_file = {self.directory}/secrets.keys
+
+[egress]
+allowed_networks = 127.0.0.0/8
 
 [conductor]
 heartbeat_interval = 0.5

@@ -30,6 +30,7 @@ class Parts:
     limits: object
     quotas: object
     keys: object          # secrets.Keys
+    sources: object       # registries.Policy
     pool: object          # how the conductors of a bay are: ring.Ring.state
 
 

@@ -111,8 +111,8 @@ class ImagesController(base.Controller):
                    example={'repo': 'nginx', 'tag': '1.27'})
     def post(self, arguments, asked):
         row = _accepted(self.parts, *rules.pull(
-            self.context, self.parts.db, bay=_bay(asked), registry=asked.get('registry'),
-            reference=_reference(asked['repo'], asked.get('tag')),
+            self.context, self.parts.db, sources=self.parts.sources, bay=_bay(asked),
+            registry=asked.get('registry'), reference=_reference(asked['repo'], asked.get('tag')),
             policy=asked.get('image_pull_policy'), terms=accept.read_terms(self, {})))
         pecan.response.status = 202
         pecan.response.headers['Location'] = f'{self.base}/v1/images/{row.uuid}'

@@ -38,6 +38,8 @@ class RegistryController(base.Controller):
                example={'registry': {'username': 'robot', 'password': 'new'}},
                returns='WrappedRegistry')
     def patch(self, arguments, asked):
+        if 'domain' in asked['registry']:
+            self.parts.sources.check('domain', asked['registry']['domain'])
         row = rules.update(self.context, self.parts.db, self.parts.keys, self.at['registry'],
                            asked['registry'])
         return {'registry': views.registry(row, self.base)}
@@ -71,6 +73,7 @@ class RegistriesController(base.Controller):
                    'name': 'ours', 'domain': 'registry.example:5000', 'username': 'robot',
                    'password': 'secret'}})
     def post(self, arguments, asked):
+        self.parts.sources.check('domain', asked['registry']['domain'])
         row, replayed = rules.create(
             self.context, self.parts.db, self.parts.keys, **asked['registry'],
             terms=accept.read_terms(self, {}))

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shared pulls, as a conductor carries them out on the fake engine."""
 
+import dataclasses
+import socket
+
 from container_service import exceptions
 from container_service import images as image_rules
 from container_service import lifecycle
 from container_service import pulls
+from container_service import registries
 from container_service import states
 from container_service.db import images
 from container_service.db import pulls as rows
@@ -29,6 +33,55 @@ class PullerCase(base.BenchCase):
 
     def errors(self, *uuids):
         return [self.actions_of(uuid)[0].error for uuid in uuids]
+
+
+class TestSources(PullerCase):
+    """From where an engine is told to pull."""
+
+    def pull_from(self, domain, addresses=None, **options):
+        """Have an image pulled whose registry has these addresses; returns what was wrong."""
+        def resolve(name, port, type):
+            if addresses is None:
+                raise socket.gaierror(socket.EAI_NONAME, 'unknown')
+            return [(None, type, 6, '', (address, port)) for address in addresses]
+
+        self.patch(fake.FakeDriver, 'asks_registries', True)
+        for name, value in {'egress.allowed_networks': [], **options}.items():
+            group, _, option = name.partition('.')
+            self.conf.set_override(option, value, group=group)
+        sources = self.here.puller._sources = registries.Policy(self.conf)
+        sources._way = dataclasses.replace(sources._way, resolve=resolve)
+        self.engine.pulls.clear()
+        uuid = self.create(image=f'{domain}/web:1')
+        self.here.sweep()
+        self.here.sweep()
+        errors = [action.error or {'detail': action.waiting_detail}
+                  for action in self.actions_of(uuid)]
+        self.assertEqual(bool(errors[0]['detail']), not self.engine.pulls, errors)
+        return errors[0]['detail']
+
+    def test_where_a_registry_leads_is_looked_at_before_each_pull(self):
+        for addresses, words in (
+                (['127.0.0.1'], 'leads to 127.0.0.1, which is loopback'),
+                (['93.184.216.34', '10.0.0.1'], 'leads to 10.0.0.1, which is private'),
+                (['169.254.169.254'], 'denied_networks'), (['64:ff9b::7f00:1'], 'loopback'),
+                (None, 'cannot be resolved'), (['93.184.216.34'], None)):
+            detail = self.pull_from('registry.example', addresses)
+            self.assertIn(words or '', detail or '')
+            self.assertEqual(words is None, detail is None, detail)
+
+    def test_what_an_operator_allows_is_pulled(self):
+        opened = {'egress.allowed_networks': ['10.0.0.0/8']}
+        self.assertIsNone(self.pull_from('r.example', ['10.0.0.1'], **opened))
+        # By its full name it is taken as it is, by a pattern it is not.
+        self.assertIsNone(self.pull_from(
+            'a.example:5000', None, **{'images.allowed_registries': ['a.example:5000']}))
+        self.assertIn('private', self.pull_from(
+            'b.example', ['10.0.0.1'], **{'images.allowed_registries': ['*.example']}))
+
+    def test_a_registry_that_is_not_listed_any_more_is_not_asked(self):
+        self.assertIn('is not allowed here: docker.io', self.pull_from(
+            'r.example', ['93.184.216.34'], **{'images.allowed_registries': ['docker.io']}))
 
 
 class TestShared(PullerCase):
