@@ -313,9 +313,9 @@ IMAGES_OPTS = [
         'allowed_registries', default=[], item_type=types.String(),
         help='Registries that images may come from, as docker.io or registry.example.org:5000, '
              'or patterns, in which * stands for any text; a port is part of the name. Empty '
-             'for all that [egress] lets through. One that is listed by its full name, and docker.io, are taken as they '
-             'are; what others lead to must be allowed by [egress]. Set the same for API '
-             'processes and conductors.'),
+             'for all that [egress] lets through. One that is listed by its full name, and '
+             'docker.io, are taken as they are; what others lead to must be allowed by '
+             '[egress]. Set the same for API processes and conductors.'),
 ]
 
 SECRETS_OPTS = [
