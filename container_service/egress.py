@@ -248,7 +248,7 @@ class Policy:
         for name, own_port in self.own:
             if port != own_port:
                 continue
-            if name in ('0.0.0.0', '::', ''):
+            if name in ('0.0.0.0', '::', ''):  # nosec B104 # compared with, not listened on
                 if _is_local(address):
                     return True
                 continue

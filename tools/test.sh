@@ -154,6 +154,7 @@ build_docs() {
 run_style() {
     step 'style'
     check 'ruff' "$VENV/bin/ruff" check --no-cache .
+    check 'bandit' "$VENV/bin/bandit" -q -ll -c pyproject.toml -r container_service
     check 'shell scripts' check_scripts
     check 'installed packages agree' "$VENV/bin/pip" check
     # reno reads history, which an unpacked archive has not.

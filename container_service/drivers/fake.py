@@ -59,7 +59,7 @@ EVENTS_KEPT = 256                # for those who ask what was before; as many as
 HOLD_SECONDS = 60                # a call that a test forgot to release gives up after this
 
 _ALIVE = frozenset((RUNNING, PAUSED))
-_DIRECTORIES = frozenset(('/', '/etc', '/tmp'))
+_DIRECTORIES = frozenset(('/', '/etc', '/tmp'))  # nosec B108 # names in containers that are none
 _DESTRUCTIVE = frozenset(('stop', 'reboot', 'kill', 'delete'))
 _OPERATIONS = frozenset(OPERATIONS) - {'run'} | {'pull'}     # run is create, then start
 _NUMBERS = frozenset(('delay', 'pull_seconds')) | {f'{name}_delay' for name in _OPERATIONS}
