@@ -681,7 +681,7 @@ def _settle(conn, row, values, status, ended, error=None):
     _forget(conn, [ended])
     waiting = actions.unfinished(conn, CONTAINER, row.uuid)
     doomed = [] if status == states.SUCCEEDED else _skip(conn, waiting, ended, status)
-    audit.ended(conn, [(ended, status, error and error['code']),
+    audit.ended(conn, [(ended, status, error and error.get('code')),
                        *((action, states.SKIPPED, None) for action in doomed)])
     waiting = [action for action in waiting if action not in doomed]
     real = values.get('status', row.status)
