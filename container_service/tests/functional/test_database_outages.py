@@ -78,15 +78,16 @@ class Outages:
         def work():
             try:
                 for fault in faults:
-                    time.sleep(1)
+                    self.accept_some()
                     fault()
-                time.sleep(1)
+                self.accept_some()
             finally:
                 self.stop.set()
 
         before = self.count()
         deployed.together([self.ask, self.ask, self.ask, self.read, work])
-        self.assertGreater(len(self.accepted), 20)
+        # Who has found it away asks it again after a moment.
+        fixtures.eventually(lambda: self.caller.request('GET', '/v1/containers').status == 200, 30)
         for container in self.accepted.values():
             self.succeeded(container['action'])
             self.assertEqual(['create'], self.processes.effects_on(container))
@@ -94,6 +95,12 @@ class Outages:
         self.assertEqual(len(uuids), len(set(uuids)))
         # Those that were told that it is not known have asked again, with the same key.
         self.assertEqual(len(uuids), self.count() - before)
+
+    def accept_some(self):
+        """Let load be for a second, and until it has been answered."""
+        enough = len(self.accepted) + 10
+        time.sleep(1)
+        fixtures.eventually(lambda: len(self.accepted) >= enough, 60, 0.05)
 
     def count(self):
         with self.processes.db.read() as conn:
