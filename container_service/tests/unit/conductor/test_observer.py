@@ -249,7 +249,7 @@ class TestBusy(ObserverCase):
         self.here.work()
         self.assertEqual(before, self.container(uuid))
         self.assertEqual([], self.looks)
-        lifecycle.fail(self.db, claim, {'detail': 'why'}, status=states.RUNNING)
+        lifecycle.fail(self.db, claim, {'code': 'why', 'detail': 'why'}, status=states.RUNNING)
         self.here.work()
         self.assert_at_rest(uuid, states.STOPPED)
         self.assertEqual(7, self.container(uuid).exit_code)
@@ -282,7 +282,7 @@ class TestBusy(ObserverCase):
         self.engine.exit(uuid, 7)
         self.engine.history.clear()          # no event ever comes
         self.here.reconcile()
-        lifecycle.fail(self.db, claim, {'detail': 'why'}, status=states.RUNNING)
+        lifecycle.fail(self.db, claim, {'code': 'why', 'detail': 'why'}, status=states.RUNNING)
         self.here.reconcile()
         self.assert_at_rest(uuid, states.STOPPED)
 
