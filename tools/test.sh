@@ -233,15 +233,21 @@ run_tests() { # PART
     FAILED=$((FAILED + failed))
 }
 
+# What is told of each scenario that failed; what was violated comes right behind, then the stories.
+sum_up_faults() { # LOG
+    awk 'function key() { return $2 " " $3 (match($0, / with the bug [^ ,]+/) ? substr($0, RSTART, RLENGTH) : "") }
+         NR == FNR { if (/^unsteady: /) unsteady[key()] = 1; next }
+         /^[^ ]/ { on = /^unsteady: / || /^FAILED / && !(key() in unsteady); told = 0 }
+         on && told++ < 12' "$1" "$1"
+}
+
 # The short run of the fault suite; each scenario on each database counts as one test.
 run_faults() {
     local status=0 passed='' failed='' options=(--parallel --sensitivity)
     [ -n "$STRICT" ] || options+=(--again)
     run_job tools/faults.sh "${options[@]}" >"$WORK/faults.log" || status=$?
     cat "$WORK/faults.log"
-    # What is told of each of them: what was violated comes right behind, the stories do not.
-    awk '/^(FAILED|unsteady:) / { told = 0 } /^[^ ]/ { on = /^(FAILED|unsteady:) / }
-         on && told++ < 12' "$WORK/faults.log" >>"$SUMMARY"
+    sum_up_faults "$WORK/faults.log" >>"$SUMMARY"
     read -r passed _ failed _ < <(tail -n 1 "$WORK/faults.log" | grep -x '[0-9]* passed, [0-9]* failed') || true
     if [ -z "$passed" ] || { [ "$status" != 0 ] && [ "$failed" = 0 ]; }; then
         echo "FAILED  the fault suite ended with exit code $status, and no scenario to blame" |
