@@ -116,7 +116,9 @@ class Incoming:
             except ValueError:
                 self.refused = '400 Bad Request', 'These are no chunks.'
                 return True
-            if self._chunks.size > self._limit:
+            # What goes around small chunks can be much more than what is in them.
+            if (self._chunks.size > self._limit
+                    or len(self._buffer) > 2 * self._limit + MAX_HEAD):
                 self._too_large = True
                 return True
         return self._end is not None and len(self._buffer) >= self._end
@@ -265,7 +267,7 @@ class Connection(cheroot.HTTPConnection):
     """One that belongs to one thread at a time: that which gathers, one of the pool, or that
     which sends.
     """
-    _last_used = 0
+    _last_used = float('inf')               # a new one
 
     def __init__(self, server, sock, make_file):
         sock.settimeout(0)
@@ -409,10 +411,10 @@ class Gathering:
 
     def _make_room(self, conn):
         """Give up who has been slow for longest, until others have room."""
-        known = sorted(list(self.waiting), key=lambda each: each.last_used)
-        kept = len(conn.incoming) + sum(len(each.incoming) for each in known)
+        known = sorted([conn, *self.waiting], key=lambda each: each.last_used)
+        kept = sum(len(each.incoming) for each in known)
         for count, slow in enumerate(known):
-            if kept <= KEPT and len(known) - count < self.max_connections:
+            if kept <= KEPT and len(known) - count <= self.max_connections:
                 return
             kept -= len(slow.incoming)
             slow.incoming.give_up()

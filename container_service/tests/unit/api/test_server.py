@@ -8,6 +8,7 @@ import socket
 import time
 
 from container_service import exceptions
+from container_service.api import connections
 from container_service.api import server
 from container_service.api import versions
 from container_service.tests import base
@@ -113,6 +114,13 @@ class TestServer(api.ApiTestCase):
 
     def test_a_huge_chunk_is_not_waited_for(self):
         answer = self.post(b'40000000\r\n  ', 'Transfer-Encoding: chunked')
+        self.assert_error_answer(answer, 413, 'body_too_large')
+
+    def test_what_goes_around_chunks_is_counted_too(self):
+        self.patch(connections, 'KEPT', 2 ** 40)
+        limit = self.conf.api.max_body_bytes
+        chunk = b'1;' + b'x' * 200 + b'\r\n \r\n'
+        answer = self.post(chunk * (3 * limit // len(chunk)), 'Transfer-Encoding: chunked')
         self.assert_error_answer(answer, 413, 'body_too_large')
 
     def test_chunks_that_are_none(self):
