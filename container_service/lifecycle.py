@@ -130,7 +130,9 @@ def create(context, db, op, *, name, image, spec, files=None, confided=None,
         audit.record(
             conn, context, op.policy, audit.Target.of(CONTAINER, row), outcome=audit.PENDING,
             action_uuid=action_uuid,
-            fields=audit.fields({**spec, 'files': files or None, 'opened': None}))
+            fields=audit.fields({
+                **spec, **(confided or {}), 'files': files or None, 'registry': registry,
+                'opened': None}))
         return _unless_dry(terms, Accepted(row, action))
 
     try:

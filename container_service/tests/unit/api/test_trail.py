@@ -428,10 +428,14 @@ class TestExecute(TrailCase):
 class TestDetails(TrailCase):
 
     def test_names_of_fields_and_no_values(self):
-        self.make('c1', environment={'TOKEN': SECRET}, labels={'a': SECRET}, command=[SECRET])
-        [row] = self.trail(action='create/container')
-        self.assertEqual({'command', 'environment', 'labels'},
-                         set(row.details['fields']) & {'command', 'environment', 'labels'})
+        answer = self.post('/v1/containers', {
+            'name': 'c1', 'image': tests.IMAGE, 'environment': {'TOKEN': SECRET},
+            'secret_environment': {'KEY': SECRET}, 'labels': {'a': SECRET}, 'command': [SECRET]},
+            version='1.42')
+        self.assertEqual(202, answer.status_int, answer)
+        [row] = self.of(answer)
+        sent = {'command', 'environment', 'secret_environment', 'labels'}
+        self.assertEqual(sent, set(row.details['fields']) & sent)
         self.assertNotIn(SECRET, json.dumps([str(value) for value in row]))
 
     def test_what_policy_opened(self):
