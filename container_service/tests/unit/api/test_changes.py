@@ -348,7 +348,8 @@ class TestExecution(ChangeCase):
         self.assertEqual(202, answer.status_int, answer)
         action = self.actions_of(self.uuid)[-1]
         self.assertEqual((answer.json['uuid'], 'execution'), (action.uuid, action.operation))
-        self.assertEqual({'command': ['cat'], 'environment': {'A': '1'}, 'timeout_seconds': 30,
+        self.assertEqual({'command': ['cat'], 'environment': {'A': '1'},
+                          'secret_environment': None, 'timeout_seconds': 30,
                           'user': None, 'workdir': None}, action.params)
         with self.db.read() as conn:
             self.assertEqual({'stdin': b'in'}, payloads.of(conn, action.uuid))

@@ -95,7 +95,8 @@ class TestStrays(base.ApiTestCase):
         answer = self.ask(adopt=['aa'], project_id='theirs')
         self.assertEqual(202, answer.status_int)
         self.assertEqual([('aa', 'adopt'), ('bb', None)], self.listed())
-        self.assertEqual({'project_id': 'theirs', 'user_id': 'user'}, self.strays()[0].wanted_by)
+        wanted_by = self.strays()[0].wanted_by
+        self.assertEqual(('theirs', 'user'), (wanted_by['project_id'], wanted_by['user_id']))
         self.ask(adopt=['bb'], remove=['aa'])
         self.assertEqual([('aa', 'remove'), ('bb', 'adopt')], self.listed())
         self.assertEqual('project', self.strays()[1].wanted_by['project_id'])
