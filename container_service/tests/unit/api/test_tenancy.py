@@ -11,6 +11,8 @@ import os
 import re
 
 import fixtures
+import hypothesis
+from hypothesis import strategies
 from oslo_policy import policy as oslo_policy
 import sqlalchemy as sa
 
@@ -541,6 +543,53 @@ class TestWhatIsInside(TenancyCase):
         for path in ('top', 'stats', 'logs'):
             answer = self.assert_inside('GET', f'/v1/containers/mine/{path}')
             self.assert_refused(503, 'bay_unreachable', answer)
+
+
+class TestAnything(TenancyCase):
+    """Whatever beta asks for, in whatever order, what alpha has stays as it is."""
+
+    time_limit = 180
+
+    def test_nothing_of_alpha_changes(self):
+        self.open_policy()
+        before, changing = self.rows(), {}
+        for route in test_endpoints.ROUTES:
+            if route.method != 'GET' and not route.path.startswith((*ABOUT_ALL, _CONDUCTORS)):
+                variable = re.search(r'{(\w+)}', route.path)
+                changing.setdefault(route.path.split('/')[2], []).extend(
+                    (route, kind) for kind in (
+                        VARIABLES[variable[1]] if variable else ('bay', 'bay_name', 'registry')))
+        queries = ('force=true', 'stop=true', 'if_busy=reject', 'run=true')
+
+        @hypothesis.settings(
+            max_examples=60, deadline=None, derandomize=True, database=None,
+            suppress_health_check=list(hypothesis.HealthCheck),
+            phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate])
+        @hypothesis.given(strategies.lists(strategies.tuples(
+            strategies.one_of(map(strategies.sampled_from, changing.values())),
+            strategies.sampled_from(queries), strategies.sampled_from((MEMBER, ADMIN)),
+            strategies.booleans()), min_size=5, max_size=10))
+        def ask(requests):
+            for (route, kind), query, persona, keyed in requests:
+                path = re.sub(r'{\w+}', self.ids[kind], route.path)
+                known = [param.wire_name for param in route.endpoint.query]
+                query = f'?{query}' if query.partition('=')[0] in known else ''
+                self.beta(route.method, path + query, self.body(route, self.ids[kind]),
+                          persona=persona, version=version_of(route),
+                          headers={'Idempotency-Key': 'alpha-key'} if keyed else None)
+            self.assertEqual(before, self.rows())
+
+        ask()
+
+    def body(self, route, ident):
+        """A body that names something of alpha's wherever it can."""
+        if route.name in REFERENCES:
+            rest, fields = REFERENCES[route.name]
+            return {**rest, **{name: ident for name in list(fields)[:1]}}
+        op = route.endpoint.operation
+        if route.name in BODIES or op is None or route.method == 'DELETE':
+            return BODIES.get(route.name)
+        return {**base.required_of(op), **({'name': ident} if op.name == 'rename' else {})}
 
 
 class TestWithoutProject(TenancyCase):
