@@ -253,20 +253,21 @@ update_venv() {
     printf '%s\n' "$now $REPO" >"$stamp"
 }
 
-# ensure_clients: the clients of other projects, without anything of ours, in $VENV/clients.
-ensure_clients() {
-    ( flock 8 && update_clients ) 8<"$REPO"
+# ensure_beside NAME WHAT: what tests run and nothing of ours imports, as test-NAME.txt says, in
+# $VENV/NAME.
+ensure_beside() {
+    ( flock 8 && update_beside "$@" ) 8<"$REPO"
 }
 
-update_clients() {
-    local venv=$VENV/clients now
-    now=$(sha256sum <"$REPO/test-clients.txt")
-    if [ -x "$venv/bin/openstack" ] && [ "$(cat "$venv/.stamp" 2>/dev/null)" = "$now $REPO" ]; then
+update_beside() {
+    local venv=$VENV/$1 list=$REPO/test-$1.txt now
+    now=$(sha256sum <"$list")
+    if [ -x "$venv/bin/python" ] && [ "$(cat "$venv/.stamp" 2>/dev/null)" = "$now $REPO" ]; then
         return
     fi
-    step "installing the clients that tests use into $venv"
+    step "installing $2 into $venv"
     "$VENV/bin/python" -m venv --clear "$venv"
-    "$venv/bin/python" -m pip install -qq -r "$REPO/test-clients.txt"
+    "$venv/bin/python" -m pip install -qq -r "$list"
     printf '%s\n' "$now $REPO" >"$venv/.stamp"
 }
 

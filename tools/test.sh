@@ -25,6 +25,7 @@
 #   CS_TEST_SERVICES        tools/services.sh: `kill rabbitmq`, `start rabbitmq`. With another
 #                           CONTAINER_SERVICE_SERVICES_DIR it runs a broker of a test's own.
 #   CS_TEST_CLIENTS         a Python that has python-zunclient, -openstackclient and -magnumclient
+#   CS_TEST_KEYSTONE        a Python that has keystone, which tests start themselves
 #   OS_TEST_DBAPI_ADMIN_CONNECTION   the same databases for oslo.db's fixtures
 
 set -euo pipefail
@@ -282,8 +283,9 @@ main() {
     export PATH=$VENV/bin:$PATH
     [[ " ${parts[*]} " == ' style ' || " ${parts[*]} " == ' faults ' ]] || provide_services
     if [[ " ${parts[*]} " == *' functional '* ]]; then
-        ensure_clients
-        export CS_TEST_CLIENTS=$VENV/clients/bin/python
+        ensure_beside clients 'the clients that tests use'
+        ensure_beside keystone 'the Keystone that tests use'
+        export CS_TEST_CLIENTS=$VENV/clients/bin/python CS_TEST_KEYSTONE=$VENV/keystone/bin/python
     fi
 
     local part

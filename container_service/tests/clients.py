@@ -43,12 +43,13 @@ local_endpoint = {fixtures.needed('CS_TEST_DOCKER')}
 class Field(pyfixtures.Fixture):
     """python-openstackclient, python-zunclient and python-magnumclient against one endpoint.
 
+    Given ``credentials`` (variables of the environment), ``openstack`` finds the endpoint itself.
     They run in one process; ``openstack_process`` starts one as a user does, which costs two
     seconds of computing.
     """
 
-    def __init__(self, url):
-        self._url = url
+    def __init__(self, url=None, credentials=None):
+        self._identity = credentials or {'OS_AUTH_TYPE': 'none', 'OS_ENDPOINT': f'{url}/v1'}
 
     def _setUp(self):
         self._python = fixtures.needed('CS_TEST_CLIENTS')
@@ -63,7 +64,7 @@ class Field(pyfixtures.Fixture):
     def _environment(self, **more):
         kept = {name: value for name, value in os.environ.items()
                 if not name.startswith(('OS_', 'PYTHON')) and not name.lower().endswith('_proxy')}
-        return {**kept, 'OS_AUTH_TYPE': 'none', 'OS_ENDPOINT': f'{self._url}/v1', **more}
+        return {**kept, **self._identity, **more}
 
     def _end(self):
         self._process.stdin.close()

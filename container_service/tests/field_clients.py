@@ -24,7 +24,7 @@ from magnumclient.v1 import client as magnum
 from openstackclient import shell
 from zunclient import client as zun
 
-ENDPOINT = os.environ['OS_ENDPOINT']
+ENDPOINT = os.environ.get('OS_ENDPOINT')
 
 
 def main():

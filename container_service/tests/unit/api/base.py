@@ -30,7 +30,7 @@ READER = {'roles': ['reader'], 'is_admin': False}
 
 # A value for a parameter that must be given, by what converts it.
 SAMPLES = {operations.name: 'other-name', operations.text: '/tmp', operations.command: ['ls'],
-           operations.path: '/tmp', operations.network: 'some-network',
+           operations.path: '/tmp', operations.network: 'some-network', operations.integer: 80,
            operations.repository: 'mine/web',
            operations.archive: base64.b64encode(bytes(10240)).decode()}
 
