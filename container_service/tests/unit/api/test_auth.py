@@ -191,7 +191,8 @@ class TestNoAuthentication(base.ApiTestCase):
                      '127.1.example.org:9517', 'localhost:9517:1', 'localhost:example.org',
                      'a@localhost', 'localhost/', 'localhost, example.org', '[::1', '::1', ' ',
                      '0.0.0.0', '[::]', '127.0.0.1%0a', 'x' * 9000, '\xff', '[::1]x'):
-            self.assert_refused(403, 'forbidden', self.asked(host=host))
+            # What is no name at all is refused even before.
+            self.assertIn(self.asked(host=host).status_int, (400, 403), host)
 
     def test_peers(self):
         for peer in ('127.0.0.1', '127.1.2.3', '::1', '::ffff:127.0.0.1', ''):
