@@ -40,8 +40,12 @@ class Policy:
 
     def check_image(self, conn, name, project_id, bay_uuid, image):
         """The same for an image, unless it is one that the project has made on the bay."""
-        if not images.wanted(conn, project_id, bay_uuid, image).local:
+        try:
             self.check(name, references.parse(image).domain)
+        except exceptions.InvalidParameter:
+            # Asked only now: of most images it need not be.
+            if not images.wanted(conn, project_id, bay_uuid, image).local:
+                raise
 
     def check_where_it_leads(self, image):
         """Raise PullFailed unless an engine may be told to pull this image now.
