@@ -163,13 +163,13 @@ class TestOverHttp(Statements, api.ApiTestCase):
         self.carry_out(uuid)
         self.assert_cost(5, lambda: self.post('/v1/containers/c1/unpause', version='1.41',
                                               headers={'Idempotency-Key': 'k'}))
-        self.assert_cost(5, lambda: self.post('/v1/containers', {'image': 'i'}))
-        for bay, cost in ((self.place.uuid, 6), ('bay', 7)):
+        self.assert_cost(4, lambda: self.post('/v1/containers', {'image': 'i'}))
+        for bay, cost in ((self.place.uuid, 5), ('bay', 6)):
             self.assert_cost(cost, lambda bay=bay: self.post(
                 '/v1/containers', {'image': 'i', 'labels': {'a': 'b'}, 'bay_uuid': bay}))
         # Where there is a limit: take the lock, and count.
         self.put_quota(containers=100)
-        self.assert_cost(7, lambda: self.post('/v1/containers', {'image': 'i'}))
+        self.assert_cost(6, lambda: self.post('/v1/containers', {'image': 'i'}))
 
     def put_quota(self, **limits):
         self.call('PUT', '/v1/quotas/project', limits, version='latest')
