@@ -81,6 +81,17 @@ class OptionsTest(stub.CommandTest):
             self.body('--mount', f'type=bind,src={self.path},target=/etc/conf', '--tmpfs', '/run',
                       '--tmpfs', '/tmp:size=1g', '--read-only'))
 
+    def test_what_would_be_taken_for_a_directory_of_the_host(self):
+        with open(self.path, 'wb') as f:
+            f.write(b'\xff\xd8')
+        self.assertEqual(
+            {'mounts': [{'type': 'bind', 'destination': '/a', 'source': '\n/9g='},
+                        {'type': 'bind', 'destination': '/b', 'source': '/srv', 'read_only': True},
+                        {'type': 'bind', 'destination': '/c', 'source': '/d',
+                         'read_only': False}]},
+            self.body('--mount', f'src={self.path},target=/a', '--volume', '/srv:/b:ro',
+                      '--volume', '/d:/c'))
+
     def test_health(self):
         self.assertEqual(
             {'healthcheck': {'cmd': 'true', 'interval': 60, 'timeout': 5, 'retries': 3}},
