@@ -15,8 +15,9 @@ from container_service.tests import base
 ROOT = pathlib.Path(container_service.__file__).resolve().parents[1]
 REQUIREMENTS = ('requirements.txt', 'test-requirements.txt', 'doc/requirements.txt')
 
-# What the clients of other projects ask for, which does not agree with what we need.
-OF_CLIENTS = {'prettytable'}
+# Programs of others that tests run in environments of their own, and what these ask for that does
+# not agree with what we need.
+BESIDE = {'test-clients.txt': {'prettytable'}, 'test-keystone.txt': set()}
 
 # Where packages come from is said by who installs, never here.
 INDEX = re.compile(r'pypi\.(org|python)|pythonhosted|--(extra-)?index-url|--find-links|/simple/?\b'
@@ -78,10 +79,14 @@ class TestVersions(base.TestCase):
             for line in lines(name):
                 self.assertIsNone(re.search('==|<', line.partition(';')[0]), f'{name}: {line}')
 
-    def test_clients_are_tested_in_the_same_versions(self):
-        ours, theirs = pins('constraints.txt'), pins('test-clients.txt')
-        differ = {name for name in set(ours) & set(theirs) if ours[name] != theirs[name]}
-        self.assertEqual(OF_CLIENTS, differ)
+    def test_what_runs_beside_has_the_same_versions(self):
+        ours = pins('constraints.txt')
+        self.assertEqual(set(BESIDE), {path.name for path in ROOT.glob('test-*.txt')}
+                         - set(REQUIREMENTS))
+        for name, may_differ in BESIDE.items():
+            theirs = pins(name)
+            self.assertEqual(may_differ, {
+                each for each in set(ours) & set(theirs) if ours[each] != theirs[each]}, name)
 
     def test_whatever_installs_goes_by_them(self):
         tox = configparser.ConfigParser(interpolation=None)
@@ -97,7 +102,7 @@ class TestVersions(base.TestCase):
             if re.search(r'\bpip"? install\b', line) and not line.lstrip().startswith('#')]
         self.assertTrue(installs)
         for where, line in installs:
-            self.assertRegex(line, r'constraints\.txt|test-clients\.txt|--no-deps', where)
+            self.assertRegex(line, r'constraints\.txt|-r "\$list"|--no-deps', where)
 
     def test_no_index_is_named(self):
         for path in sorted(ROOT.rglob('*')):
