@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.parse
 
+import fixtures as pyfixtures
 from testtools import content
 
 from container_service import rpc
@@ -201,6 +202,8 @@ class EngineHere(fixtures.Processes):
         self._engine_options, self._values = engine_options, values
 
     def _setUp(self):
+        # Of what comes in while a connection is closed, when no test is there to take it.
+        self.useFixture(pyfixtures.FakeLogger('amqp'))
         super()._setUp()
         configured = self.useFixture(fixtures.Conf(
             conductor_retry_interval=0.1, conductor_shutdown_timeout=5,
