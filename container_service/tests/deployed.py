@@ -6,11 +6,11 @@ The deployment itself is ``fixtures.Processes``; these go around it.
 
 import http.client
 import json
+import logging
 import threading
 import time
 import urllib.parse
 
-import fixtures as pyfixtures
 from testtools import content
 
 from container_service import rpc
@@ -20,6 +20,9 @@ from container_service.db import base as base_db
 from container_service.drivers import fake
 from container_service.tests import base
 from container_service.tests import fixtures
+
+# Of what comes in while a connection is closed, when no test is there to take it.
+logging.getLogger('amqp').addHandler(logging.NullHandler())
 
 WAIT = 60       # seconds until an outcome that does not come is a failure
 
@@ -202,8 +205,6 @@ class EngineHere(fixtures.Processes):
         self._engine_options, self._values = engine_options, values
 
     def _setUp(self):
-        # Of what comes in while a connection is closed, when no test is there to take it.
-        self.useFixture(pyfixtures.FakeLogger('amqp'))
         super()._setUp()
         configured = self.useFixture(fixtures.Conf(
             conductor_retry_interval=0.1, conductor_shutdown_timeout=5,
