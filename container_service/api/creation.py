@@ -293,7 +293,8 @@ class HostPath:
 class Mounts(types._Type):
     """Entries of type ``bind``: files, whose source is the content, and directories of the host.
 
-    The content is base64, and a source that begins with / is never content.
+    The content is base64.  That may begin with / too, so a source is a path if it does and is no
+    longer than a path may be: a picture is content, and ``/etc`` is not.
     """
     schema = {'type': 'array', 'maxItems': MAX_FILES, 'items': {
         'type': 'object', 'additionalProperties': False,
@@ -338,13 +339,12 @@ class Mounts(types._Type):
         """Content as bytes; a path as text."""
         if not isinstance(value, str):
             raise ValueError('must be the content as base64')
-        if value.startswith('/'):
-            reason = powers.refused(value) or (
-                len(value) > 255 and 'have at most 255 characters')
+        if _is_path(value):
+            reason = powers.refused(value)
             if reason:
                 raise ValueError(f'must {reason}, as a directory of the host, which it is because '
-                                 f'it begins with /. Content whose base64 does so needs a line '
-                                 f'break before it')
+                                 f'it begins with / and is short. Content whose base64 is so '
+                                 f'needs a line break before it')
             return value
         try:
             return base64.b64decode(re.sub(r'[\r\n]', '', value), validate=True)
@@ -354,6 +354,10 @@ class Mounts(types._Type):
     @staticmethod
     def _size(value):
         raise ValueError('goes with volumes, which there are none of')
+
+
+def _is_path(source):
+    return source.startswith('/') and not source.startswith('//') and len(source) <= 255
 
 
 def _in_each_other(one, other):

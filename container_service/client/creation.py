@@ -309,7 +309,7 @@ def _mount(text):
     if not mount.get('source') or not mount.get('destination'):
         raise argparse.ArgumentTypeError(f'{text!r} needs source=FILE and destination=PATH')
     content = base64.b64encode(read(mount['source'])).decode()
-    # What begins with / would be a directory of the host.
+    # What is short and begins with / would be a directory of the host.
     return {**mount, 'source': f'\n{content}' if content.startswith('/') else content}
 
 
