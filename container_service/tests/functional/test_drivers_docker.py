@@ -47,6 +47,9 @@ ENGINE = os.environ.get('CS_TEST_DOCKER', 'unix:///var/run/docker.sock')
 REGISTRY = os.environ.get('CS_TEST_REGISTRY', '127.0.0.1:5000')
 IMAGE = os.environ.get('CS_TEST_IMAGE', 'cs-test/busybox:latest')
 
+# Where the engines of these tests are.
+LOOPBACK = egress.Policy(allowed=egress.networks(['127.0.0.1/32']))
+
 
 class Between:
     """Stands between the driver and the engine: passes bytes on, or does not.
@@ -536,7 +539,7 @@ class TestDocker(DockerCase):
         with socket.create_server(('127.0.0.1', 0)) as server:
             port = server.getsockname()[1]
         error = self.assertRaises(exceptions.EngineUnreachable,
-                                  self.connect(f'tcp://127.0.0.1:{port}').ping)
+                                  self.connect(f'tcp://127.0.0.1:{port}', policy=LOOPBACK).ping)
         self.assertIn('connection refused', error.detail)
 
     def test_a_frozen_engine(self):
@@ -653,7 +656,7 @@ class TestTLS(DockerCase):
         return self.connect(
             self.between.endpoint, ca_cert=self.text(authority, 'pem'),
             client_cert=self.text(name, 'pem'), client_key=self.text(name, 'key'),
-            policy=egress.Policy(allowed=egress.networks(['127.0.0.1/32'])))
+            policy=LOOPBACK)
 
     def text(self, name, kind):
         with open(self.path(name, kind)) as file:
