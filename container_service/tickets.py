@@ -36,7 +36,8 @@ class Tickets:
     def issued(self, container_uuid, operation, params):
         """A ticket for a call; it is good until then at most.  Raises DatabaseUnavailable."""
         uuid, wanted = lifecycle.new_uuid(), digest(container_uuid, operation, params)
-        self._db.transact(lambda conn: tickets.insert(conn, uuid, wanted, LIFE), run_again)
+        self._db.transact(lambda conn: tickets.insert(conn, uuid, wanted, LIFE),
+                          landed=lambda conn: tickets.exists(conn, uuid) or None)
         try:
             yield uuid
         except BaseException:

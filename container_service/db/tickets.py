@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Statements on tickets: that an API has accepted a blocking call, once."""
 
+import sqlalchemy as sa
+
 from container_service.db.base import now
 from container_service.db.models import tickets as table
 
 
 def insert(conn, uuid, digest, seconds):
     conn.execute(table.insert().values(uuid=uuid, digest=digest, valid_until=now(seconds)))
+
+
+def exists(conn, uuid):
+    return conn.execute(sa.select(table.c.uuid).where(table.c.uuid == uuid)).first() is not None
 
 
 def redeem(conn, uuid, digest):
