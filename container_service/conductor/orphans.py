@@ -186,12 +186,18 @@ class Unowned:
         for row in rows:
             try:
                 self._settle(bay, driver, row)
+            except exceptions.SecretsUnavailable as exc:
+                # Of this one alone: others go on, and keys are for an administrator to mend.
+                self._refuse(row, exc.detail)
             except (exceptions.EngineUnreachable, exceptions.Fenced, exceptions.Unavailable):
                 raise                 # it stays wanted
             except exceptions.Error as exc:
-                error = exc.detail
-                self._db.transact(lambda conn, row=row, error=error: strays.update(
-                    conn, row.uuid, {'wanted': None, 'error': error}), run_again)
+                self._refuse(row, exc.detail)
+
+    def _refuse(self, row, error):
+        """Say why what was wanted of a stray is not done; it is not tried again."""
+        self._db.transact(lambda conn: strays.update(
+            conn, row.uuid, {'wanted': None, 'error': error}), run_again)
 
     def _settle(self, bay, driver, row):
         found = driver.describe(self._deployment, row.engine_id)

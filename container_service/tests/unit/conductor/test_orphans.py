@@ -485,6 +485,20 @@ class TestStrays(OrphanCase):
         [stray] = self.strays()
         self.assertIn('it has host_network of its host', stray.error)
 
+    def test_one_whose_secrets_cannot_be_kept_holds_up_no_other(self):
+        known = self.stray(**{drivers.LABEL_SECRET: 'A'})
+        known.variables = {'A': 'hunter2'}
+        other = self.engine.add_foreign('no-label', {drivers.LABEL_DEPLOYMENT: self.deployment})
+        self.here.reconcile()
+        bay_rules.reconcile(self.admin, self.db, 'bay', adopt=[known.engine_id],
+                            remove=[other.engine_id])
+        self.here.reconcile()
+        self.assertFalse(self.on_engine(other))
+        [stray] = self.strays()
+        self.assertIsNone(stray.wanted)
+        self.assertIn('No keys are configured', stray.error)
+        self.assertNotIn('Traceback', self.log.output)
+
     def test_what_is_wanted_is_done_once_the_engine_answers(self):
         known = self.stray()
         self.here.reconcile()
