@@ -12,7 +12,8 @@ import urllib.parse
 LOG = logging.getLogger('container-service.http')
 
 # Names of what is masked, wherever in a body: the whole of it, or each value that it has.
-_SECRET = frozenset(('password', 'stdin', 'data', 'output', 'source'))
+_SECRET = frozenset(('password', 'stdin', 'data', 'output', 'source', 'ca_cert', 'client_cert',
+                     'client_key'))
 _SECRET_VALUES = frozenset(('environment', 'env', 'secret_environment'))
 _SECRET_HEADERS = frozenset(('authorization', 'x-auth-token', 'cookie', 'set-cookie'))
 
