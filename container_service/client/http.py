@@ -14,6 +14,7 @@ from keystoneauth1 import session
 import urllib3.exceptions
 
 from container_service.client import traffic
+from container_service.client import words
 
 DEFAULT_ENDPOINT = 'http://127.0.0.1:9517'
 ENDPOINT_VARIABLE = 'CONTAINER_SERVICE_ENDPOINT'
@@ -125,9 +126,10 @@ class Client:
         traffic.request(method, f'{self.endpoint}/v1/{path}', query, headers, body)
         try:
             # Without its log, which has bodies as they are, with the passwords in them.
+            # And not on to where an answer points: credentials and body are for this address.
             response = self._adapter.request(
                 f'/v1/{path}', method, params=query, json=body, headers=headers, log=False,
-                raise_exc=False, timeout=(connect_seconds, read_seconds))
+                raise_exc=False, redirect=False, timeout=(connect_seconds, read_seconds))
         except (ksa_exceptions.HttpError, ksa_exceptions.DiscoveryFailure,
                 ksa_exceptions.AuthPluginException) as exc:
             # Of ours none is raised: raise_exc is off.
@@ -137,6 +139,8 @@ class Client:
         traffic.answer(response)
         if response.status_code >= 400:
             raise _api_error(self.endpoint, response)
+        if response.status_code >= 300:
+            raise _redirected(self.endpoint, response)
         answer = _json_object(self.endpoint, response) if response.content else None
         return answer, response.headers
 
@@ -255,6 +259,16 @@ def _api_error(endpoint, response):
         links=error.get('links') or (),
         hint=_HINTS.get(response.status_code) or error.get('hint'),
         retry_after=_retry_after(response))
+
+
+def _redirected(endpoint, response):
+    where = words.printable(response.headers.get('Location', ''))
+    error = NotOurService(
+        f'What answers at {endpoint} is not the container service: it sends everybody to '
+        f'{where or "another place"} ({response.status_code}).')
+    error.hint = (f'if the service is there, name it with --endpoint or {ENDPOINT_VARIABLE}; '
+                  'credentials go to no other address by themselves')
+    return error
 
 
 def _retry_after(response):

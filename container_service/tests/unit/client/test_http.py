@@ -84,6 +84,21 @@ class RequestTest(unittest.TestCase):
             self.assertEqual('req-9', error.request_id)
             self.assertTrue(error.transient)
 
+    def test_credentials_and_bodies_go_to_no_other_address(self):
+        other = self.enterContext(stub.Stub())
+        for status in (301, 302, 307, 308):
+            for method in ('GET', 'POST'):
+                self.service.answer(method, '/v1/containers', status=status, headers={
+                    'Location': f'{other.endpoint}/x'})
+                error = self.error(method)
+                self.assertIsInstance(error, http.NotOurService)
+                self.assertIn(f'{other.endpoint}/x', str(error))
+                self.assertIn('--endpoint', error.hint)
+                self.service.forget()
+        self.service.answer('GET', '/v1/containers', status=302)
+        self.assertIn('another place', str(self.error()))
+        self.assertEqual([], other.requests)
+
     def test_an_answer_that_is_not_ours(self):
         for body in (b'<html>It works!</html>', []):
             self.service.answer('GET', '/v1/containers', body)
