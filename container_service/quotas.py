@@ -104,9 +104,9 @@ class Quotas:
     def _make_row(self, project_id):
         """What is locked while its containers are counted."""
         try:
-            self._db.transact(lambda conn: quotas.put(conn, project_id, {'containers': None}))
+            self._db.transact(lambda conn: quotas.insert(conn, project_id, 'containers'))
         except db_exc.DBDuplicateEntry:
-            pass                                    # somebody else did
+            pass                # somebody else did, and it may have a limit by now
         with self._lock:
             self._projects.setdefault(project_id, False)
 
@@ -247,7 +247,7 @@ def change(context, db, project_id, asked):
 def reset(context, db, project_id):
     """Take a project's own limits from it; returns those that it has then."""
     def unit(conn):
-        quotas.delete(conn, project_id)
+        quotas.clear(conn, project_id)
         audit.record(conn, context, 'quota:delete', _of_project(project_id))
         return limits(conn, project_id)
 

@@ -44,6 +44,11 @@ def limited_projects(conn):
         .group_by(table.c.project_id))}
 
 
+def insert(conn, project_id, resource):
+    """Add a row without a limit.  Raises oslo.db's DBDuplicateEntry."""
+    conn.execute(table.insert().values(project_id=project_id, resource=resource))
+
+
 def put(conn, project_id, limits):
     _put(conn, table, {'project_id': project_id}, limits)
 
@@ -63,5 +68,6 @@ def _put(conn, table, whose, limits):
             conn.execute(table.insert().values(resource=resource, hard_limit=limit, **whose))
 
 
-def delete(conn, project_id):
-    conn.execute(table.delete().where(table.c.project_id == project_id))
+def clear(conn, project_id):
+    """Take all limits from a project, and leave its rows: they are what is locked."""
+    conn.execute(table.update().where(table.c.project_id == project_id).values(hard_limit=None))

@@ -6,6 +6,7 @@ from container_service import lifecycle
 from container_service import operations
 from container_service import quotas
 from container_service import unified
+from container_service.db import quotas as rows
 from container_service.drivers import base as drivers
 from container_service.tests import base as tests
 from container_service.tests import fixtures
@@ -391,6 +392,22 @@ class TestEnforcement(QuotaCase):
         gate.open()
         first()
         self.refused(second())
+
+    def test_a_limit_that_another_process_has_just_set_stays(self):
+        self.put_class(containers=10)
+        known = quotas.Quotas(self.db)
+        known.guard('other')                                     # it has looked just now
+        quotas.change(self.context, self.db, 'project', {'containers': 2})
+        self.assertIsNotNone(known.guard('project'))
+        self.assertEqual(2, self.quota().json['containers'])
+
+    def test_there_is_something_to_lock_after_the_limits_were_taken_away(self):
+        self.put_class(containers=1)
+        quotas.change(self.context, self.db, 'project', {'cpu': 2})
+        quotas.reset(self.context, self.db, 'project')
+        with self.db.read() as conn:
+            self.assertEqual({'project': False}, rows.limited_projects(conn))
+        self.assertEqual({**ALL, 'containers': 1}, self.quota().json)
 
     def test_what_others_changed_is_known_after_a_second(self):
         time = [0.0]
