@@ -134,10 +134,11 @@ def ended(conn, ends):
     _add(conn, rows)
 
 
-def settled(conn, stray, verb, target):
-    """Add that a stray was adopted or removed, as somebody had wanted it to be."""
+def settled(conn, stray, verb, target, code=None):
+    """Add that a stray was adopted or removed, as somebody had wanted; or the code of why not."""
     who = (stray.wanted_by or {}).get('initiator') or {'authenticated_by': SERVICE}
-    _add(conn, [{**who, **_about(f'stray:{verb}', target), 'outcome': SUCCESS,
+    _add(conn, [{**who, **_about(f'stray:{verb}', target),
+                 'outcome': FAILURE if code else SUCCESS, 'code': code,
                  'details': {'bay_uuid': stray.bay_uuid, 'engine_id': stray.engine_id}}])
 
 

@@ -188,21 +188,28 @@ class Unowned:
                 self._settle(bay, driver, row)
             except exceptions.SecretsUnavailable as exc:
                 # Of this one alone: others go on, and keys are for an administrator to mend.
-                self._refuse(row, exc.detail)
+                self._refuse(bay, row, exc)
             except (exceptions.EngineUnreachable, exceptions.Fenced, exceptions.Unavailable):
                 raise                 # it stays wanted
             except exceptions.Error as exc:
-                self._refuse(row, exc.detail)
+                self._refuse(bay, row, exc)
 
-    def _refuse(self, row, error):
+    def _refuse(self, bay, row, exc):
         """Say why what was wanted of a stray is not done; it is not tried again."""
-        self._db.transact(lambda conn: strays.update(
-            conn, row.uuid, {'wanted': None, 'error': error}), run_again)
+        def unit(conn):
+            # Not where it was settled, or something else was wanted of it, meanwhile.
+            if strays.update(conn, row.uuid, {'wanted': None, 'error': exc.detail},
+                             strays.table.c.wanted == row.wanted) and row.wanted is not None:
+                audit.settled(conn, row, row.wanted, _target(bay, row), exc.code)
+
+        self._db.transact(unit, run_again)
 
     def _settle(self, bay, driver, row):
         found = driver.describe(self._deployment, row.engine_id)
         if found is None:
-            self._forget(bay, row)
+            # Gone is what a removal is for.
+            self._forget(bay, row, code=exceptions.NotFound.code
+                         if row.wanted == strays.ADOPT else None)
         elif row.wanted == strays.REMOVE:
             attempt = base.Attempt()
             attempt.gate = self._fence
@@ -213,13 +220,14 @@ class Unowned:
         else:
             self._correct(bay, row, found)
 
-    def _forget(self, bay, row, kind=None):
+    def _forget(self, bay, row, kind=None, code=None):
         def unit(conn):
-            if strays.delete(conn, row.uuid) and kind is not None:
+            there = strays.delete(conn, row.uuid)
+            if there and kind is not None:
                 events.insert(conn, kind, bay_uuid=bay.uuid, engine_id=row.engine_id,
                               name=row.name)
-                audit.settled(conn, row, 'remove', audit.Target(
-                    'stray', row.container_uuid, row.name, bay.project_id))
+            if there and row.wanted is not None:
+                audit.settled(conn, row, row.wanted, _target(bay, row), code)
             strays.count(conn, bay.uuid)
 
         self._db.transact(unit, run_again)
@@ -263,6 +271,10 @@ class Unowned:
                 break
         self._told.discard(row.engine_id)
         LOG.info('Adopted %s as container %s', found.listed.name, row.container_uuid)
+
+
+def _target(bay, row):
+    return audit.Target('stray', row.container_uuid, row.name, bay.project_id)
 
 
 def _proper_name(text, uuid):

@@ -41,10 +41,10 @@ def listing(conn, bay_uuid, page):
     return paging.fetch(conn, table, sa.select(table).where(*here), page, here)
 
 
-def update(conn, uuid, values):
+def update(conn, uuid, values, *where):
     """Returns whether it is still there."""
     return conn.execute(
-        table.update().where(table.c.uuid == uuid).values(**values)).rowcount == 1
+        table.update().where(table.c.uuid == uuid, *where).values(**values)).rowcount == 1
 
 
 def want(conn, bay_uuid, engine_ids, wanted, wanted_by):

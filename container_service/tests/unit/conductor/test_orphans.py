@@ -484,6 +484,20 @@ class TestStrays(OrphanCase):
         self.want(strays.ADOPT)
         [stray] = self.strays()
         self.assertIn('it has host_network of its host', stray.error)
+        [told] = self.trail(action='adopt/stray')
+        self.assertEqual(
+            (audit.FAILURE, 'conflict', 'user', UNKNOWN, known.engine_id),
+            (told.outcome, told.code, told.user_id, told.target_uuid, told.details['engine_id']))
+
+    def test_what_is_gone_before_it_is_settled(self):
+        for what, outcome in ((strays.ADOPT, (audit.FAILURE, 'not_found')),
+                              (strays.REMOVE, (audit.SUCCESS, None))):
+            known = self.stray()
+            self.here.reconcile()
+            del self.engine.containers[known.engine_id]
+            self.want(what)
+            [told] = self.trail(action=f'{what}/stray')
+            self.assertEqual(outcome, (told.outcome, told.code))
 
     def test_one_whose_secrets_cannot_be_kept_holds_up_no_other(self):
         known = self.stray(**{drivers.LABEL_SECRET: 'A'})
