@@ -12,6 +12,7 @@ from container_service import egress
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import secrets
+from container_service import states
 from container_service.db import bays
 from container_service.db import containers
 from container_service.db import idempotency
@@ -190,6 +191,8 @@ def delete(context, db, ident, terms=lifecycle.Terms()):  # noqa: B008
         if count:
             raise exceptions.BayInUse(bay=row.name, count=count)
         strays.forget_bay(conn, row.uuid)
+        for image in images.busy(conn, row.uuid):
+            audit.image_ended(conn, image, states.CANCELLED)
         images.forget_bay(conn, row.uuid)
         pulls.forget_bay(conn, row.uuid)
         bays.delete(conn, row.uuid)

@@ -63,13 +63,17 @@ def pull(context, db, *, reference, sources=None, bay=None, registry=None, polic
                 audit.record(conn, context, 'image:pull', audit.of_image(row))
                 return images.find(conn, row.uuid)
         # Others must see whose it is before it is there.
+        work = pulls.join(conn, place.uuid, str(asked), pull_uuid, registry_uuid)
+        if row is not None and row.status == images.PULLING and row.pull_uuid != work:
+            # With other credentials now: nobody looks how the other pull ends.
+            audit.image_ended(conn, row, states.CANCELLED)
         made = images.put(conn, row, uuid, {
             **key, 'user_id': context.user_id, 'local': 0, 'image_pull_policy': policy,
             'status': images.PULLING, 'status_reason': None, 'asked_for': 1,
             **({'registry_uuid': registry_uuid} if registry_uuid else {}),
-            'pull_uuid': pulls.join(conn, place.uuid, str(asked), pull_uuid, registry_uuid)})
+            'pull_uuid': work})
         idempotency.insert(conn, context, terms, made, IMAGE)
-        return _begun(conn, context, 'image:pull', made)
+        return _begun(conn, context, 'image:pull', made, row)
 
     return _once(context, db, terms, unit)
 
@@ -123,7 +127,7 @@ def _delete(context, db, ident, project_id, terms, rule):
         if user:
             raise exceptions.ImageInUse(image=_words(row), user=user)
         if row.status == images.DELETING:
-            return _begun(conn, context, rule, row.uuid)
+            return _begun(conn, context, rule, row.uuid, row)
         if row.status == images.TAGGING:
             raise exceptions.ImageBusy(image=_words(row), status=row.status)
         if row.status == images.PULLING:
@@ -145,11 +149,19 @@ def _delete(context, db, ident, project_id, terms, rule):
     return _once(context, db, terms, unit, may_be_gone=True)
 
 
-def _begun(conn, context, rule, uuid):
-    """The image with which something is done from now on; that goes into the audit trail."""
+def _begun(conn, context, rule, uuid, before=None):
+    """The image with which something is done from now on; that goes into the audit trail.
+
+    ``before`` is what it was until then.  Where the same was under way for a request already, this
+    one began nothing and has no end of its own: there may be any number, and ends are written at
+    once.
+    """
     row = images.find(conn, uuid)
-    audit.record(conn, context, rule, audit.of_image(row), outcome=audit.PENDING,
-                 action_uuid=row.pull_uuid)
+    same = before is not None and (before.status, before.pull_uuid) == (row.status, row.pull_uuid)
+    folded = same and bool(before.asked_for or before.status == images.DELETING)
+    audit.record(conn, context, rule, audit.of_image(row),
+                 outcome=audit.SUCCESS if folded else audit.PENDING, action_uuid=row.pull_uuid,
+                 folded=folded)
     return row
 
 

@@ -670,6 +670,9 @@ def _with_image(conn, row, action, result):
     Raises NameTaken.
     """
     about = {name: result[name] for name in ('image_id', 'digest', 'size')}
+    _, known = images.made(conn, row.project_id, row.bay_uuid, result['repo'], result['tag'])
+    if known is not None and known.status in images.BUSY:
+        audit.image_ended(conn, known, states.CANCELLED)
     return {**result, 'uuid': images.record_local(
         conn, new_uuid(), project_id=row.project_id, user_id=action.user_id,
         bay_uuid=row.bay_uuid, repo=result['repo'], tag=result['tag'], about=about)}
@@ -829,6 +832,8 @@ def _join_pull(conn, row, image):
     # holds up who makes it.
     pull = pulls.join(conn, row.bay_uuid, str(asked), new_uuid(), registry_uuid)
     known = images.named(conn, row.project_id, row.bay_uuid, asked.name, asked.version)
+    if known is not None and known.status == images.DELETING:
+        audit.image_ended(conn, known, states.CANCELLED)
     images.expect(conn, known, new_uuid(), pull, registry_uuid, project_id=row.project_id,
                   user_id=row.user_id, bay_uuid=row.bay_uuid, repo=asked.name,
                   tag=asked.version)

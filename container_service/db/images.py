@@ -236,6 +236,13 @@ def of_bay(conn, bay_uuid, project_id):
         .order_by(table.c.id)).scalars().all()
 
 
+def busy(conn, bay_uuid):
+    """The images of a bay with which something is done now, locked."""
+    return conn.execute(sa.select(table).where(
+        table.c.bay_uuid == bay_uuid, table.c.status.in_(BUSY)).order_by(table.c.id)
+        .with_for_update()).all()
+
+
 def settle(conn, pull_uuid):
     """Tell the images for which something was done what came of it; returns (image, code).
 

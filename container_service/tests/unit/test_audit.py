@@ -13,10 +13,12 @@ from container_service import exceptions
 from container_service import images as image_rules
 from container_service import lifecycle
 from container_service import pulls
+from container_service import registries
 from container_service import states
 from container_service.db import actions
 from container_service.db import audit as rows
 from container_service.db import models
+from container_service.drivers import base as drivers
 from container_service.tests import base
 
 FAILED = {'code': 'engine_error', 'title': 'Engine error', 'detail': 'no', 'stage': None,
@@ -134,9 +136,9 @@ class TestEnds(EndsCase):
 
 class TestEndsOfImages(EndsCase):
 
-    def end(self, image, status, error=None):
+    def end(self, image, status, error=None, result=None):
         claim = pulls.claim(self.db, image.pull_uuid, base.Conductor())
-        pulls.end(self.db, claim, status, error)
+        pulls.end(self.db, claim, status, error, result)
 
     def ask_pull(self, **caller):
         return image_rules.pull(base.caller(**{**CALLER, **caller}), self.db,
@@ -147,12 +149,73 @@ class TestEndsOfImages(EndsCase):
         self.end(image, states.SUCCEEDED)
         self.assert_ended(image.pull_uuid, audit.SUCCESS, None)
 
-    def test_failure_is_told_to_each_who_had_asked(self):
+    def test_what_is_asked_for_again_has_no_end_of_its_own(self):
+        """All ends are written at once, and anybody may ask any number of times."""
         image = self.ask_pull()
-        self.ask_pull(user_id='bob', request_id='req-2')
+        for number in range(20):
+            self.ask_pull(user_id='bob', request_id=f'req-{number}')
+        asked = self.trail(user_id='bob')
+        self.assertEqual({(audit.SUCCESS, image.pull_uuid, True)}, {
+            (row.outcome, row.action_uuid, row.details['folded']) for row in asked})
+        before = len(self.trail())
         self.end(image, states.FAILED, FAILED)
-        self.assertEqual([('alice', 'engine_error'), ('bob', 'engine_error')],
-                         [(row.user_id, row.code) for row in self.ends(image.pull_uuid)])
+        self.assertEqual(before + 1, len(self.trail()))
+        self.assertEqual([('alice', 'engine_error')], [
+            (row.user_id, row.code) for row in self.trail(outcome=audit.FAILURE)])
+
+    def test_what_a_container_is_waiting_for_is_asked_for_the_first_time(self):
+        uuid = self.create('c1', image='nginx:1')
+        lifecycle.wait_for_pull(self.db, self.claim(uuid))
+        image = self.ask_pull()
+        self.end(image, states.SUCCEEDED)
+        self.assert_ended(image.pull_uuid, audit.SUCCESS, None)
+
+    def test_deleted_twice(self):
+        image = self.ask_pull()
+        self.end(image, states.SUCCEEDED, result={'image_id': 'sha256:1'})
+        row, _ = image_rules.delete(self.context, self.db, image.uuid)
+        image_rules.delete(base.caller(user_id='bob'), self.db, image.uuid)
+        self.end(row, states.SUCCEEDED)
+        self.assertEqual([('alice', None)], [
+            (row.user_id, row.code) for row in self.ends(row.pull_uuid)
+            if not (row.details or {}).get('folded')])
+
+    def test_its_bay_is_deleted(self):
+        image = self.ask_pull()
+        bay_rules.delete(base.caller(is_admin=True), self.db, 'bay')
+        self.assert_ended(image.pull_uuid, audit.FAILURE, states.CANCELLED)
+
+    def test_a_delete_that_a_create_overtakes(self):
+        image = self.ask_pull()
+        self.end(image, states.SUCCEEDED, result={'image_id': 'sha256:1'})
+        row, _ = image_rules.delete(self.context, self.db, image.uuid)
+        uuid = self.create('c1', image='nginx:1')
+        lifecycle.wait_for_pull(self.db, self.claim(uuid))
+        self.end(row, states.SUCCEEDED)
+        self.assert_ended(row.pull_uuid, audit.FAILURE, states.CANCELLED)
+
+    def test_pulled_again_with_a_registry(self):
+        image = self.ask_pull()
+        registries.create(self.context, self.db, mock.Mock(), domain='docker.io', name='mine')
+        again = self.ask_pull()
+        self.assertEqual(image.uuid, again.uuid)
+        self.end(image, states.SUCCEEDED)
+        self.end(again, states.SUCCEEDED)
+        self.assert_ended(image.pull_uuid, audit.FAILURE, states.CANCELLED)
+        self.assert_ended(again.pull_uuid, audit.SUCCESS, None)
+
+    def test_a_tag_that_a_commit_overtakes(self):
+        image = self.ask_pull()
+        self.end(image, states.SUCCEEDED, result={'image_id': 'sha256:1'})
+        tagged, _ = image_rules.tag(self.context, self.db, image.uuid, 'mine', '1')
+        uuid = self.create('c1')
+        self.carry_out(uuid, states.RUNNING)
+        self.submit('commit', uuid, repository='mine', tag='1')
+        made = {'repo': 'mine', 'tag': '1', 'image_id': 'sha256:2', 'digest': None, 'size': 1}
+        lifecycle.succeed(self.db, self.claim(uuid), drivers.Observed(
+            states.RUNNING, engine_id='e1', result=made))
+        self.end(tagged, states.SUCCEEDED)
+        self.assert_ended(tagged.pull_uuid, audit.FAILURE, states.CANCELLED)
 
     def test_given_up(self):
         image = self.ask_pull()
