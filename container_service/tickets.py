@@ -10,6 +10,7 @@ else, and it is good for one time.  The parameters themselves are never stored.
 import contextlib
 import hashlib
 import json
+import re
 
 from container_service import exceptions
 from container_service import lifecycle
@@ -49,7 +50,7 @@ class Tickets:
     def redeem(self, ticket, container_uuid, operation, params):
         """Use a ticket up.  Raises Forbidden unless it is good for this call."""
         refused = exceptions.Forbidden('No API has accepted this call, or it came too late.')
-        if not (isinstance(ticket, str) and len(ticket) == 36 and ticket.isascii()):
+        if not (isinstance(ticket, str) and re.fullmatch('[0-9a-f-]{36}', ticket)):
             raise refused
         try:
             wanted = digest(container_uuid, operation, params)

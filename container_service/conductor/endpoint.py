@@ -80,9 +80,11 @@ class Ask:
     @oslo_messaging.expose
     def ask(self, context, ticket=None, container_uuid=None, operation=None, params=None, **_):
         """Carry out a blocking operation.  Answers {'result': ...} or {'error': ...}."""
+        redeemed = False
         with redaction.hiding():
             try:
                 self._tickets.redeem(ticket, container_uuid, operation, params)
+                redeemed = True
                 return {'result': self._ask(container_uuid, operation, params)}
             except exceptions.Forbidden as exc:
                 if self._told():
@@ -92,7 +94,8 @@ class Ask:
             except exceptions.Error as exc:
                 return {'error': exc.to_dict()}
             except Exception:
-                LOG.exception('%s of container %s', operation, container_uuid)
+                if redeemed or self._told():
+                    LOG.exception('%.50r of container %.50r', operation, container_uuid)
                 return {'error': exceptions.Error().to_dict()}
 
     def _ask(self, container_uuid, operation, params):

@@ -144,6 +144,26 @@ class TestForged(base.BenchCase):
             self.refused(ticket)
         self.assertEqual(before, self.everything())
 
+    def test_what_no_ticket_looks_like_is_not_asked_of_the_database(self):
+        """A driver of a database may have no way to say it: psycopg2 raises ValueError for NUL."""
+        before = self.db.transact
+        self.patch(self.db, 'transact', lambda *args, **kwargs: self.fail('It was asked.'))
+        for ticket in ('\0' * 36, 'g' * 36, f'{lifecycle.new_uuid()[:35]}\n'):
+            self.refused(ticket)
+        self.patch(self.db, 'transact', before)
+
+    def test_what_goes_wrong_with_strangers_is_logged_sparingly(self):
+        def fail(*args, **kwargs):
+            raise ValueError
+
+        self.patch(self.db, 'transact', fail)
+        for _ in range(100):
+            answer = self.ask.ask({}, lifecycle.new_uuid(), 'x\nforged', 'y\nforged' * 1000, {})
+            self.assertEqual('internal_error', answer['error']['code'])
+        self.assertEqual(5, self.log.output.count('Traceback'))
+        self.assertNotIn('\nforged', self.log.output)
+        self.assertLess(max(map(len, self.log.output.splitlines())), 1000)
+
     def test_a_ticket_is_good_for_what_was_accepted_alone(self):
         other = self.running(name='other')
         before = self.everything()
