@@ -16,6 +16,7 @@ from container_service import exceptions
 from container_service import policy
 from container_service import remembered
 from container_service import users
+from container_service.api import identity
 
 LOG = log.getLogger(__name__)
 
@@ -221,6 +222,9 @@ class Keystone(_Strategy):
             self._ask = auth_token.AuthProtocol(self._admit, {
                 'oslo_config_config': conf, 'delay_auth_decision': False, 'cache': self._CACHE,
                 'token_cache_time': min(told.token_cache_time, self.MOST_CACHED)})
+            # Who has a token that is cached never waits for those who have none.
+            self._ask._identity_server = identity.Asked(
+                self._ask._identity_server, max(1, conf.api.threads // 4))
         except ksa_exceptions.ClientException as exc:
             raise exceptions.Error(f'In the section [{self._GROUP}]: {exc}') from exc
 
