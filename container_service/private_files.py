@@ -12,9 +12,23 @@ class NotPrivate(Exception):
 def read(path):
     """What is in the file, as text.  Raises NotPrivate, OSError, UnicodeDecodeError."""
     with open(path, encoding='utf-8') as file:
-        if os.fstat(file.fileno()).st_mode & stat.S_IRWXO:
-            raise NotPrivate('others than its owner and group may use it')
+        _check(os.fstat(file.fileno()))
         return file.read()
+
+
+def state(path):
+    """What differs when there is another file, or something else in it.
+
+    Raises NotPrivate, OSError.
+    """
+    about = os.stat(path)
+    _check(about)
+    return about.st_mtime_ns, about.st_ctime_ns, about.st_ino, about.st_size
+
+
+def _check(about):
+    if about.st_mode & stat.S_IRWXO:
+        raise NotPrivate('others than its owner and group may use it')
 
 
 def replace(path, text):

@@ -3,7 +3,7 @@
 
 One user in a line, ``name:bcrypt hash:project:role,role``; ``container-service-manage users``
 writes it.  oslo.middleware checks the password; what a user is afterwards is ours.  The file is
-read at each request, so that a change needs no restart.
+looked at for each request and read when it has changed, so that a change needs no restart.
 """
 
 import dataclasses
@@ -84,6 +84,7 @@ class Users:
         self._passed = remembered.Remembered()
         # What passwords are remembered by is worth nothing outside of this process.
         self._key = os.urandom(32)
+        self._read = None, {}               # the state of the file, and who was in it
         self.read()
 
     def authenticate(self, name, password):
@@ -111,6 +112,11 @@ class Users:
     def read(self):
         """{name: User}.  Raises Unusable."""
         try:
+            # First the state: what is changed after that is read again.
+            state = private_files.state(self._path)
+            known, found = self._read
+            if state == known:
+                return found
             text = private_files.read(self._path)
         except OSError as exc:
             raise self._unusable(exc.strerror.lower()) from exc
@@ -118,6 +124,11 @@ class Users:
             raise self._unusable(exc) from None
         except UnicodeDecodeError:
             raise self._unusable('it is not text') from None
+        found = self._parse(text)
+        self._read = state, found
+        return found
+
+    def _parse(self, text):
         found = {}
         for number, line in enumerate(text.splitlines(), 1):
             line = line.strip()

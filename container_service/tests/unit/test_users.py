@@ -97,6 +97,33 @@ class TestUsers(UsersCase):
         users.remove(self.path, 'ann')
         self.assertIsNone(known.authenticate('ann', b'new'))
 
+    def test_it_is_parsed_once(self):
+        """With thousands of users that takes longer than all else of a request."""
+        self.add('ann')
+        known = users.Users(self.path)
+        with mock.patch.object(users.User, 'parse', side_effect=users.User.parse) as parsed:
+            for _ in range(3):
+                self.assertIsNotNone(known.authenticate('ann', b'right'))
+            self.assertEqual(0, parsed.call_count)
+            # In its place, of the same length, and all at once: nothing but the time differs.
+            crypted, about = users.hashed('wrong'), os.stat(self.path)
+            with open(self.path, 'r+') as file:
+                file.write(str(users.User('ann', crypted, 'p1', ('member',))))
+            os.utime(self.path, ns=(about.st_atime_ns, about.st_mtime_ns + 1))
+            self.assertIsNone(known.authenticate('ann', b'right'))
+            self.assertEqual(1, parsed.call_count)
+
+    def test_one_that_cannot_be_used_any_more_is_not_used_as_it_was(self):
+        self.add('ann')
+        known = users.Users(self.path)
+        os.chmod(self.path, 0o604)
+        self.assertRaises(users.Unusable, known.authenticate, 'ann', b'right')
+        self.write('nonsense')
+        for _ in range(2):
+            self.assertRaises(users.Unusable, known.authenticate, 'ann', b'right')
+        os.unlink(self.path)
+        self.assertRaises(users.Unusable, known.authenticate, 'ann', b'right')
+
     def test_what_is_longer_than_bcrypt_looks_at_is_wrong(self):
         self.add('ann', 'x' * 72)
         known = users.Users(self.path)
