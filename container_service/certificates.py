@@ -46,12 +46,16 @@ def check(ca_cert=None, client_cert=None, client_key=None, now=None):
 def about(text):
     """What is told of a PEM text: subject, issuer, fingerprint, and when it ends; or None.
 
-    Of several certificates the first one is meant, and the end of whichever ends first.
+    Of several certificates the first one is meant, and the end of whichever ends first.  Of what
+    cannot be read any more, as another release of the library may read less, each is None.
     """
     if text is None:
         return None
-    found = _read('certificate', text)
-    return {'subject': _subject(found[0]), 'issuer': found[0].issuer.rfc4514_string(),
+    try:
+        found = _read('certificate', text)
+    except Bad:
+        return dict.fromkeys(('subject', 'issuer', 'fingerprint', 'not_after'))
+    return {'subject': _subject(found[0]), 'issuer': _issuer(found[0]),
             'fingerprint': found[0].fingerprint(hashes.SHA256()).hex(':').upper(),
             'not_after': _first_to_end(found).strftime('%Y-%m-%dT%H:%M:%SZ')}
 
@@ -63,7 +67,11 @@ def warning(ca_cert, client_cert, now=None):
     for name, text in (('ca_cert', ca_cert), ('client_cert', client_cert)):
         if text is None:
             continue
-        end = _first_to_end(_read(name, text))
+        try:
+            end = _first_to_end(_read(name, text))
+        except Bad:
+            words.append(f'The certificate in {name} cannot be read and must be given again.')
+            continue
         if end <= now:
             words.append(f'The certificate in {name} expired on {end:%Y-%m-%d}.')
         elif end - now < SOON:
@@ -105,10 +113,21 @@ def _read(name, text):
     if 'PRIVATE KEY' in text:
         raise Bad(name, 'must be a certificate, and has a private key in it')
     try:
-        return x509.load_pem_x509_certificates(text.encode())
+        found = x509.load_pem_x509_certificates(text.encode())
     except (ValueError, crypto_exc.UnsupportedAlgorithm):
         raise Bad(name, 'must be a certificate in PEM, which begins with -----BEGIN '
                         'CERTIFICATE-----: its content, not a path') from None
+    for each in found:
+        # Loading looks at none of these: what cannot be read of them fails when it is asked for.
+        try:
+            _subject(each)
+            _issuer(each)
+            _public(each)
+            _day(each)
+        except (ValueError, crypto_exc.UnsupportedAlgorithm):
+            raise Bad(name, 'must be a certificate whose subject, issuer and public key can be '
+                            'read') from None
+    return found
 
 
 def _read_key(text):
@@ -129,6 +148,10 @@ def _public(of):
 
 def _subject(certificate):
     return certificate.subject.rfc4514_string()
+
+
+def _issuer(certificate):
+    return certificate.issuer.rfc4514_string()
 
 
 def _first_to_end(found):

@@ -85,7 +85,8 @@ _HISTORY = dict(
     finish_time=optional(TEXT), message=optional(TEXT), project_id=TEXT, user_id=optional(TEXT),
     action_uuid=UUID)
 
-_CERTIFICATE = optional(record(subject=TEXT, issuer=TEXT, fingerprint=TEXT, not_after=TIME))
+_CERTIFICATE = optional(record(**dict.fromkeys(
+    ('subject', 'issuer', 'fingerprint'), optional(TEXT)), not_after=optional(TIME)))
 
 _BAY = dict(
     uuid=UUID, name=TEXT, driver=TEXT, public=BOOLEAN, labels=TEXT_MAP, status=TEXT,

@@ -5,6 +5,7 @@ import ssl
 import tempfile
 from unittest import mock
 
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from container_service import certificates
@@ -41,6 +42,33 @@ class TestCertificates(base.TestCase):
         self.bad('client_key', 'must be a private key', client_key=self.cert)
         self.bad('ca_cert', 'has a private key in it', ca_cert=self.key)
         self.bad('client_cert', 'has a private key in it', client_cert=self.cert + self.key)
+
+    def damaged(self, name, before, after):
+        """A certificate that can be loaded, with other bytes in it."""
+        cert, key = self.authority.issue(name)
+        der = x509.load_pem_x509_certificate(cert.encode()).public_bytes(
+            serialization.Encoding.DER)
+        self.assertIn(before, der)
+        return ssl.DER_cert_to_PEM_cert(der.replace(before, after)), key
+
+    def unreadable(self):
+        curve = bytes.fromhex('06082a8648ce3d0301')
+        return (self.damaged('ABCDEFG', b'ABCDEFG', b'\xff\xfeCDEFG'),       # no UTF-8
+                self.damaged('x', curve + b'\x07', curve + b'\x77'),         # no such curve
+                self.damaged('x', b'an authority', b'\xff' * 12))
+
+    def test_what_cannot_be_read_is_refused_before_it_is_kept(self):
+        for cert, key in self.unreadable():
+            self.bad('ca_cert', 'can be read', ca_cert=cert)
+            self.bad('ca_cert', 'can be read', ca_cert=self.cert + cert)
+            self.bad('client_cert', 'can be read', client_cert=cert, client_key=key)
+
+    def test_what_cannot_be_read_but_was_kept_is_told_of(self):
+        for cert in ('x', *(cert for cert, _ in self.unreadable())):
+            self.assertEqual(dict.fromkeys(certificates.about(self.cert)),
+                             certificates.about(cert))
+            self.assertEqual('The certificate in ca_cert cannot be read and must be given again.',
+                             certificates.warning(cert, self.cert))
 
     def test_a_key_belongs_to_its_certificate(self):
         _, other = self.authority.issue('conductor')

@@ -324,6 +324,15 @@ class TestTls(BaysCase):
         self.assertEqual(201, self.make(**bare).status_int)
         self.assertIn('without mutual TLS', self.log.output)
 
+    def test_one_that_cannot_be_read_any_more_hides_no_bay(self):
+        self.make()
+        self.change(models.bays, self.row().uuid, ca_cert='x')
+        for shown in (self.get('/v1/bays/b1', project='admins').json,
+                      self.get('/v1/bays', project='admins').json['bays'][0]):
+            self.assertIsNone(shown['ca_cert']['subject'])
+            self.assertEqual('CN=conductor', shown['client_cert']['subject'])
+            self.assertIn('ca_cert cannot be read', shown['status_reason'])
+
     def test_certificates_are_renewed(self):
         bay = self.make().json
         renewed = self.issued('renewed')
