@@ -48,7 +48,7 @@ def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
         raise exceptions.InvalidParameter(
             name='driver', reason=f'must be one of {", ".join(conf.bays.drivers)}')
     tls = dict(zip(TLS, (ca_cert, client_cert, client_key)))
-    _check_tls(tls)
+    tls = {**tls, **_checked(tls)}
     try:
         check_endpoint(conf, egress.for_bays(conf), driver, endpoint, **tls)
     except stevedore_exc.NoMatches:
@@ -99,9 +99,10 @@ def check_endpoint(conf, policy, driver, endpoint, ca_cert, client_cert, client_
                     '[bays] allow_insecure_tcp lets it.', endpoint)
 
 
-def _check_tls(tls):
+def _checked(tls):
+    """What is given of TLS, as it is kept."""
     try:
-        certificates.check(**tls)
+        return certificates.check(**tls)
     except certificates.Bad as exc:
         raise exceptions.InvalidParameter(name=exc.name, reason=str(exc)) from None
 
@@ -132,7 +133,7 @@ def update(context, conf, db, ident, changes):
             name=missing, reason='is required: client_cert and client_key go together')
     tls = {name: values[name] for name in TLS if name in values}
     if tls:
-        _check_tls(tls)
+        tls = _checked(tls)
         _encrypt(conf, tls)
         # It may have said that they were missing.
         values.update(tls, status_reason=None)

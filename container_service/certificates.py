@@ -29,18 +29,30 @@ class Bad(ValueError):
 
 
 def check(ca_cert=None, client_cert=None, client_key=None, now=None):
-    """Raise Bad unless what is given can be used, and goes together."""
+    """What is given, as {name: PEM} that has nothing else in it.
+
+    Raises Bad unless it can be used, and goes together.
+    """
     now = now or datetime.datetime.now(datetime.UTC)
+    kept = {}
     for name, text in (('ca_cert', ca_cert), ('client_cert', client_cert)):
-        for found in _read(name, text) if text is not None else ():
-            if found.not_valid_after_utc <= now:
-                raise Bad(name, f'has expired: "{_subject(found)}" was valid until '
-                                f'{_day(found)}')
-    if client_key is None:
-        return
-    key = _read_key(client_key)
-    if client_cert is not None and _public(key) != _public(_read('client_cert', client_cert)[0]):
-        raise Bad('client_key', 'does not belong to client_cert')
+        found = _read(name, text) if text is not None else ()
+        for each in found:
+            if each.not_valid_after_utc <= now:
+                raise Bad(name, f'has expired: "{_subject(each)}" was valid until {_day(each)}')
+        if found:
+            kept[name] = ''.join(each.public_bytes(serialization.Encoding.PEM).decode()
+                                 for each in found)
+    if client_key is not None:
+        key = _read_key(client_key)
+        if client_cert is not None and _public(key) != _public(
+                _read('client_cert', client_cert)[0]):
+            raise Bad('client_key', 'does not belong to client_cert')
+        kept['client_key'] = _pem_of_key(key)
+    if len(kept) == 3:
+        # OpenSSL refuses some that can be read, as a key that is short.
+        context(**kept)
+    return kept
 
 
 def about(text):
@@ -83,14 +95,28 @@ def warning(ca_cert, client_cert, now=None):
 def context(ca_cert, client_cert=None, client_key=None):
     """An SSLContext that trusts ``ca_cert`` alone, and shows the client's certificate.
 
-    Raises ssl.SSLError.
+    Raises Bad.
     """
-    made = ssl.create_default_context(cadata=ca_cert)
+    with _used('ca_cert'):
+        made = ssl.create_default_context(cadata=ca_cert)
     if client_cert is not None:
         # The only way to give one to OpenSSL here.
-        with _as_file(f'{client_cert}\n{client_key}') as path:
+        with _used('client_cert'), _as_file(f'{client_cert}\n{client_key}') as path:
             made.load_cert_chain(path)
     return made
+
+
+@contextlib.contextmanager
+def _used(name):
+    """Raise Bad in place of what is raised for text that cannot be used."""
+    try:
+        yield
+    except ssl.SSLError as exc:
+        raise Bad(name, f'cannot be used for TLS: {exc.reason or "it is not understood"}'
+                  ) from exc
+    except (TypeError, ValueError):
+        # Not from it: it may have what is in the text.
+        raise Bad(name, 'cannot be used for TLS: it is not PEM text in ASCII') from None
 
 
 @contextlib.contextmanager
@@ -139,6 +165,11 @@ def _read_key(text):
     except (ValueError, crypto_exc.UnsupportedAlgorithm):
         raise Bad('client_key', 'must be a private key in PEM, which begins with -----BEGIN '
                                 'PRIVATE KEY-----: its content, not a path') from None
+
+
+def _pem_of_key(key):
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                             serialization.NoEncryption()).decode()
 
 
 def _public(of):

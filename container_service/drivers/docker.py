@@ -91,7 +91,7 @@ _DESTRUCTIVE = frozenset(('kill', 'remove_container'))
 
 _ENGINE_ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException,
                   urllib3.exceptions.HTTPError, http.client.HTTPException, OSError,
-                  json.JSONDecodeError, egress.Refused)
+                  json.JSONDecodeError, egress.Refused, certificates.Bad)
 
 
 # What the engine says.
@@ -481,6 +481,8 @@ def _network_words(exc):
         causes.append(cause)
         todo += [cause.__cause__, cause.__context__, getattr(cause, 'reason', None), *cause.args]
     for cause in causes:
+        if isinstance(cause, certificates.Bad):
+            return f'its {cause.name} {cause}'
         if isinstance(cause, ssl.SSLError):
             return f'TLS: {_tls_words(cause)}'
         if isinstance(cause, egress.Refused):

@@ -27,7 +27,8 @@ class Connection:
     """A connection for one request.  A context manager; made, it is connected.
 
     ``left`` gives the seconds that are left for it, and raises TimeoutError when none are.
-    Everything here raises OSError, of which TimeoutError and those of TLS are kinds, or Refused.
+    Everything here raises OSError, of which TimeoutError and those of TLS are kinds, or Refused
+    or certificates.Bad.
     """
 
     def __init__(self, bay, left, connect_seconds):

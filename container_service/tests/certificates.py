@@ -20,9 +20,9 @@ class Authority:
         self.cert = _pem(self._signed(self._name, self._key, 3650, x509.BasicConstraints(
             ca=True, path_length=None)))
 
-    def issue(self, name, days=365, hosts=()):
+    def issue(self, name, days=365, hosts=(), key=None):
         """Returns a certificate, which ends in so many days, and its key; both as PEM."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
         names = [_host(host) for host in hosts]
         made = self._signed(_name(name), key, days, x509.BasicConstraints(
             ca=False, path_length=None), *([x509.SubjectAlternativeName(names)] if names else []))

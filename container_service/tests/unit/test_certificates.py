@@ -7,6 +7,7 @@ from unittest import mock
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from container_service import certificates
 from container_service.tests import base
@@ -30,9 +31,30 @@ class TestCertificates(base.TestCase):
                 self.assertNotIn(line, str(error))
 
     def test_what_goes_together_is_good(self):
-        certificates.check(self.authority.cert, self.cert, self.key)
-        certificates.check(self.authority.cert + made.Authority('b').cert)
-        certificates.check()
+        given = {'ca_cert': self.authority.cert + made.Authority('b').cert,
+                 'client_cert': self.cert, 'client_key': self.key}
+        self.assertEqual(given, certificates.check(**given))
+        self.assertEqual({'ca_cert': self.cert}, certificates.check(ca_cert=self.cert))
+        self.assertEqual({}, certificates.check())
+
+    def test_only_what_is_meant_is_kept(self):
+        given = {'ca_cert': self.authority.cert, 'client_cert': self.cert, 'client_key': self.key}
+        self.assertEqual(given, certificates.check(**{
+            name: '# of Müller\0\r\n' + text + '\U0001f600' * 9 for name, text in given.items()}))
+
+    def test_what_openssl_does_not_take_is_refused_before_it_is_kept(self):
+        cert, key = self.authority.issue('short', key=rsa.generate_private_key(65537, 1024))
+        self.bad('client_cert', 'cannot be used for TLS: EE_KEY_TOO_SMALL',
+                 ca_cert=self.authority.cert, client_cert=cert, client_key=key)
+
+    def test_what_cannot_be_used_but_was_kept_is_named(self):
+        for name, text in (('ca_cert', '# Müller\n' + self.authority.cert), ('ca_cert', 'x'),
+                           ('client_cert', 'x'), ('client_key', '\ud800')):
+            given = {'ca_cert': self.authority.cert, 'client_cert': self.cert,
+                     'client_key': self.key, name: text}
+            error = self.assertRaises(certificates.Bad, certificates.context, **given)
+            self.assertIn('cannot be used for TLS', str(error))
+            self.assertIn(error.name, ('ca_cert',) if name == 'ca_cert' else ('client_cert',))
 
     def test_what_is_wrong_is_named(self):
         for text in ('', 'x', '/etc/ca.pem', self.cert[:200], '-----BEGIN CERTIFICATE-----\nx\n'):

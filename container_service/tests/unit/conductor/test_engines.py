@@ -106,6 +106,14 @@ class TestTls(base.BenchCase):
             self.assertIn(f"TLS: the engine's certificate {words}", reason)
             bay_rules.delete(self.admin, self.db, 'tls')
 
+    def test_a_certificate_that_cannot_be_used_is_told(self):
+        engine, bay = self.tcp_bay()
+        self.change(bays.table, bay.uuid, ca_cert='# of M\xfcller\n' + self.authority.cert)
+        status, reason = self.probe(bay)
+        self.assertEqual('UNHEALTHY', status)
+        self.assertIn('its ca_cert cannot be used for TLS', reason)
+        self.assertEqual(0, engine.count)
+
     def test_new_certificates_are_used_at_once(self):
         other = certificates.Authority('the right one')
         _, bay = self.tcp_bay(other)
