@@ -224,11 +224,16 @@ class ProjectIds(_Type):
 
 class Pem(_Type):
     """A certificate or a key.  What is wrong with it is told without a letter of it."""
-    schema = {'type': 'string', 'minLength': 1, 'maxLength': certificates.PEM_LENGTH}
+    # Its length is meant in bytes, and a database may refuse or cut what is no such text.
+    _ascii = re.compile(r'[ -~\r\n]+')
+    schema = {'type': 'string', 'minLength': 1, 'maxLength': certificates.PEM_LENGTH,
+              'pattern': f'^{_ascii.pattern}$'}
 
     def frombasetype(self, value):
         if not isinstance(value, str) or not 1 <= len(value) <= certificates.PEM_LENGTH:
             raise ValueError(f'must be PEM text of 1 to {certificates.PEM_LENGTH} characters')
+        if not self._ascii.fullmatch(value):
+            raise ValueError('must be in ASCII and have no control characters but ends of lines')
         return value
 
 

@@ -316,6 +316,16 @@ class TestTls(BaysCase):
             self.assert_not_told(answer)
         self.assertEqual([], self.rows(models.bays))
 
+    def test_pem_is_ascii_and_as_long_as_it_says(self):
+        for name, text in self.tls.items():
+            for wrong in ('\0', '\t', '\x7f', '\xfc', '\U0001f600' * 31000):
+                answer = self.make(**{name: f'#{wrong}\n{text}'})
+                detail = self.assert_refused(400, 'invalid_parameter', answer)
+                self.assertTrue(detail.startswith(f'{name}: must be in ASCII'), detail)
+                self.assert_not_told(answer)
+        self.assertEqual(201, self.make(ca_cert='# ok\r\n' + self.authority.cert).status_int)
+        self.assertEqual(self.authority.cert, self.row().ca_cert)
+
     def test_without_certificates_only_where_the_operator_lets_it(self):
         bare = dict.fromkeys(self.tls)
         self.assertIn('whoever reaches', self.assert_refused(
