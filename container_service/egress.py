@@ -256,7 +256,7 @@ class Policy:
                 entries = self.resolve(name, port, type=socket.SOCK_STREAM)
             except OSError:
                 return True            # not known where it is, so it may be here
-            if any(ipaddress.ip_address(entry[4][0].partition('%')[0]) == address
+            if any(_is_same(ipaddress.ip_address(entry[4][0].partition('%')[0]), address)
                    for entry in entries):
                 return True
         return False
@@ -274,6 +274,14 @@ def _special(address):
     if address.version == 6 and address not in _PUBLIC_V6:
         return 'reserved'
     return None
+
+
+def _is_same(configured, address):
+    """Whether what listens at one address may be what listens at the other.
+
+    What is reached by one address of this host may be by all of them.
+    """
+    return configured == address or _is_local(configured) and _is_local(address)
 
 
 def _is_local(address):
@@ -313,13 +321,32 @@ def _own(conf):
                   for slot in range(_HEALTH_PORTS)]
     for text in (conf.database.connection, conf.database.slave_connection):
         if text:
-            url = sa.make_url(text)
-            if url.host:
-                found.append((url.host, url.port or _PORTS.get(url.get_backend_name())))
+            found += _of_database(sa.make_url(text))
     for each in oslo_messaging.TransportURL.parse(conf).hosts:
         if each.hostname:
             found.append((each.hostname, each.port or _PORTS['rabbit']))
     return tuple(found)
+
+
+def _of_database(url):
+    """Each host of a database with each port: they may also be in the query, and be several."""
+    hosts, ports = {url.host}, {url.port}
+    for host in _in_query(url, 'host', 'hostaddr'):
+        name, colon, port = host.rpartition(':')
+        if colon and ':' not in name:
+            hosts.add(name)
+            ports.add(port)
+        else:
+            hosts.add(host)
+    ports.update(_in_query(url, 'port'))
+    numbers = {int(port) for port in ports if port and str(port).isdecimal()}
+    return [(host, port) for host in hosts if host and not host.startswith('/')
+            for port in numbers or {_PORTS.get(url.get_backend_name())}]
+
+
+def _in_query(url, *names):
+    return [each for name in names for value in sa.util.to_list(url.query.get(name, ()))
+            for each in value.split(',') if each]
 
 
 class Adapter(requests.adapters.HTTPAdapter):

@@ -338,6 +338,33 @@ class TestPolicy(EgressCase):
                               ('93.184.216.34', 3306), ('93.184.216.34', 8080)):
             policy.check(address, port)
 
+    def test_what_is_ours_on_this_host_is_so_by_each_of_its_addresses(self):
+        local = {'10.9.8.7', '127.0.0.1', '::1'}
+        policy = self.policy(['0.0.0.0/0', '::/0'], own=(
+            ('localhost', 3306), ('127.0.0.1', 5672), ('10.9.8.7', 9517)))
+        with mock.patch.object(egress, '_is_local', lambda address: str(address) in local):
+            for address in (*local, '::ffff:10.9.8.7'):
+                for port in (3306, 5672, 9517):
+                    self.assertRaises(egress.Refused, policy.check, address, port)
+                policy.check(address, 2376)
+            policy.check('10.9.8.6', 3306)
+
+    def test_a_database_may_be_named_in_the_query(self):
+        for url, own in (
+                ('postgresql+psycopg2://u:p@/x?host=h1&port=99', {('h1', 99)}),
+                ('postgresql+psycopg2://u:p@/x?host=h1', {('h1', 5432)}),
+                ('postgresql+psycopg2://u:p@/x?hostaddr=fd00::1', {('fd00::1', 5432)}),
+                ('postgresql+psycopg2://u:p@/x?host=h1:98&host=h2:99',
+                 {('h1', 98), ('h1', 99), ('h2', 98), ('h2', 99)}),
+                ('postgresql+psycopg2://u:p@h0/x?host=h1,h2&port=99',
+                 {('h0', 99), ('h1', 99), ('h2', 99)}),
+                ('postgresql+psycopg2://u:p@/x?host=/run/postgresql', set()),
+                ('mysql+pymysql://u:p@h1/x?charset=utf8mb4', {('h1', 3306)}),
+                ('sqlite:////x', set())):
+            conf = self.useFixture(fixtures.Conf(database_connection=url)).conf
+            others = {(conf.api.host, conf.api.port)}
+            self.assertEqual(own, set(egress.for_bays(conf).own) - others)
+
     def test_what_is_ours_is_read_from_the_configuration(self):
         conf = self.useFixture(fixtures.Conf(
             database_connection='postgresql+psycopg2://user:secret@[::1]/x',
