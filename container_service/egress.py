@@ -108,12 +108,13 @@ def host(text):
 
 def _ipv4(labels):
     """One to four numbers, decimal, octal or hexadecimal; the last one fills what is left."""
-    try:
-        numbers = [int(label[2:] or '0', 16) if label.startswith('0x') else
-                   int(label, 8) if label.startswith('0') and label.isdigit() else int(label)
-                   for label in labels]
-    except ValueError:
-        numbers = []
+    numbers = []
+    # Python takes signs and underscores too.
+    if all(re.fullmatch(r'0x[0-9a-f]*|[0-9]+', label) for label in labels):
+        with contextlib.suppress(ValueError):
+            numbers = [int(label[2:] or '0', 16) if label.startswith('0x') else
+                       int(label, 8) if label.startswith('0') else int(label)
+                       for label in labels]
     if not 1 <= len(numbers) <= 4 or any(number > 255 for number in numbers[:-1]) or (
             numbers[-1] >= 256 ** (5 - len(numbers))):
         raise Refused('has a host that is no IPv4 address')

@@ -299,6 +299,12 @@ class TestHostileAddresses(EgressCase):
                 ('bücher.example', 'xn--bcher-kva.example'), ('ｅxample。org', 'example.org')):
             self.assertEqual(one, egress.host(text))
 
+    def test_what_is_no_number_is_no_part_of_an_address(self):
+        for text in ('-1.0.0.1', '1.-1.0.1', '1_0.0.0.1', '+1.1.1.1', '0x-1.1', '-0x1.1', '1..1',
+                     '0x_1.1', '09.1', '1.2.3.4.5', '256.1.1.1', '1e1.1'):
+            self.assertIn('no IPv4 address', str(self.assertRaises(
+                egress.Refused, egress.host, text)))
+
     def test_what_a_packet_ends_at(self):
         for text, ends in (
                 ('::ffff:127.0.0.1', ['127.0.0.1']), ('2002:7f00:1::9', ['127.0.0.1']),
