@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import typing
 import uuid as uuids
 
 from container_service import exceptions
@@ -66,6 +67,9 @@ class Asked:
     details: dict = dataclasses.field(default_factory=dict)
     recorded: bool = False      # the trail has it, or need not
     begun: bool = False         # the trail has that it was begun, and must have its end
+    # Whether it takes one more row of what changes nothing, and how many it has not had before.
+    admit: typing.Callable = lambda: (True, 0)
+    admitted: tuple = None      # what that said
 
 
 def initiator(context):
@@ -93,6 +97,20 @@ def record(conn, context, rule, target, *, outcome=SUCCESS, action_uuid=None, **
     if row['project_id'] is None and context is not None:
         row['project_id'] = context.project_id
     _add(conn, [row], context)
+
+
+def record_fold(conn, context, rule, target, **values):
+    """Add that a request was folded into an action, unless there are too many of what changes
+    nothing."""
+    asked, missed = context.asked, 0
+    if asked is not None:
+        # Once, however often the transaction runs.
+        asked.admitted = asked.admitted or asked.admit()
+        admitted, missed = asked.admitted
+        if not admitted:
+            asked.recorded = True
+            return
+    record(conn, context, rule, target, folded=True, left_out_before=missed, **values)
 
 
 def _about(rule, target):

@@ -161,9 +161,9 @@ def submit(context, db, op, ident, params, terms=Terms(), fence=None,  # noqa: B
     told = audit.of_parameters(op, params)
     params, payload = op.without_payload(params)
 
-    def record(conn, row, uuid, **more):
-        audit.record(conn, context, op.policy, audit.Target.of(CONTAINER, row),
-                     outcome=audit.PENDING, action_uuid=uuid, **told, **more)
+    def record(how, conn, row, uuid):
+        how(conn, context, op.policy, audit.Target.of(CONTAINER, row), outcome=audit.PENDING,
+            action_uuid=uuid, **told)
 
     def unit(conn):
         row = containers.lock(conn, ident, context.project_scope)
@@ -179,7 +179,7 @@ def submit(context, db, op, ident, params, terms=Terms(), fence=None,  # noqa: B
         idempotency.insert(conn, context, terms, twin.uuid if twin else action_uuid)
         if twin:
             actions.fold(conn, twin, context.request_id)
-            record(conn, row, twin.uuid, folded=True)
+            record(audit.record_fold, conn, row, twin.uuid)
             twin = _as_row(actions.table, {**twin._mapping, 'coalesced': twin.coalesced + 1})
             return _unless_dry(terms, Accepted(
                 row, twin, folded=True, waits_for=tuple(waiting[:-1])))
@@ -204,7 +204,7 @@ def submit(context, db, op, ident, params, terms=Terms(), fence=None,  # noqa: B
                           row.db_now, terms)
         payloads.insert(conn, action_uuid, payload)
         secret_values.insert(conn, action_uuid, confided)
-        record(conn, row, action_uuid)
+        record(audit.record, conn, row, action_uuid)
         return _unless_dry(terms, Accepted(
             row, action, waits_for=tuple(waiting), cancelled=cancelled))
 

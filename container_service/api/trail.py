@@ -67,7 +67,7 @@ class Middleware:
         if context is None:
             return self._app(environ, start_response)
         context.authenticated_by = self._strategy
-        context.asked = audit.Asked()
+        context.asked = audit.Asked(admit=lambda: self._admit(context.project_id))
         if environ['REQUEST_METHOD'] in _READS:
             return self._app(environ, start_response)
         started = []
@@ -96,11 +96,8 @@ class Middleware:
             return
         missed = 0
         if not asked.begun and (code is not None or replayed):
-            admitted, missed = self._bounds.admit(context.project_id)
+            admitted, missed = self._admit(context.project_id)
             if not admitted:
-                if missed == 1:
-                    LOG.warning('Project %s is refused so much that the audit trail does not '
-                                'have all of it.', context.project_id)
                 return
         details = {**asked.details, 'method': environ['REQUEST_METHOD'][:16],
                    'path': audit.printable(environ.get('PATH_INFO', '')),
@@ -113,3 +110,10 @@ class Middleware:
             # The answer stands, whatever becomes of what is told of it.
             LOG.warning('The audit trail lacks the %s answer to request %s: %s', status,
                         context.request_id, exc)
+
+    def _admit(self, project_id):
+        admitted, missed = self._bounds.admit(project_id)
+        if not admitted and missed == 1:
+            LOG.warning('Project %s asks for so much that changes nothing that the audit trail '
+                        'does not have all of it.', project_id)
+        return admitted, missed

@@ -20,6 +20,9 @@ from container_service.db.models import pulls
 
 _INSERT = table.insert()
 
+# Further request ids that are kept of an action: nobody shall fill the table by asking again.
+_MOST_REQUESTS = 100
+
 
 def insert(conn, values):
     conn.execute(_INSERT, values)
@@ -108,9 +111,12 @@ def fold(conn, action, request_id):
 
 
 def add_request(conn, action_uuid, request_id):
-    """Let a further request id lead to an action."""
-    conn.execute(action_requests.insert().values(
-        action_uuid=action_uuid, request_id=request_id, created_at=now()))
+    """Let a further request id lead to an action, unless so many do already."""
+    known = sa.select(sa.func.count()).select_from(action_requests).where(
+        action_requests.c.action_uuid == action_uuid)
+    if conn.execute(known).scalar_one() < _MOST_REQUESTS:
+        conn.execute(action_requests.insert().values(
+            action_uuid=action_uuid, request_id=request_id, created_at=now()))
 
 
 def requests_of(conn, action):
@@ -118,7 +124,7 @@ def requests_of(conn, action):
     further = conn.execute(
         sa.select(action_requests.c.request_id)
         .where(action_requests.c.action_uuid == action.uuid)
-        .order_by(action_requests.c.id).limit(100)).scalars().all()
+        .order_by(action_requests.c.id).limit(_MOST_REQUESTS)).scalars().all()
     return [action.request_id, *further]
 
 

@@ -93,6 +93,19 @@ class TestFold(AcceptanceCase):
         for request_id in ids:
             self.assertEqual([action], self.asked_by(request_id))
 
+    def test_an_action_remembers_so_many_requests(self):
+        self.patch(actions, '_MOST_REQUESTS', 2)
+        uuid = self.running()
+        callers = [base.caller() for _ in range(5)]
+        for caller in callers:
+            action = self.ask('reboot', uuid, context=caller).action
+        self.assertEqual([caller.request_id for caller in callers[:3]],
+                         self.requests(action.uuid))
+        self.assertEqual(4, self.action(action.uuid).coalesced)
+        with self.db.read() as conn:
+            self.assertEqual(2, conn.execute(sa.select(sa.func.count()).select_from(
+                models.action_requests)).scalar_one())
+
     def test_other_parameters_do_not_fold(self):
         """Refused here: behind a stop there is nothing to stop."""
         uuid = self.running()

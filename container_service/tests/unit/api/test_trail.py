@@ -323,6 +323,21 @@ class TestBounds(TrailCase):
         self.make('c1')                 # what changes something is always there
         self.assertEqual(1, len(self.trail(action='create/container')))
 
+    def test_requests_that_are_folded_are_bounded_too(self):
+        self.patch(trail.Bounds, 'BURST', 3)
+        self.patch(trail.Bounds, 'PER_SECOND', 0)
+        self.build()
+        uuid = self.make('c1', 'Running')
+        answers = [self.post('/v1/containers/c1/stop', version='1.41') for _ in range(6)]
+        self.assertEqual({202}, {answer.status_int for answer in answers})
+        self.assertEqual(5, answers[-1].json['coalesced'])
+        self.assertEqual(1 + 3, len(self.trail(target_uuid=uuid, action='stop/container')))
+        # The next one that is written tells of it.
+        self.patch(trail.Bounds, 'PER_SECOND', 10 ** 9)
+        self.post('/v1/containers/c1/stop', version='1.41')
+        self.assertEqual([2], [row.details['left_out_before'] for row in self.trail(
+            target_uuid=uuid) if 'left_out_before' in (row.details or {})])
+
     def test_what_was_left_out_is_counted(self):
         time = [0.0]
         self.patch(trail.Bounds, 'BURST', 2)
