@@ -240,16 +240,25 @@ def event(row):
     }
 
 
-def audit_entry(row):
-    """Something that was done, or was tried."""
+def audit_entry(row, context):
+    """Something that was done, or was tried.
+
+    Which conductor it was about, and from where users of other projects came, is for
+    administrators.
+    """
+    details, source = dict(row.details or {}), row.source
+    if not context.is_admin:
+        details.pop('conductor', None)
+        if row.user_project_id != context.project_id:
+            source = None
     return {
         'uuid': row.uuid, 'created_at': time(row.created_at), 'request_id': row.request_id,
         'user_id': row.user_id, 'user_project_id': row.user_project_id, 'roles': row.roles or [],
-        'source': row.source, 'authenticated_by': row.authenticated_by, 'action': row.action,
+        'source': source, 'authenticated_by': row.authenticated_by, 'action': row.action,
         'target_type': row.target_type, 'target_uuid': row.target_uuid,
         'target_name': row.target_name, 'project_id': row.project_id, 'outcome': row.outcome,
         'status': row.status, 'code': row.code, 'action_uuid': row.action_uuid,
-        'details': row.details or {},
+        'details': details,
     }
 
 

@@ -34,7 +34,7 @@ class EntryController(base.Controller):
     def get(self, arguments):
         with self.parts.db.read() as conn:
             row = audit.get(conn, self.at['entry'], self.context.project_scope)
-        return views.audit_entry(row)
+        return views.audit_entry(row, self.context)
 
 
 class AuditController(base.Controller):
@@ -49,5 +49,5 @@ class AuditController(base.Controller):
             rows, more = audit.listing(
                 conn, project_id=self.context.project_scope, filters=base.filters(arguments),
                 since=since, until=until, page=page)
-        return {'audit': [views.audit_entry(row) for row in rows],
+        return {'audit': [views.audit_entry(row, self.context) for row in rows],
                 'next': self.next_link(rows, more)}

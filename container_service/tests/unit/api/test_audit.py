@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """/v1/audit: the trail as it is read."""
 
+from container_service import lifecycle
+from container_service.db import actions
 from container_service.tests.unit.api import base
 
 MEMBER = {'roles': ['member', 'reader'], 'is_admin': False}
@@ -81,6 +83,31 @@ class TestAudit(base.ApiTestCase):
         self.assertEqual([], self.list(f'?target_uuid={theirs["target_uuid"]}', persona=MEMBER))
         answer = self.get('/v1/audit?all_projects=1', version='1.42', persona=MEMBER)
         self.assertEqual(403, answer.status_int)
+
+    def test_what_is_for_administrators(self):
+        self.claim(self.uuid)
+        with self.db.read() as conn:
+            action = actions.get(conn, self.stopped.json['uuid'], None)
+        lifecycle.hand_back(self.db, action, 0)
+        address = {'REMOTE_ADDR': '192.0.2.7'}
+        # An administrator of another project, and one of ours.
+        for project in ('other', 'project'):
+            self.call('PUT', '/v1/quotas/project', {'cpu': 9}, version='1.41', project=project,
+                      environ=address)
+        self.parts.enforcer.set_rules(
+            {**self.parts.enforcer.rules,
+             'audit:list': self.parts.enforcer.rules['container:list'],
+             'audit:show': self.parts.enforcer.rules['container:list']}, use_conf=False)
+        for persona, conductors, sources in (
+                (None, [action.conductor], {'other': '192.0.2.7', 'project': '192.0.2.7'}),
+                (MEMBER, [None], {'other': None, 'project': '192.0.2.7'})):
+            values = {'persona': persona} if persona else {}
+            given = self.list('?action=hand_back/action', **values)
+            self.assertEqual(conductors, [row['details'].get('conductor') for row in given])
+            found = self.list('?action=update/quota', **values)
+            self.assertEqual(sources, {row['user_project_id']: row['source'] for row in found})
+            entry = self.get(f'/v1/audit/{given[0]["uuid"]}', version='1.42', **values)
+            self.assertEqual(given[0], entry.json)
 
     def test_nothing_but_reading(self):
         entry = self.list()[0]['uuid']
