@@ -159,9 +159,9 @@ def _begun(conn, context, rule, uuid, before=None):
     row = images.find(conn, uuid)
     same = before is not None and (before.status, before.pull_uuid) == (row.status, row.pull_uuid)
     folded = same and bool(before.asked_for or before.status == images.DELETING)
-    audit.record(conn, context, rule, audit.of_image(row),
-                 outcome=audit.SUCCESS if folded else audit.PENDING, action_uuid=row.pull_uuid,
-                 folded=folded)
+    record, outcome = ((audit.record_fold, audit.SUCCESS) if folded
+                       else (audit.record, audit.PENDING))
+    record(conn, context, rule, audit.of_image(row), outcome=outcome, action_uuid=row.pull_uuid)
     return row
 
 

@@ -338,6 +338,15 @@ class TestBounds(TrailCase):
         self.assertEqual([2], [row.details['left_out_before'] for row in self.trail(
             target_uuid=uuid) if 'left_out_before' in (row.details or {})])
 
+    def test_so_are_requests_for_what_is_done_with_an_image_already(self):
+        self.patch(trail.Bounds, 'BURST', 3)
+        self.patch(trail.Bounds, 'PER_SECOND', 0)
+        self.build()
+        for _ in range(6):
+            self.assertEqual(202, self.post('/v1/images', {'repo': 'busybox'},
+                                            version='1.41').status_int)
+        self.assertEqual(1 + 3, len(self.trail(action='pull/image')))
+
     def test_what_was_left_out_is_counted(self):
         time = [0.0]
         self.patch(trail.Bounds, 'BURST', 2)
