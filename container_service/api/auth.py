@@ -53,13 +53,34 @@ def of_environ(environ):
 def source_of(environ):
     """The address that a request came from; None where it is not known.
 
-    Behind a proxy that is believed it is the one that this proxy saw: of a list, the last.
+    Behind a proxy that is believed it is the one that this proxy saw: of a list, the last, and
+    without the port that some tell too.
     """
     told = environ.get('REMOTE_ADDR', '').rpartition(',')[2].strip()
+    match = _WITH_PORT.fullmatch(told)
+    # A scope is of no use elsewhere, and may be of any length.
+    plain = ((match[1] or match[2] or '') if match else told).partition('%')[0]
     try:
-        return str(ipaddress.ip_address(told))
+        return str(ipaddress.ip_address(plain))
     except ValueError:
         return None             # a Unix socket has none, and a header may say anything
+
+
+_WITH_PORT = re.compile(r'(?:\[([^]]*)\]|([0-9.]+))(?::[0-9]{1,5})?')
+
+
+def network_of(environ):
+    """What counts as one caller where addresses are counted; None where it is not known.
+
+    Of IPv6 everybody has as many addresses as there are in a network of 64 bits.
+    """
+    source = source_of(environ)
+    address = source and ipaddress.ip_address(source)
+    if address is None or address.version == 4:
+        return source
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, 64), strict=False))
 
 
 _HOST = re.compile(r'(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::[0-9]*)?', re.IGNORECASE)

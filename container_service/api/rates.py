@@ -75,7 +75,7 @@ class Strangers:
         self._failures = Buckets(conf.api.failed_authentication_rate, conf.api.request_burst)
 
     def __call__(self, environ, start_response):
-        source = auth.source_of(environ)
+        source = auth.network_of(environ)
         _insist(self._failures.wait(source, take=0))
         try:
             return self._app(environ, start_response)

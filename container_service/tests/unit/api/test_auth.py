@@ -7,6 +7,7 @@ from container_service import policy
 from container_service.api import auth
 from container_service.api import creation
 from container_service.api import endpoints
+from container_service.tests import base as tests
 from container_service.tests.unit.api import base
 from container_service.tests.unit.api import test_endpoints
 
@@ -33,6 +34,32 @@ PERSONAS = {
     'other role': ({'roles': ['auditor'], 'is_admin': False}, set()),
     'nobody': ({'roles': [], 'is_admin': False}, set()),
 }
+
+
+class TestSource(tests.TestCase):
+
+    def source(self, told):
+        return auth.source_of({'REMOTE_ADDR': told})
+
+    def test_it_is_an_address_and_nothing_else(self):
+        for told, expected in (
+                ('192.0.2.1', '192.0.2.1'), ('192.0.2.1:443', '192.0.2.1'),
+                ('2001:DB8::1', '2001:db8::1'), ('[2001:db8::1]:443', '2001:db8::1'),
+                ('[2001:db8::1]', '2001:db8::1'), ('198.51.100.1, 192.0.2.1:80', '192.0.2.1'),
+                ('fe80::1%eth0', 'fe80::1'), ('[fe80::1%25eth0]:80', 'fe80::1'),
+                ('fe80::1%' + 'a' * 300, 'fe80::1'), ('fe80::1%eth\n0', 'fe80::1'),
+                ('', None), ('unknown', None), ('192.0.2.1:', None), ('192.0.2.1:x', None),
+                ('_hidden:80', None), ('[]:80', None), ('192.0.2', None), ('%eth0', None)):
+            self.assertEqual(expected, self.source(told), told)
+
+    def test_what_counts_as_one_caller(self):
+        for told, expected in (
+                ('192.0.2.1', '192.0.2.1'), ('192.0.2.1:443', '192.0.2.1'),
+                ('::ffff:192.0.2.1', '192.0.2.1'), ('[::ffff:192.0.2.1]:80', '192.0.2.1'),
+                ('2001:db8::1', '2001:db8::/64'), ('2001:db8::ffff:0:1', '2001:db8::/64'),
+                ('2001:db8:0:1::1', '2001:db8:0:1::/64'), ('fe80::1%eth0', 'fe80::/64'),
+                ('', None)):
+            self.assertEqual(expected, auth.network_of({'REMOTE_ADDR': told}), told)
 
 
 class TestPolicy(base.ApiTestCase):

@@ -123,3 +123,9 @@ class TestStrangers(base.ApiTestCase):
             self.assertIn('Retry-After', answer.headers)
         self.assertEqual(looked, self.strategy.looked)
         self.assertEqual(200, self.ask('right', '192.0.2.2').status_int)
+
+    def test_a_network_of_ipv6_is_one_caller(self):
+        for number in range(3):
+            self.assertEqual(401, self.ask('wrong', f'2001:db8::{number}').status_int)
+        self.assertEqual(429, self.ask('wrong', '2001:db8::99').status_int)
+        self.assertEqual(401, self.ask('wrong', '2001:db8:0:1::1').status_int)
