@@ -92,6 +92,10 @@ def check_endpoint(conf, policy, driver, endpoint, ca_cert, client_cert, client_
     Asked when a bay is made and before each driver is: rules and rows may have changed since.
     What a name leads to is looked at where it is connected to.  Raises stevedore's NoMatches.
     """
+    if ca_cert == '':
+        # Whatever allow_insecure_tcp is: plain HTTP would be spoken to a port with TLS.
+        raise ValueError('was reached with certificates from files: all of them must be given '
+                         'again, as their content')
     driver_class(driver).check_endpoint(endpoint, ca_cert, client_cert, client_key,
                                         conf.bays.allow_insecure_tcp, policy)
     if endpoint.startswith('tcp:') and not client_cert:

@@ -292,7 +292,8 @@ bays = sa.Table(
     sa.Column('name', sa.String(255), nullable=False),
     sa.Column('driver', sa.String(32), nullable=False),
     sa.Column('endpoint', sa.String(255), nullable=False),
-    sa.Column('ca_cert', sa.Text),          # PEM, as the next one
+    # PEM, as the next one; empty where it was a path that is forgotten: not without TLS.
+    sa.Column('ca_cert', sa.Text),
     sa.Column('client_cert', sa.Text),
     sa.Column('client_key', sa.Text),       # encrypted
     sa.Column('hosts', Json),               # conductor hosts that reach it; null: all

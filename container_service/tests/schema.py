@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares the tables of the models with what the migrations make; for every database."""
 
+import datetime
+
 from alembic import autogenerate
 from alembic.runtime import migration as alembic_migration
 import sqlalchemy as sa
@@ -53,6 +55,25 @@ class SchemaMixin:
         before, deployment = self.reflected(), settings.deployment(self.db)
         migration.sync(self.db)
         self.assertEqual((before, deployment), (self.reflected(), settings.deployment(self.db)))
+
+    def test_certificates_that_were_paths_are_not_taken_for_none(self):
+        migration.sync(self.db, '0011')
+        at, paths = datetime.datetime(2026, 1, 1), {'ca_cert': '/ca.pem', 'client_cert': '/c.pem',
+                                                    'client_key': '/k.pem'}
+        table = sa.Table('bays', sa.MetaData(), autoload_with=self.db.engine)
+        self.db.transact(lambda conn: [conn.execute(table.insert().values(
+            uuid=name, project_id='p', name=name, driver='docker', endpoint='tcp://10.0.0.1:2376',
+            public=False, status='CREATE_COMPLETE', health_status='UNKNOWN', reconcile_at=at,
+            created_at=at, updated_at=at, **tls)) for name, tls in (
+                ('plain', {}), ('all', paths), ('ca', {'ca_cert': '/ca.pem'}))])
+        migration.sync(self.db)
+        with self.db.read() as conn:
+            rows = {row.name: row for row in conn.execute(sa.select(models.bays))}
+        for name, ca_cert in (('plain', None), ('all', ''), ('ca', '')):
+            row = rows[name]
+            self.assertEqual((ca_cert, None, None),
+                             (row.ca_cert, row.client_cert, row.client_key))
+            self.assertEqual(ca_cert == '', 'given again' in (row.status_reason or ''))
 
     def test_the_comparison_sees_a_difference(self):
         migration.sync(self.db)

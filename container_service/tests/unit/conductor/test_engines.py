@@ -141,6 +141,25 @@ class TestTls(base.BenchCase):
         self.assertIn('needs ca_cert, client_cert and client_key', reason)
         self.assertEqual(0, engine.count)
 
+    def test_a_bay_whose_certificates_were_forgotten_is_not_one_without(self):
+        self.conf.set_override('allow_insecure_tcp', True, group='bays')
+        engine, bay = self.tcp_bay()
+        tls = {name: getattr(bay, name) for name in bay_rules.TLS}
+        tls['client_key'] = secrets.Keys(self.conf).decrypt(tls['client_key'])
+        self.change(bays.table, bay.uuid, ca_cert='', client_cert=None, client_key=None)
+        status, reason = self.probe(bay)
+        self.assertEqual('UNHEALTHY', status)
+        self.assertIn('must be given again', reason)
+        self.assertEqual(0, engine.count)
+        cert = {name: tls[name] for name in ('client_cert', 'client_key')}
+        error = self.assertRaises(exceptions.InvalidParameter, bay_rules.update, self.admin,
+                                  self.conf, self.db, 'tls', cert)
+        self.assertIn('all of them must be given again', error.detail)
+        bay_rules.update(self.admin, self.conf, self.db, 'tls', tls)
+        self.here.engines.reread()
+        self.here.engines.served()
+        self.assertEqual(('HEALTHY', None), self.probe(bay))
+
     def test_a_key_that_cannot_be_read_is_told(self):
         engine, bay = self.tcp_bay()
         os.unlink(self.conf.secrets.keys_file)
