@@ -31,8 +31,12 @@ TLS = ('ca_cert', 'client_cert', 'client_key')
 
 
 def driver_class(name):
-    """The driver of that name.  Raises stevedore's NoMatches."""
-    return stevedore_driver.DriverManager(DRIVERS, name).driver
+    """The driver of that name.  Raises InvalidParameter where it is not installed."""
+    try:
+        return stevedore_driver.DriverManager(DRIVERS, name).driver
+    except stevedore_exc.NoMatches:
+        raise exceptions.InvalidParameter(
+            name='driver', reason=f'{name} is not installed') from None
 
 
 def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
@@ -51,9 +55,6 @@ def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
     tls = {**tls, **_checked(tls)}
     try:
         check_endpoint(conf, egress.for_bays(conf), driver, endpoint, **tls)
-    except stevedore_exc.NoMatches:
-        raise exceptions.InvalidParameter(
-            name='driver', reason=f'{driver} is not installed') from None
     except ValueError as exc:
         raise exceptions.InvalidParameter(name='endpoint', reason=str(exc)) from None
     _check_hosts(endpoint, hosts)
@@ -90,7 +91,8 @@ def check_endpoint(conf, policy, driver, endpoint, ca_cert, client_cert, client_
     """Raise ValueError, with words that complete "endpoint ...", unless it may be connected to.
 
     Asked when a bay is made and before each driver is: rules and rows may have changed since.
-    What a name leads to is looked at where it is connected to.  Raises stevedore's NoMatches.
+    What a name leads to is looked at where it is connected to.  Raises InvalidParameter where the
+    driver is not installed.
     """
     if ca_cert == '':
         # Whatever allow_insecure_tcp is: plain HTTP would be spoken to a port with TLS.

@@ -127,6 +127,10 @@ class Engines:
             raise exceptions.EngineUnreachable(
                 f'The container engine of bay {row.name} is not connected to: its endpoint '
                 f'{exc}.') from None
+        except exceptions.InvalidParameter as exc:
+            raise exceptions.EngineUnreachable(
+                f'The container engine of bay {row.name} is not connected to from host '
+                f'{self._host}: {exc.detail}') from None
         except exceptions.SecretsUnavailable as exc:
             raise exceptions.EngineUnreachable(
                 f'The container engine of bay {row.name} is not connected to, since its client '

@@ -371,6 +371,12 @@ class TestTls(BaysCase):
         self.assertIn('does not go with the endpoint', self.assert_refused(
             400, 'invalid_parameter', self.update('b2', self.tls)))
 
+    def test_a_driver_that_is_not_installed_is_named(self):
+        self.make()
+        self.change(models.bays, self.row().uuid, driver='gone')
+        self.assertIn('driver: gone is not installed', self.assert_refused(
+            400, 'invalid_parameter', self.update('b1', self.issued())))
+
     def test_an_end_that_is_near_is_told_to_administrators(self):
         self.tls = self.issued(days=20)
         self.assertIn('in 19 days', self.make(public=True).json['status_reason'])

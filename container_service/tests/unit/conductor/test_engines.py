@@ -160,6 +160,13 @@ class TestTls(base.BenchCase):
         self.here.engines.served()
         self.assertEqual(('HEALTHY', None), self.probe(bay))
 
+    def test_a_driver_that_is_not_installed_is_told(self):
+        _, bay = self.tcp_bay()
+        self.change(bays.table, bay.uuid, driver='gone')
+        status, reason = self.probe(bay)
+        self.assertEqual('UNHEALTHY', status)
+        self.assertIn('gone is not installed', reason)
+
     def test_a_key_that_cannot_be_read_is_told(self):
         engine, bay = self.tcp_bay()
         os.unlink(self.conf.secrets.keys_file)
