@@ -35,7 +35,7 @@ def replace(path, text):
     """Put a text in the place of what is in the file, which is made if there is none.
 
     The file has one content or the other at every moment.  It keeps its owner and mode; a new one
-    has mode 0600.  Raises OSError.
+    has mode 0600.  Raises OSError, for which ``words`` has words.
     """
     about = os.stat(path) if os.path.exists(path) else None
     new = f'{path}.new'
@@ -53,3 +53,12 @@ def replace(path, text):
     except BaseException:
         os.unlink(new)
         raise
+
+
+def words(exc, path):
+    """What an error of ``replace`` says, to complete "the file cannot be changed: "."""
+    if isinstance(exc, FileExistsError):
+        # Not removed here: then two at once could both write, and one be lost.
+        return (f'{path}.new is there, so it is being changed or that was cut off; if nobody is '
+                'at it, remove that file')
+    return exc.strerror.lower()

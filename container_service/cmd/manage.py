@@ -40,7 +40,8 @@ def _secrets_create_key(conf, db):
     try:
         secrets.create_key(path)
     except OSError as exc:
-        raise exceptions.Error(f'{path} cannot be changed: {exc.strerror.lower()}.') from exc
+        raise exceptions.Error(
+            f'{path} cannot be changed: {private_files.words(exc, path)}.') from exc
     print(f'New secrets are encrypted with a new key in {path}. Every API process and conductor '
           f'needs this file.')
 
@@ -128,7 +129,8 @@ def _changing(path):
     except private_files.NotPrivate as exc:
         raise exceptions.Error(f'{path} cannot be used: {exc}.') from exc
     except OSError as exc:
-        raise exceptions.Error(f'{path} cannot be changed: {exc.strerror.lower()}.') from exc
+        raise exceptions.Error(
+            f'{path} cannot be changed: {private_files.words(exc, path)}.') from exc
 
 
 def _password(prompt):

@@ -222,6 +222,17 @@ class TestManage(RotationCase):
                  and (table.name, column.name) not in NOT_SECRET}
         self.assertEqual(named, listed)
 
+    def test_what_was_left_of_a_change_that_was_cut_off_is_named(self):
+        secrets.create_key(self.path)
+        with mock.patch.object(os, 'rename', side_effect=KeyboardInterrupt), mock.patch.object(
+                os, 'unlink'):
+            self.assertRaises(KeyboardInterrupt, secrets.create_key, self.path)
+        self.assertIn(f'{self.path}.new is there', self.assertRaises(
+            exceptions.Error, manage._secrets_create_key, self.conf, self.db).detail)
+        os.unlink(f'{self.path}.new')
+        secrets.create_key(self.path)
+        self.assertEqual(2, len(self.keys.ids()))
+
     def test_a_key_needs_a_file(self):
         self.conf.clear_override('keys_file', group='secrets')
         self.assertIn('keys_file', self.assertRaises(
