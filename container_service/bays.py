@@ -54,7 +54,7 @@ def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
     tls = dict(zip(TLS, (ca_cert, client_cert, client_key)))
     tls = {**tls, **_checked(tls)}
     try:
-        check_endpoint(conf, egress.for_bays(conf), driver, endpoint, **tls)
+        endpoint = check_endpoint(conf, egress.for_bays(conf), driver, endpoint, **tls)
     except ValueError as exc:
         raise exceptions.InvalidParameter(name='endpoint', reason=str(exc)) from None
     _check_hosts(endpoint, hosts)
@@ -88,8 +88,9 @@ def create(context, conf, db, *, name, endpoint, driver='docker', ca_cert=None,
 
 
 def check_endpoint(conf, policy, driver, endpoint, ca_cert, client_cert, client_key):
-    """Raise ValueError, with words that complete "endpoint ...", unless it may be connected to.
+    """The one spelling of an endpoint that may be connected to.
 
+    Raises ValueError, with words that complete "endpoint ...".
     Asked when a bay is made and before each driver is: rules and rows may have changed since.
     What a name leads to is looked at where it is connected to.  Raises InvalidParameter where the
     driver is not installed.
@@ -98,11 +99,12 @@ def check_endpoint(conf, policy, driver, endpoint, ca_cert, client_cert, client_
         # Whatever allow_insecure_tcp is: plain HTTP would be spoken to a port with TLS.
         raise ValueError('was reached with certificates from files: all of them must be given '
                          'again, as their content')
-    driver_class(driver).check_endpoint(endpoint, ca_cert, client_cert, client_key,
-                                        conf.bays.allow_insecure_tcp, policy)
+    endpoint = driver_class(driver).check_endpoint(
+        endpoint, ca_cert, client_cert, client_key, conf.bays.allow_insecure_tcp, policy)
     if endpoint.startswith('tcp:') and not client_cert:
         LOG.warning('%s is used without mutual TLS: whoever reaches it is root on its host. '
                     '[bays] allow_insecure_tcp lets it.', endpoint)
+    return endpoint
 
 
 def _checked(tls):

@@ -120,8 +120,9 @@ class Engines:
 
     def _make(self, row):
         try:
-            bay_rules.check_endpoint(self._conf, self._policy, row.driver, row.endpoint,
-                                     row.ca_cert, row.client_cert, row.client_key)
+            endpoint = bay_rules.check_endpoint(
+                self._conf, self._policy, row.driver, row.endpoint, row.ca_cert, row.client_cert,
+                row.client_key)
             key = row.client_key and self._keys.decrypt(row.client_key)
         except ValueError as exc:
             raise exceptions.EngineUnreachable(
@@ -136,7 +137,7 @@ class Engines:
                 f'The container engine of bay {row.name} is not connected to, since its client '
                 f'key cannot be read. {exc.detail}') from exc
         return bay_rules.driver_class(row.driver)(base.Bay(
-            uuid=row.uuid, name=row.name, endpoint=row.endpoint, ca_cert=row.ca_cert,
+            uuid=row.uuid, name=row.name, endpoint=endpoint, ca_cert=row.ca_cert,
             client_cert=row.client_cert, client_key=key, engine_id=row.engine_id,
             limits=self._limits, policy=self._policy))
 

@@ -396,9 +396,10 @@ class Driver(abc.ABC):
     @abc.abstractmethod
     def check_endpoint(cls, endpoint, ca_cert, client_cert, client_key, allow_insecure_tcp,
                        policy):
-        """Raise ValueError, with words that complete "endpoint ...", unless this can be used.
+        """The one spelling of an endpoint that can be used.
 
-        Of TLS only whether it is there matters.  Nothing is resolved.
+        Raises ValueError, with words that complete "endpoint ...".  Of TLS only whether it is
+        there matters.  Nothing is resolved.
         """
 
     @abc.abstractmethod

@@ -788,7 +788,7 @@ class DockerDriver(base.Driver):
                                  'unix:///var/run/docker.sock')
             if given:
                 raise ValueError(f'is a unix socket, which takes no {" or ".join(given)}')
-            return
+            return endpoint
         try:
             url = urllib.parse.urlsplit(endpoint)
             host, port = url.hostname, url.port
@@ -803,7 +803,8 @@ class DockerDriver(base.Driver):
             raise ValueError('must name host and port, as in tcp://engine.example.org:2376')
         if url.username is not None or url.path not in ('', '/') or url.query or url.fragment:
             raise ValueError('must hold nothing but host and port after tcp://')
-        policy.check_literal(egress.host(host), port)
+        to = egress.target(endpoint, {'tcp': None})
+        policy.check_literal(to.host, to.port)
         if not allow_insecure_tcp and len(given) < len(tls):
             raise ValueError('needs ca_cert, client_cert and client_key: without them whoever '
                              'reaches the port owns the host')
@@ -811,6 +812,7 @@ class DockerDriver(base.Driver):
             raise ValueError('needs client_cert and client_key together')
         if client_cert and not ca_cert:
             raise ValueError('needs ca_cert with client_cert')
+        return to.url.removesuffix('/')
 
     def __init__(self, bay):
         self.bay = bay

@@ -642,6 +642,7 @@ class FakeDriver(base.Driver):
         parse_endpoint(endpoint)
         if ca_cert or client_cert or client_key:
             raise ValueError('is in memory and takes no ca_cert, client_cert or client_key')
+        return endpoint
 
     def __init__(self, bay):
         name, options = parse_endpoint(bay.endpoint)

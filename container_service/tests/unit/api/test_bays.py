@@ -316,6 +316,13 @@ class TestTls(BaysCase):
             self.assert_not_told(answer)
         self.assertEqual([], self.rows(models.bays))
 
+    def test_an_endpoint_is_kept_in_its_own_spelling(self):
+        self.assertEqual('tcp://93.184.216.34:2376', self.make(
+            endpoint='TCP://９３.184.0xd8.34:2376/#').json['endpoint'])
+        self.assertEqual('tcp://93.184.216.34:2376', self.row().endpoint)
+        self.assertIn('blanks or control characters', self.assert_refused(
+            400, 'invalid_parameter', self.make(name='b2', endpoint='tcp://host\t:2376')))
+
     def test_pem_is_ascii_and_as_long_as_it_says(self):
         for name, text in self.tls.items():
             for wrong in ('\0', '\t', '\x7f', '\xfc', '\U0001f600' * 31000):

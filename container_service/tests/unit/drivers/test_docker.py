@@ -484,8 +484,26 @@ class TestErrors(testtools.TestCase):
 class TestEndpoint(testtools.TestCase):
 
     def check(self, endpoint, ca=None, cert=None, key=None, insecure=False):
-        driver.DockerDriver.check_endpoint(endpoint, ca, cert, key, insecure,
-                                           egress.Policy(allowed=egress.networks(['127.0.0.0/8'])))
+        return driver.DockerDriver.check_endpoint(
+            endpoint, ca, cert, key, insecure,
+            egress.Policy(allowed=egress.networks(['127.0.0.0/8'])))
+
+    def test_an_endpoint_has_one_spelling(self):
+        tls = ('ca', 'cert', 'key')
+        for endpoint, one in (
+                ('unix:///var/run/docker.sock', 'unix:///var/run/docker.sock'),
+                ('tcp://engine.example.org:2376/', 'tcp://engine.example.org:2376'),
+                ('TCP://Engine.Example.Org.:02376', 'tcp://engine.example.org:2376'),
+                ('tcp://93.184.216.34:2376#', 'tcp://93.184.216.34:2376'),
+                ('tcp://93.184.216.34:2376?', 'tcp://93.184.216.34:2376'),
+                ('tcp://９３.184.216.34:2376', 'tcp://93.184.216.34:2376'),
+                ('tcp://0x5db8d822:2376', 'tcp://93.184.216.34:2376'),
+                ('tcp://b\xfccher.example:2376', 'tcp://xn--bcher-kva.example:2376'),
+                ('tcp://[2606:2800:220:1:0::1]:2376', 'tcp://[2606:2800:220:1::1]:2376')):
+            self.assertEqual(one, self.check(endpoint, *tls if one[0] == 't' else ()))
+        for endpoint in ('tcp://93.184.216.34\t:2376', 'tcp://ho\tst:2376', 'tcp://host:2376\t',
+                         'tcp://host:2376 ', '\ttcp://host:2376', 'tcp://@host:2376'):
+            self.assertRaises(ValueError, self.check, endpoint, *tls)
 
     def test_good(self):
         self.check('unix:///var/run/docker.sock')
