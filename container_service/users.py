@@ -6,11 +6,13 @@ writes it.  oslo.middleware checks the password; what a user is afterwards is ou
 looked at for each request and read when it has changed, so that a change needs no restart.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import hmac
 import os
 import re
+import threading
 
 import bcrypt
 from oslo_middleware import basic_auth
@@ -25,8 +27,14 @@ _IMPLIED = {'admin': ('member', 'reader'), 'member': ('reader',)}
 # bcrypt looks at so many bytes of a password and no more.
 MOST_BYTES = 72
 
-# A password that was right is not computed again for so long.
+# A password that was right is not computed again until it has not been used for so long.
 _SECONDS = 60
+
+# So many are computed at once: each takes a core for some tenths of a second.
+_AT_ONCE = 2
+
+# Seconds that a request waits for that.
+_PATIENCE = 1
 
 _NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}')
 _HASH = re.compile(r'\$2[aby]\$(?:0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}')
@@ -76,21 +84,31 @@ class Unusable(Exception):
     """The file of users cannot be used; the text says why, for an administrator."""
 
 
-class Users:
-    """The users of one file.  Raises Unusable."""
+class Busy(Exception):
+    """Too many passwords are being computed."""
 
-    def __init__(self, path):
+
+class Users:
+    """The users of one file.  Raises Unusable.
+
+    ``most`` requests at once may have a password computed, or wait for that.
+    """
+
+    def __init__(self, path, most=16):
         self._path = path
+        self._places = threading.BoundedSemaphore(most)
+        self._computing = threading.BoundedSemaphore(_AT_ONCE)
         self._passed = remembered.Remembered()
         # What passwords are remembered by is worth nothing outside of this process.
         self._key = os.urandom(32)
         self._read = None, {}               # the state of the file, and who was in it
         self.read()
 
-    def authenticate(self, name, password):
-        """The user of that name and password (bytes), or None.  Raises Unusable.
+    def authenticate(self, name, password, before=None):
+        """The user of that name and password (bytes), or None.  Raises Unusable and Busy.
 
         It takes the same time whether there is such a user: a password is always checked.
+        ``before`` is called before one is computed, and may raise.
         """
         users = self.read()
         user = users.get(name)
@@ -99,15 +117,41 @@ class Users:
             return None
         digest = hmac.digest(self._key, password, hashlib.sha256)
         proof = checked.hash, digest
-        if self._passed.get(proof):
-            # bcrypt is slow on purpose: a client that asks often must not pay each time.
-            return user
-        # The name of a user that is not there comes from outside: it is not told to the log.
-        if not _is_password(f'{name if user else "?"}:{checked.hash}', password):
-            return None
-        if user is not None:
-            self._passed.set(proof, True, _SECONDS)
+        if not self._is_remembered(proof):
+            with self._place():
+                # Another request may have computed the same meanwhile.
+                if not self._is_remembered(proof):
+                    if before is not None:
+                        before()
+                    # The name of a user that is not there comes from outside: it is not told to
+                    # the log.
+                    if not _is_password(f'{name if user else "?"}:{checked.hash}', password):
+                        return None
+                    if user is not None:
+                        self._passed.set(proof, True, _SECONDS)
         return user
+
+    def _is_remembered(self, proof):
+        """bcrypt is slow on purpose: a client that asks often must not pay each time."""
+        if not self._passed.get(proof):
+            return False
+        self._passed.set(proof, True, _SECONDS)
+        return True
+
+    @contextlib.contextmanager
+    def _place(self):
+        """Leave threads and cores for requests that need none of this.  Raises Busy."""
+        if not self._places.acquire(blocking=False):
+            raise Busy()
+        try:
+            if not self._computing.acquire(timeout=_PATIENCE):
+                raise Busy()
+            try:
+                yield
+            finally:
+                self._computing.release()
+        finally:
+            self._places.release()
 
     def read(self):
         """{name: User}.  Raises Unusable."""

@@ -22,6 +22,9 @@ LOG = log.getLogger(__name__)
 
 _ENVIRON = 'container_service.context'
 
+# What looking at credentials that are not known yet costs; of rates.Strangers.
+GUESS = 'container_service.guess'
+
 # The one project and user of a service without authentication.
 LOCAL = 'local'
 
@@ -192,7 +195,7 @@ class HttpBasic(_Strategy):
             raise exceptions.Error('auth_strategy is http_basic: set [api] '
                                    'http_basic_users_file too.')
         try:
-            self._users = users.Users(path)
+            self._users = users.Users(path, max(2, conf.api.threads // 2))
         except users.Unusable as exc:
             raise exceptions.Error(str(exc)) from exc
 
@@ -201,16 +204,22 @@ class HttpBasic(_Strategy):
         if origin and origin.split('://', 1)[-1] != environ.get('HTTP_HOST'):
             raise exceptions.Forbidden(f'Requests of web pages from {origin!r} are refused.')
         self._look_at_transport(environ)
+        guess = environ[GUESS]
         try:
             name, password = basic_auth.parse_token(basic_auth.parse_header(environ))
-            user = self._users.authenticate(name, password)
+            user = self._users.authenticate(name, password, before=guess.charge)
         except (webob.exc.HTTPUnauthorized, webob.exc.HTTPBadRequest):
             user = None
         except users.Unusable as exc:
             LOG.error('%s', exc)
             raise exceptions.IdentityUnavailable() from exc
+        except users.Busy:
+            error = exceptions.IdentityUnavailable()
+            error.retry_after = 1
+            raise error from None
         if user is None:
             raise exceptions.Unauthorized(challenge=self._CHALLENGE)
+        guess.give_back()
         return self._context(environ, user_id=user.name, user_name=user.name,
                              project_id=user.project_id, roles=user.all_roles)
 

@@ -16,14 +16,14 @@ _READS = ('GET', 'HEAD', 'OPTIONS')
 
 
 class Buckets:
-    """One bucket of tokens for each key: ``rate`` come in each second, ``seconds`` long at most.
+    """One bucket of tokens for each key: ``rate`` come in each second, ``size`` fit in.
 
     A rate of 0 is none at all.
     """
     MOST = 10000            # keys that are remembered; those who ask no more are forgotten
 
-    def __init__(self, rate, seconds, clock=time.monotonic):
-        self._rate, self._size, self._clock = rate, max(1, rate * seconds), clock
+    def __init__(self, rate, size, clock=time.monotonic):
+        self._rate, self._size, self._clock = rate, max(1, size), clock
         self._known, self._lock = {}, threading.Lock()
 
     def wait(self, key, take=1):
@@ -41,6 +41,13 @@ class Buckets:
             self._known[key] = left - take, now
             return 0
 
+    def give_back(self, key):
+        """One token that was taken was not needed."""
+        if self._rate:
+            with self._lock:
+                now = self._clock()
+                self._known[key] = min(self._size, self._left(key, now) + 1), now
+
     def _left(self, key, now):
         left, since = self._known.get(key, (self._size, now))
         return min(self._size, left + (now - since) * self._rate)
@@ -52,8 +59,8 @@ class Middleware:
     def __init__(self, app, conf):
         self._app = app
         conf = conf.api
-        self._all = Buckets(conf.project_request_rate, conf.request_burst)
-        self._changes = Buckets(conf.project_change_rate, conf.request_burst)
+        self._all, self._changes = (Buckets(rate, rate * conf.request_burst) for rate in (
+            conf.project_request_rate, conf.project_change_rate))
 
     def __call__(self, environ, start_response):
         project = auth.context_in(environ).project_id
@@ -72,16 +79,43 @@ class Strangers:
 
     def __init__(self, app, conf):
         self._app = app
-        self._failures = Buckets(conf.api.failed_authentication_rate, conf.api.request_burst)
+        self._failures = Buckets(conf.api.failed_authentication_rate,
+                                 conf.api.failed_authentication_burst)
 
     def __call__(self, environ, start_response):
-        source = auth.network_of(environ)
-        _insist(self._failures.wait(source, take=0))
+        caller = auth.network_of(environ)
+        _insist(self._failures.wait(caller, take=0))
+        guess = environ[auth.GUESS] = _Guess(self._failures, caller)
         try:
             return self._app(environ, start_response)
         except exceptions.Unauthorized:
-            self._failures.wait(source)
+            guess.failed()
             raise
+
+
+class _Guess:
+    """What one request takes from the bucket of its address: one token, or none."""
+
+    def __init__(self, bucket, caller):
+        self._bucket, self._caller = bucket, caller
+        self._charged = False
+
+    def charge(self):
+        """Pay before the work: many at once must not all see the same last token.
+
+        Raises TooManyRequests.
+        """
+        _insist(self._bucket.wait(self._caller))
+        self._charged = True
+
+    def give_back(self):
+        """The credentials are valid."""
+        if self._charged:
+            self._bucket.give_back(self._caller)
+
+    def failed(self):
+        if not self._charged:
+            self._bucket.wait(self._caller)
 
 
 def _insist(seconds):

@@ -128,12 +128,18 @@ API_OPTS = [
         'project_change_rate', default=200.0, min=0,
         help='The same for requests that change something.'),
     cfg.FloatOpt(
-        'failed_authentication_rate', default=10.0, min=0,
-        help='The same for requests from one address whose credentials are not valid. Beyond it '
-             'credentials from there are not looked at for a while; 0 to look at all of them.'),
+        'failed_authentication_rate', default=1.0, min=0,
+        help='The same for requests from one address, of IPv6 one network of 64 bits, whose '
+             'credentials are not valid. Beyond it credentials from there are not looked at for '
+             'a while; 0 to look at all of them.'),
+    cfg.IntOpt(
+        'failed_authentication_burst', default=20, min=1,
+        help='How many requests with credentials that are not valid may come from one address '
+             'at once, after silence.'),
     cfg.FloatOpt(
         'request_burst', default=20.0, min=1,
-        help='What may come at once, after silence: so many seconds of the rates above.'),
+        help='What one project may send at once, after silence: so many seconds of its rates '
+             'above.'),
     cfg.IntOpt(
         'project_action_limit', default=1000, min=1,
         help='Unfinished actions that one project may have, unless it or the class default has a '

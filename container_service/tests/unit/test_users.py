@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The file of users for HTTP basic authentication."""
 
+from concurrent import futures
 import io
 import os
 import stat
+import threading
 from unittest import mock
 
 import bcrypt
@@ -74,18 +76,59 @@ class TestUsers(UsersCase):
         self.assertNotIn('forged', self.log.output)
         self.assertNotIn('eve', self.log.output)
 
-    def test_one_that_was_right_is_not_computed_again_for_a_minute(self):
+    def test_one_that_was_right_is_not_computed_again_while_it_is_used(self):
         self.add('ann')
         clock = fixtures.Clock()
         known = users.Users(self.path)
         known._passed._clock = clock
         with mock.patch('bcrypt.checkpw', side_effect=bcrypt.checkpw) as checked:
-            for seconds, computed in ((0, 1), (59, 1), (2, 2)):
+            for seconds, computed in ((0, 1), (59, 1), (59, 1), (61, 2)):
                 clock.advance(seconds)
                 self.assertEqual('ann', known.authenticate('ann', b'right').name)
                 self.assertEqual(computed, checked.call_count)
             self.assertIsNone(known.authenticate('ann', b'wrong'))
             self.assertIsNone(known.authenticate('eve', b'right'))
+
+    def test_no_more_than_two_are_computed_at_once(self):
+        """Each takes a core: others are refused, and those with a known password served."""
+        self.add('ann')
+        known = users.Users(self.path, most=3)
+        known.authenticate('ann', b'right')
+        self.patch(users, '_PATIENCE', 0.01)
+        began, let_go = threading.Semaphore(0), threading.Event()
+        self.addCleanup(let_go.set)
+
+        def check(*_):
+            began.release()
+            return not let_go.wait(30)
+
+        with mock.patch('bcrypt.checkpw', side_effect=check) as checked, \
+                futures.ThreadPoolExecutor(4) as pool:
+            asking = [pool.submit(known.authenticate, 'ann', word) for word in (b'a', b'b')]
+            for _ in asking:
+                self.assertTrue(began.acquire(timeout=30))
+            self.assertRaises(users.Busy, known.authenticate, 'ann', b'c')
+            self.assertEqual('ann', known.authenticate('ann', b'right').name)
+            # One more may wait, and who comes then may not even do that.
+            users._PATIENCE = 30
+            waiting = pool.submit(known.authenticate, 'ann', b'd')
+            fixtures.eventually(lambda: not known._places._value)
+            self.assertRaises(users.Busy, known.authenticate, 'ann', b'e')
+            self.assertEqual(2, checked.call_count)
+            let_go.set()
+            self.assertEqual([None] * 3, [each.result(30) for each in (*asking, waiting)])
+
+    def test_what_is_called_before_may_refuse(self):
+        self.add('ann')
+        known = users.Users(self.path)
+        with mock.patch('bcrypt.checkpw', side_effect=bcrypt.checkpw) as checked:
+            for _ in range(3):
+                self.assertRaises(ZeroDivisionError, known.authenticate, 'ann', b'right',
+                                  before=lambda: 1 / 0)
+            self.assertFalse(checked.called)
+            self.assertIsNotNone(known.authenticate('ann', b'right'))
+            # It costs nothing any more.
+            self.assertIsNotNone(known.authenticate('ann', b'right', before=lambda: 1 / 0))
 
     def test_a_change_holds_at_once(self):
         self.add('ann')

@@ -2,7 +2,10 @@
 """A name and a password with each request, over the real application."""
 
 import base64
+from concurrent import futures
 import os
+import threading
+from unittest import mock
 
 import fixtures as pyfixtures
 
@@ -141,3 +144,48 @@ class TestHttpBasic(HttpBasicCase):
             self.conf.set_override('http_basic_users_file', path, group='api')
             self.assertIn(words, self.assertRaises(
                 exceptions.Error, auth.HttpBasic, None, self.conf, None).detail)
+
+
+class TestGuesses(HttpBasicCase):
+    """Who guesses passwords may do so twenty times, as long as nothing comes to that."""
+
+    def setUp(self):
+        super().setUp()
+        self.conf.set_override('failed_authentication_rate', 0.001, group='api')
+        self.build()
+
+    def status(self, name='member', **values):
+        return self.by(name, 'GET', '/v1/containers', **values).status_int
+
+    def test_it_is_paid_before(self):
+        """Else all that come at once see the same last one of what may come."""
+        inside, let_go = threading.Semaphore(0), threading.Event()
+        self.addCleanup(let_go.set)
+
+        def check(*_):
+            inside.release()
+            return not let_go.wait(30)
+
+        for _ in range(19):
+            self.assertEqual(401, self.status(password='wrong'))
+        with futures.ThreadPoolExecutor(1) as pool, mock.patch('bcrypt.checkpw',
+                                                               side_effect=check):
+            first = pool.submit(self.status, password='wrong')
+            self.assertTrue(inside.acquire(timeout=30))
+            self.assertEqual(429, self.status(password='other'))
+            let_go.set()
+            self.assertEqual(401, first.result(30))
+
+    def test_who_knows_the_password_pays_nothing(self):
+        with test_users.cheap():
+            for number in range(30):
+                users.add(self.path, users.User(f'user{number}', users.hashed('right'), 'p1',
+                                                ('reader',)))
+        for number in range(30):
+            self.assertEqual(200, self.status(f'user{number}', password='right'))
+
+    def test_while_others_are_computed(self):
+        with mock.patch.object(users.Users, '_place', side_effect=users.Busy):
+            answer = self.by('member', 'GET', '/v1/containers')
+        self.assert_refused(503, 'identity_unavailable', answer)
+        self.assertEqual('1', answer.headers['Retry-After'])

@@ -24,7 +24,7 @@ class TestBuckets(tests.TestCase):
         self.clock = fixtures.Clock()
 
     def test_a_burst_and_then_the_rate(self):
-        made = rates.Buckets(2, 3, self.clock)
+        made = rates.Buckets(2, 6, self.clock)
         self.assertEqual([0] * 6, [made.wait('a') for _ in range(6)])
         self.assertEqual(0.5, made.wait('a'))
         self.assertEqual(0, made.wait('b'))
@@ -37,6 +37,13 @@ class TestBuckets(tests.TestCase):
     def test_none_at_all(self):
         made = rates.Buckets(0, 3, self.clock)
         self.assertEqual({0}, {made.wait('a') for _ in range(1000)})
+
+    def test_what_is_given_back(self):
+        made = rates.Buckets(1, 2, self.clock)
+        made.give_back('a')
+        self.assertEqual([0, 0], [made.wait('a') for _ in range(2)])
+        made.give_back('a')
+        self.assertEqual([0, 1], [made.wait('a') for _ in range(2)])
 
     def test_who_asks_no_more_is_forgotten(self):
         made = rates.Buckets(1, 1, self.clock)
@@ -95,7 +102,7 @@ class TestRates(base.ApiTestCase):
 
 class TestStrangers(base.ApiTestCase):
 
-    conf_values = {**SLOWLY, 'failed_authentication_rate': RATE}
+    conf_values = {'failed_authentication_rate': RATE, 'failed_authentication_burst': 3}
 
     class strategy(base.Personas):  # noqa: N801
         """Knows who has the word, and counts how often it had to look."""
