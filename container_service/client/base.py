@@ -154,9 +154,13 @@ class ShowNamed(ShowCommand):
         super().add_arguments(parser)
         parser.add_argument('named', metavar=self.arguments, type=reference, help='Name or uuid.')
 
+    def query(self, parsed_args):
+        """What else the user said, if anything."""
+        return None
+
     def take_action(self, parsed_args):
-        self.print_one(
-            parsed_args, self.client.get(f'{self.path}/{http.segment(parsed_args.named)}'))
+        self.print_one(parsed_args, self.client.get(
+            f'{self.path}/{http.segment(parsed_args.named)}', self.query(parsed_args)))
 
 
 class ListCommand(Formatted, lister.Lister):
@@ -206,6 +210,16 @@ class ListCommand(Formatted, lister.Lister):
 
 def add_container(parser):
     parser.add_argument('container', metavar='CONTAINER', type=reference, help='Name or uuid.')
+
+
+def add_all_projects(parser):
+    parser.add_argument('--all-projects', action='store_true',
+                        help='Also one of another project; for administrators.')
+
+
+def all_projects(parsed_args):
+    """What ``add_all_projects`` has to say in a query."""
+    return {'all_projects': True} if parsed_args.all_projects else None
 
 
 def add_param(parser, param, *names):

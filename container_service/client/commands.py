@@ -58,6 +58,13 @@ class ShowBay(base.ShowNamed):
     arguments = 'BAY'
     fields = BAY_FIELDS
 
+    def add_arguments(self, parser):
+        super().add_arguments(parser)
+        base.add_all_projects(parser)
+
+    def query(self, parsed_args):
+        return base.all_projects(parsed_args)
+
 
 class CreateBay(base.ShowCommand):
     """Make an engine known as a bay."""
@@ -103,7 +110,7 @@ class UpdateBay(base.ShowCommand):
                                    ('--no-host', 'hosts', 'Let conductors of all hosts work on '
                                                           'it.')):
             parser.add_argument(option, action='store_const', const=[], dest=dest, help=what)
-        _add_all_projects(parser)
+        base.add_all_projects(parser)
 
     def take_action(self, parsed_args):
         body = _given(parsed_args, ('name', *_BAY_CHANGES))
@@ -112,7 +119,7 @@ class UpdateBay(base.ShowCommand):
                                   '--host, --ca-cert, --client-cert or --client-key.')
         bay, _ = asking.change(
             self.client, 'PATCH', f'bays/{http.segment(parsed_args.bay)}', harmless=True,
-            body=body, params=_all_projects(parsed_args), on_trouble=self.tell_trouble)
+            body=body, params=base.all_projects(parsed_args), on_trouble=self.tell_trouble)
         self.print_one(parsed_args, bay)
 
 
@@ -156,15 +163,6 @@ def _given(parsed_args, keys):
     return {key: value for key, value in body.items() if value is not None}
 
 
-def _add_all_projects(parser):
-    parser.add_argument('--all-projects', action='store_true',
-                        help='Also one of another project; for administrators.')
-
-
-def _all_projects(parsed_args):
-    return {'all_projects': True} if parsed_args.all_projects else None
-
-
 class DeleteBay(base.Command):
     """Forget bays that have no containers; their engines stay as they are."""
 
@@ -174,12 +172,12 @@ class DeleteBay(base.Command):
         super().add_arguments(parser)
         parser.add_argument('bays', metavar='BAY', nargs='+', type=base.reference,
                             help='Name or uuid.')
-        _add_all_projects(parser)
+        base.add_all_projects(parser)
 
     def take_action(self, parsed_args):
         return self.each(parsed_args.bays, lambda bay: asking.change(
             self.client, 'DELETE', f'bays/{http.segment(bay)}', key=str(uuid.uuid4()),
-            params=_all_projects(parsed_args), on_trouble=self.tell_trouble))
+            params=base.all_projects(parsed_args), on_trouble=self.tell_trouble))
 
 
 class Limits(base.ShowCommand):

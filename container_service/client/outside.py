@@ -49,6 +49,10 @@ class _StrayList(base.ListCommand):
     def add_arguments(self, parser):
         super().add_arguments(parser)
         parser.add_argument('bay', metavar='BAY', type=base.reference, help='Name or uuid.')
+        base.add_all_projects(parser)
+
+    def query(self, parsed_args):
+        return base.all_projects(parsed_args) or {}
 
 
 class ListStrays(_StrayList):
@@ -90,22 +94,23 @@ class Reconcile(_StrayList):
                             help='Wait so long until it is done; default 60.')
 
     def take_action(self, parsed_args):
-        path = f'bays/{http.segment(parsed_args.bay)}'
+        path, query = f'bays/{http.segment(parsed_args.bay)}', self.query(parsed_args)
         body = {'adopt': _ids(parsed_args.adopt), 'remove': _ids(parsed_args.remove),
                 'project_id': parsed_args.project, 'new_engine': parsed_args.new_engine}
         self.client.post(f'{path}/reconcile',
-                         {key: value for key, value in body.items() if value})
+                         {key: value for key, value in body.items() if value}, query)
         deadline = time.monotonic() + parsed_args.timeout
         while True:
-            left, _ = self.client.pages(f'{path}/strays', 'strays')
+            left, _ = self.client.pages(f'{path}/strays', 'strays', query)
             waiting = [stray for stray in left if stray['wanted']]
             if not waiting or time.monotonic() >= deadline:
                 break
             time.sleep(_PAUSE_SECONDS)
         self.print_list(parsed_args, left)
         if waiting:
+            option = '--all-projects ' if query else ''
             self.say(f'{len(waiting)} are not done yet. Is a conductor up that reaches the bay? '
-                     f'See: container-service bay show {parsed_args.bay}')
+                     f'See: container-service bay show {option}{parsed_args.bay}')
             return 1
         failed = [stray for stray in left if stray['error']]
         return 1 if failed and (parsed_args.adopt or parsed_args.remove) else None

@@ -46,6 +46,14 @@ class StraysTest(test_shell.ShellTest):
         self.strays(STRAY)
         self.assertIn('cs-x-1', self.stdout('bay', 'strays', 'one'))
 
+    def test_those_of_a_bay_of_another_project(self):
+        self.strays({**STRAY, 'wanted': 'remove'})
+        self.stdout('bay', 'strays', '--all-projects', 'one')
+        result, _ = self.reconcile('--all-projects', '--timeout', '0.01')
+        self.assertIn('bay show --all-projects one', result.err)
+        for request in self.service.requests:
+            self.assertEqual({'all_projects': ['true']}, request.query)
+
     def reconcile(self, *options):
         self.service.answer('POST', '/v1/bays/one/reconcile', {'strays': []}, status=202)
         result = self.run_cli('reconcile', 'one', *options)

@@ -961,6 +961,12 @@ class BayTest(ShellTest):
         self.stdout('bay', 'update', '--all-projects', 'b', '--public')
         self.assertEqual(['true'], self.the_request().query['all_projects'])
 
+    def test_show(self):
+        self.service.answer('GET', '/v1/bays/b', {'uuid': stub.UUID, 'name': 'b'})
+        for options, query in (((), {}), (('--all-projects',), {'all_projects': ['true']})):
+            self.assertRegex(self.stdout('bay', 'show', 'b', *options), r'\| name +\| b ')
+            self.assertEqual(query, self.service.requests.pop().query)
+
     def test_update_of_nothing(self):
         self.assertIn('Say what to change', self.run_cli('bay', 'update', 'b').err)
         self.assertEqual([], self.service.requests)
