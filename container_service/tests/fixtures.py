@@ -35,6 +35,7 @@ from container_service import bays as bay_rules
 from container_service import conf as options
 from container_service import context
 from container_service import rpc
+from container_service import secrets
 from container_service.api import app
 from container_service.api.controllers import root
 from container_service.conductor import service
@@ -352,6 +353,7 @@ class Processes(fixtures.Fixture):
             'public': True}, expect=201)
 
     def _write_config(self, connection):
+        secrets.create_key(os.path.join(self.directory, 'secrets.keys'))
         self.config_file = os.path.join(self.directory, 'container-service.conf')
         with open(self.config_file, 'w') as f:
             f.write(f'''\

@@ -438,7 +438,6 @@ class TestDeployment(AllMixin, FieldTestCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.share(fixtures.Processes('mysql'))
-        cls.processes.manage('secrets', 'create-key')
 
     def test_as_people_call_it(self):
         self.run_one()

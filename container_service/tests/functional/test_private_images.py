@@ -18,7 +18,6 @@ class PrivateCase(deployed.DeployedTestCase):
     def setUp(self):
         super().setUp()
         self.processes = self.useFixture(deployed.ForProjects(self.database))
-        self.processes.manage('secrets', 'create-key')
         self.caller = self.new_caller()
         self.registry = self.useFixture(registries.PrivateRegistry())
         pushed = self.useFixture(registries.Image(
