@@ -49,9 +49,11 @@ def check(ca_cert=None, client_cert=None, client_key=None, now=None):
                 _read('client_cert', client_cert)[0]):
             raise Bad('client_key', 'does not belong to client_cert')
         kept['client_key'] = _pem_of_key(key)
-    if len(kept) == 3:
-        # OpenSSL refuses some that can be read, as a key that is short.
-        context(**kept)
+    # OpenSSL refuses some that can be read, as a key that is short.
+    if ca_cert is not None:
+        context(kept['ca_cert'])
+    if client_cert is not None and client_key is not None:
+        _show(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), kept['client_cert'], kept['client_key'])
     return kept
 
 
@@ -100,10 +102,14 @@ def context(ca_cert, client_cert=None, client_key=None):
     with _used('ca_cert'):
         made = ssl.create_default_context(cadata=ca_cert)
     if client_cert is not None:
-        # The only way to give one to OpenSSL here.
-        with _used('client_cert'), _as_file(f'{client_cert}\n{client_key}') as path:
-            made.load_cert_chain(path)
+        _show(made, client_cert, client_key)
     return made
+
+
+def _show(made, client_cert, client_key):
+    # The only way to give one to OpenSSL here.
+    with _used('client_cert'), _as_file(f'{client_cert}\n{client_key}') as path:
+        made.load_cert_chain(path)
 
 
 @contextlib.contextmanager

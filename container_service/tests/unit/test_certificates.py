@@ -44,8 +44,9 @@ class TestCertificates(base.TestCase):
 
     def test_what_openssl_does_not_take_is_refused_before_it_is_kept(self):
         cert, key = self.authority.issue('short', key=rsa.generate_private_key(65537, 1024))
-        self.bad('client_cert', 'cannot be used for TLS: EE_KEY_TOO_SMALL',
-                 ca_cert=self.authority.cert, client_cert=cert, client_key=key)
+        for ca_cert in ({'ca_cert': self.authority.cert}, {}):
+            self.bad('client_cert', 'cannot be used for TLS: EE_KEY_TOO_SMALL',
+                     client_cert=cert, client_key=key, **ca_cert)
 
     def test_what_cannot_be_used_but_was_kept_is_named(self):
         for name, text in (('ca_cert', '# Müller\n' + self.authority.cert), ('ca_cert', 'x'),
