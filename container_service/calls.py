@@ -20,6 +20,7 @@ import oslo_messaging
 from container_service import exceptions
 from container_service import operations
 from container_service import rpc
+from container_service import slots
 
 LOG = log.getLogger(__name__)
 
@@ -39,25 +40,26 @@ _TRIES = 3
 
 
 class Calls:
-    """Blocking calls, at most ``slots`` at once.
+    """Blocking calls, at most ``most`` at once, and half of that for one project.
 
     ``choose(container_uuid, bay_uuid, leave_out)`` names the conductor to ask, or None;
     ``tickets`` are ``tickets.Tickets``.
     """
 
-    def __init__(self, bus, choose, slots, tickets):
+    def __init__(self, bus, choose, most, tickets):
         self._client = rpc.client(bus, rpc.ASK_TOPIC)
         self._bell = rpc.client(bus, rpc.WAKE_TOPIC)
         self._choose, self._tickets = choose, tickets
-        self._slots = threading.BoundedSemaphore(slots)
+        self._slots = slots.Slots(most)
         # As many threads again may be stuck in the bus before that is anybody else's problem.
-        self._pool = concurrent.futures.ThreadPoolExecutor(2 * slots, 'calls')
-        self._spare, self._stuck = slots, 0
+        self._pool = concurrent.futures.ThreadPoolExecutor(2 * most, 'calls')
+        self._spare, self._stuck = most, 0
         self._lock = threading.Lock()
 
-    def ask(self, container_uuid, bay, operation, params, seconds):
+    def ask(self, container_uuid, bay, operation, params, seconds, project_id=None):
         """Ask a conductor that reaches the bay; returns what the driver returned.
 
+        ``project_id`` is whose request it is.
         Raises what the conductor raised, NoConductor, CallsBusy, BusUnavailable when the bus
         cannot be used, ConductorSilent when no conductor answered, CallOutcomeUnknown when one
         stopped answering after it had been asked for what must not run twice, and
@@ -65,7 +67,7 @@ class Calls:
         """
         again = operations.OPERATIONS[operation].may_run_again(params)
         silent = []
-        with self._slot():
+        with self._slot(project_id):
             while True:
                 chosen = self._choose(container_uuid, bay.uuid, silent)
                 if chosen is None and not silent:
@@ -114,7 +116,7 @@ class Calls:
                 oslo_messaging.RPCDispatcherError) as exc:      # or one that knows no tickets
             raise exceptions.ConductorSilent() from exc
 
-    def ring(self, container_uuid, bay_uuid, seconds):
+    def ring(self, container_uuid, bay_uuid, seconds, project_id=None):
         """A wake as a call: returns when a conductor has taken it, or has carried it out.
 
         Never fails: the row is the work, and a conductor finds it by itself.
@@ -125,7 +127,7 @@ class Calls:
         call = self._bell.prepare(server=chosen, retry=rpc.RETRY, timeout=seconds,
                                   call_monitor_timeout=_CALL_MONITOR).call
         try:
-            with self._slot():
+            with self._slot(project_id):
                 self._within(seconds, call, {}, 'wake', container_uuid=container_uuid)
         except exceptions.CallsBusy:
             pass
@@ -133,13 +135,13 @@ class Calls:
             LOG.warning('No answer from conductor %s to wake: %s', chosen, exc)
 
     @contextlib.contextmanager
-    def _slot(self):
-        if not self._slots.acquire(blocking=False):
+    def _slot(self, project_id):
+        if not self._slots.take(project_id):
             raise exceptions.CallsBusy()
         try:
             yield
         finally:
-            self._slots.release()
+            self._slots.give_back(project_id)
 
     def _within(self, seconds, function, *args, **kwargs):
         """Call a function in a thread of its own, and wait so long for it.

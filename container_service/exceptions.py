@@ -379,7 +379,8 @@ class PoolFull(Unavailable):
 class TooManyWaiters(Unavailable):
     code = 'too_many_waiters'
     title = 'Too many waiting requests'
-    message = 'Too many requests wait for actions here. Ask again without waiting, or later.'
+    message = ('Too many requests wait here, in all or of this project. Ask again without '
+               'waiting, or later.')
     retry_after = 1
 
 
@@ -428,7 +429,8 @@ class NoConductor(Unavailable):
 class CallsBusy(Unavailable):
     code = 'calls_busy'
     title = 'Too many calls'
-    message = 'Too many blocking calls are in progress. Try again shortly.'
+    message = ('Too many blocking calls are in progress, in all or of this project. Try again '
+               'shortly.')
     retry_after = 1
 
 

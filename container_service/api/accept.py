@@ -269,9 +269,11 @@ def _tell(controller, accepted, seconds):
     else:
         seconds = parts.conf.api.sync_timeout if seconds is None else seconds
         until = time.monotonic() + seconds
-        parts.calls.ring(container.uuid, container.bay_uuid, seconds)
+        parts.calls.ring(container.uuid, container.bay_uuid, seconds,
+                         controller.context.project_id)
     try:
-        if not parts.waiting.wait([action.uuid], max(0, until - time.monotonic())):
+        if not parts.waiting.wait([action.uuid], max(0, until - time.monotonic()),
+                                  project_id=controller.context.project_id):
             return None
         with parts.db.read() as conn:
             return actions.get(conn, action.uuid, None)

@@ -57,7 +57,7 @@ def _asked(controller, *request):
     """What a conductor answers; where an engine is and what is wrong there is told to
     administrators."""
     try:
-        return controller.parts.calls.ask(*request)
+        return controller.parts.calls.ask(*request, controller.context.project_id)
     except exceptions.EngineUnreachable as exc:
         if controller.context.is_admin:
             raise
@@ -79,7 +79,8 @@ def _record(controller, op, row, params):
 def _wait(controller, row, timeout_seconds):
     parts = controller.parts
     if not containers.is_at_rest(row) and timeout_seconds:
-        parts.waiting.wait([row.uuid], timeout_seconds, look=containers.at_rest)
+        parts.waiting.wait([row.uuid], timeout_seconds, look=containers.at_rest,
+                           project_id=controller.context.project_id)
         with parts.db.read() as conn:
             row = containers.by_uuid(conn, row.uuid) or row       # it may be forgotten by now
     return views.container(row, controller.base, controller.context.is_admin)

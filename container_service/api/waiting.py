@@ -8,6 +8,7 @@ import time
 from oslo_log import log
 
 from container_service import exceptions
+from container_service import slots
 from container_service.db import actions
 
 LOG = log.getLogger(__name__)
@@ -18,24 +19,25 @@ _TICK = 0.1         # seconds between looks while anybody waits
 class Waiting:
     """The waiters of one process, and the thread that looks for them.
 
-    A waiter holds a request thread, so there are at most ``slots`` of them.
+    A waiter holds a request thread, so there are at most ``most`` of them, and half of that of one
+    project.
     """
 
-    def __init__(self, db, slots):
+    def __init__(self, db, most):
         self._db = db
-        self._slots = threading.BoundedSemaphore(slots)
+        self._slots = slots.Slots(most)
         self._condition = threading.Condition()
         self._waiters = set()
         self._thread = None
 
-    def wait(self, uuids, seconds, every=False, look=None):
+    def wait(self, uuids, seconds, every=False, look=None, project_id=None):
         """Wait until one of the actions has ended, or every one of them.
 
         ``look(conn, uuids)`` says which have; without it, it is about actions.
-        Returns whether that came about within so many seconds.  Raises TooManyWaiters at once
-        when all slots are taken.
+        ``project_id`` is whose request it is.  Returns whether that came about within so many
+        seconds.  Raises TooManyWaiters at once when all slots are taken.
         """
-        if not self._slots.acquire(blocking=False):
+        if not self._slots.take(project_id):
             raise exceptions.TooManyWaiters()
         waiter = _Waiter(uuids, every, look or _ended_actions)
         try:
@@ -50,7 +52,7 @@ class Waiting:
         finally:
             with self._condition:
                 self._waiters.discard(waiter)
-            self._slots.release()
+            self._slots.give_back(project_id)
 
     def _loop(self):
         while True:

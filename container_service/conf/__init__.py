@@ -114,9 +114,9 @@ API_OPTS = [
              'that has been slow or idle for longest is closed.'),
     cfg.IntOpt(
         'call_slots', default=12, min=1,
-        help='Blocking calls (logs, execute) in progress at once in this process; more are '
-             'answered 503. Keep it below the number of threads, so that a broker or engine '
-             'that hangs never stops other requests.'),
+        help='Blocking calls (logs, execute) in progress at once in this process, half of them '
+             'for one project; more are answered 503. Keep it below the number of threads, so '
+             'that a broker or engine that hangs never stops other requests.'),
     cfg.IntOpt(
         'container_queue_limit', default=16, min=1,
         help='Unfinished actions that one container may have; more are 409.'),
@@ -149,8 +149,8 @@ API_OPTS = [
         help='Unfinished actions in all; more are 503.'),
     cfg.IntOpt(
         'wait_slots', default=16, min=1,
-        help='Requests of this process that may wait for actions at once; more are answered '
-             'without waiting. Keep it below the number of threads.'),
+        help='Requests of this process that may wait for actions at once, half of them of one '
+             'project; more are answered without waiting. Keep it below the number of threads.'),
     cfg.FloatOpt(
         'database_timeout', default=3.0, min=1.0,
         help='Seconds that a request waits for an answer of the database; then it is answered '

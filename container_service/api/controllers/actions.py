@@ -89,7 +89,8 @@ def _wait(controller, uuids, seconds, every):
     ended = [row.uuid for row in rows if row.status in states.FINAL]
     if len(ended) == len(rows) or (ended and not every) or seconds == 0:
         return rows
-    parts.waiting.wait([uuid for uuid in uuids if uuid not in ended], seconds, every)
+    parts.waiting.wait([uuid for uuid in uuids if uuid not in ended], seconds, every,
+                       project_id=controller.context.project_id)
     with parts.db.read() as conn:
         return actions.get_all(conn, uuids, scope)
 

@@ -9,7 +9,7 @@ from container_service import states
 from container_service.tests import base
 from container_service.tests import deployed
 
-SLOTS = 16              # [api] wait_slots, as it is without configuration
+SLOTS = 8               # of one project: half of [api] wait_slots as it is by default
 
 
 class TestWaiting(deployed.DeployedTestCase):

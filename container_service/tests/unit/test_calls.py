@@ -79,6 +79,25 @@ class TestCalls(CallsCase):
         first.join(WAIT)
         self.assertEqual('', self.ask(made))
 
+    def test_one_project_gets_half_of_them(self):
+        self.listen()
+        asked, let_go = self.event(), self.event()
+        self.answers.answer = lambda: (asked.set(), let_go.wait(WAIT), {'result': ''})[2]
+        made = self.calls(slots=2)
+
+        def ask(project):
+            return made.ask('c1', BAY, 'logs', {'tail': 3}, WAIT, project)
+
+        first = threading.Thread(target=ask, args=('one',))
+        first.start()
+        self.assertTrue(asked.wait(WAIT))
+        error = self.assertRaises(exceptions.CallsBusy, ask, 'one')
+        self.assertEqual((503, 1), (error.status, error.retry_after))
+        let_go.set()
+        self.assertEqual('', ask('other'))
+        first.join(WAIT)
+        self.assertEqual('', ask('one'))
+
     def test_a_slot_is_given_back_after_an_error(self):
         self.listen()
         self.answers.answer = lambda: {'error': exceptions.Error().to_dict()}

@@ -100,7 +100,7 @@ class TestRecorded(BlockingCase):
 
 class _NoSlots:
 
-    def acquire(self, blocking):
+    def take(self, project_id):
         return False
 
 

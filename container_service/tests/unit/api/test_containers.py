@@ -313,7 +313,7 @@ class TestSynchronous(base.ApiTestCase):
 
     def test_it_has_ended(self):
         self.make_bay()
-        self.parts.calls.ring = lambda uuid, bay, seconds: self.carry_out(uuid)
+        self.parts.calls.ring = lambda uuid, bay, *more: self.carry_out(uuid)
         answer = self.post('/v1/containers', {'image': 'i', 'name': 'c0'}, version='1.40')
         self.assertEqual((202, 'Created'), (answer.status_int, answer.json['status']))
         answer = self.post('/v1/containers', {'image': 'i', 'name': 'c1'}, version='1.41')

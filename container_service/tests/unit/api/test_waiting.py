@@ -191,9 +191,29 @@ class TestSlots(WaitingCase):
         self.assertEqual([True, True], [result() for result in found])
         self.assertFalse(self.waiting.wait(self.made(1), 0))         # the slots are free again
 
+    def test_one_project_gets_half_of_them(self):
+        one, = self.made(1)
+        first = self.in_background(lambda: self.get(f'/v1/actions/{one}/wait?timeout=20'))
+        self.waiters(1)
+        container = self.get(f'/v1/actions/{one}').json['container_uuid']
+        for path in (f'actions/{one}/wait?', f'actions/wait?action={one}&',
+                     f'containers/{container}/wait?'):
+            answer = self.get(f'/v1/{path}timeout=1', version='1.41')
+            self.assert_refused(503, 'too_many_waiters', answer)
+            self.assertEqual('1', answer.headers['Retry-After'])
+        theirs = self.post('/v1/containers', {'image': 'i'}, version='1.41',
+                           project='other').json['action']['uuid']
+        second = self.in_background(lambda: self.get(
+            f'/v1/actions/{theirs}/wait?timeout=20', project='other'))
+        self.waiters(2)
+        self.end(one)
+        self.end(theirs)
+        self.free_run()
+        self.assertEqual([200, 200], [first().status_int, second().status_int])
+
     def test_what_was_accepted_is_told_when_the_wait_fails(self):
         """Not an error that says that nothing was changed."""
-        def fail(*args):
+        def fail(*args, **values):
             raise exceptions.DatabaseUnavailable()
 
         self.patch(self.waiting, 'wait', fail)
