@@ -254,8 +254,8 @@ class Unowned:
         if found.powers:
             # Its next generation would be made without, and until then a tenant would have it.
             raise exceptions.Conflict(
-                f'It cannot be adopted: it has {", ".join(found.powers)} of its host. Remove it, '
-                f'or make a container of its image.')
+                f'It cannot be adopted: it has more than what is made here '
+                f'({", ".join(found.powers)}). Remove it, or make a container of its image.')
         name = _proper_name(found.labels.get(base.LABEL_NAME), row.container_uuid)
         wanted_by = row.wanted_by or {}
         confided = found.secret and {

@@ -236,7 +236,7 @@ class Described:
     observed: Observed
     # Of the spec's secret_environment, {name: value}.
     secret: dict = dataclasses.field(default_factory=dict, repr=False)
-    powers: tuple = ()                     # what it has of its host, which nobody asked us for
+    powers: tuple = ()                     # what it has beyond what is made without asking policy
 
 
 @dataclasses.dataclass(frozen=True)

@@ -235,21 +235,59 @@ def spec_of(data, image=None, limits=base.Limits()):  # noqa: B008 - it is froze
 
 
 def powers_of(data):
-    """What the container that ``inspect`` shows has of its host beyond what others have."""
+    """What the container that ``inspect`` shows has beyond what ``create_request`` gives to all.
+
+    All that gives powers must be as it would be made here, and what is not is named.
+    """
     host = data.get('HostConfig') or {}
     capabilities = {name.removeprefix('CAP_') for name in host.get('CapAdd') or ()}
-    modes = [str(host.get(name) or '') for name in ('NetworkMode', 'PidMode', 'IpcMode',
-                                                    'UTSMode', 'UsernsMode')]
+    network, mounts = str(host.get('NetworkMode') or ''), _mounts(data, host)
     found = (
         (powers.PRIVILEGED, host.get('Privileged')),
-        (powers.HOST_NETWORK, modes[0] == powers.HOST),
-        (powers.BIND_MOUNTS, any(mount.get('Type') == 'bind' for mount in data.get('Mounts')
-                                 or ())),
-        ('capabilities', capabilities - set(CAPABILITIES)),
-        ('namespaces', any(mode == powers.HOST or ':' in mode for mode in modes[1:])
-         or ':' in modes[0]),
-        ('devices', host.get('Devices') or host.get('DeviceRequests')))
-    return tuple(name for name, has in found if has)
+        (powers.HOST_NETWORK, network == powers.HOST),
+        (powers.BIND_MOUNTS, 'bind' in mounts),
+        ('capabilities', capabilities - set(CAPABILITIES) or host.get('CapDrop') != ['ALL']),
+        ('namespaces', host.get('IpcMode') != 'private' or ':' in network),
+        # Being privileged implies it.
+        ('confinement', not host.get('Privileged') and _is_less_confined(host)),
+        ('volumes', mounts - {'bind', 'tmpfs', 'anonymous'}),
+        *((name, any(host.get(key) for key in keys)) for name, keys in _NEVER_ASKED.items()))
+    return tuple(dict.fromkeys(name for name, has in found if has))
+
+
+# What no request of ours has, and engines show as empty then.  Not CgroupnsMode and Ulimits: there
+# an engine shows its own default, which its operator has chosen.
+_NEVER_ASKED = {
+    'namespaces': ('PidMode', 'UTSMode', 'UsernsMode', 'Cgroup'),
+    'devices': ('Devices', 'DeviceRequests', 'DeviceCgroupRules'),
+    'volumes': ('VolumesFrom', 'VolumeDriver', 'Binds'),
+    'cgroups': ('CgroupParent', 'OomScoreAdj', 'OomKillDisable', 'CpuRealtimePeriod',
+                'CpuRealtimeRuntime'),
+    'sysctls': ('Sysctls',),
+    'groups': ('GroupAdd',),
+    'links': ('Links',),
+}
+
+# Files of the kernel that each engine keeps from containers, of one or the other kind, unless it
+# is told not to; older ones do not say it.
+_KEPT = (('MaskedPaths', {'/proc/kcore', '/proc/keys', '/proc/timer_list', '/sys/firmware'}),
+         ('ReadonlyPaths', {'/proc/bus', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'}))
+
+
+def _is_less_confined(host):
+    return host.get('SecurityOpt') != ['no-new-privileges'] or any(
+        name in host and not kept <= set(host[name] or ()) for name, kept in _KEPT)
+
+
+def _mounts(data, host):
+    """Of which kinds the mounts of a container are; those of its image's volumes are anonymous."""
+    kinds = {mount.get('Type') for mount in host.get('Mounts') or ()}
+    for mount in data.get('Mounts') or ():
+        # Whoever knows the name of another's could mount that, but not without asking for it.
+        anonymous = (mount.get('Type') == 'volume' and mount.get('Driver') == 'local'
+                     and re.fullmatch('[0-9a-f]{64}', mount.get('Name') or ''))
+        kinds.add('anonymous' if anonymous else mount.get('Type'))
+    return kinds
 
 
 def _check_of(config, defaults):

@@ -91,6 +91,7 @@ class FakeContainer:
     oom_killed: bool = False
     health: str = None
     networks: tuple = ()         # names
+    powers: tuple = ()           # that somebody else has given
     ports: tuple = ()            # numbers
     files: dict = dataclasses.field(default_factory=dict)
     execs: dict = dataclasses.field(default_factory=dict)      # exec id: whether it has a terminal
@@ -311,11 +312,12 @@ class FakeEngine:
         self.networks[name] = uuid.uuid4().hex, 'fake'
         return self.networks[name][0]
 
-    def add_foreign(self, name, labels=None, status=RUNNING):
-        """Put a container there that is not ours; returns it."""
+    def add_foreign(self, name, labels=None, status=RUNNING, powers=()):
+        """Put a container there that is not ours, with powers that we would not give; returns it.
+        """
         container = FakeContainer(engine_id=uuid.uuid4().hex, name=name, labels=labels or {},
                                   image='foreign:latest', command=[], status=status,
-                                  started_at=self.clock())
+                                  started_at=self.clock(), powers=tuple(powers))
         with self.lock:
             self.containers[container.engine_id] = container
             self.tell('create', container)
@@ -1209,7 +1211,7 @@ def _powers(known):
     given = {powers.PRIVILEGED: powers.PRIVILEGED in powers.of(known.spec),
              powers.HOST_NETWORK: powers.HOST in known.networks,
              powers.BIND_MOUNTS: docker_request.host_paths(known.spec)}
-    return tuple(power for power, has in given.items() if has)
+    return (*(power for power, has in given.items() if has), *known.powers)
 
 
 def _addresses(known):

@@ -766,8 +766,8 @@ class DriverConformance:
                 'restart_policy': {'Name': 'on-failure', 'MaximumRetryCount': 3}})
         made = self.driver.run(base.Attempt(), container)
         found = self.driver.describe(self.deployment, made.engine_id)
-        self.assertEqual((container.image, container.spec, 'web'),
-                         (found.image, found.spec, found.labels[base.LABEL_NAME]))
+        self.assertEqual((container.image, container.spec, 'web', ()), (
+            found.image, found.spec, found.labels[base.LABEL_NAME], found.powers))
         self.assertEqual(self.listed()[container.uuid, 1], found.listed)
         self.assertEqual((RUNNING, made.engine_id),
                          (found.observed.status, found.observed.engine_id))
@@ -799,6 +799,11 @@ class DriverConformance:
         self.assertRaises(exceptions.NetworkRefused, self.driver.create, base.Attempt(),
                           self.container(spec={'nets': self.STRONG['nets'],
                                                'opened': ['privileged']}))
+
+    def test_what_somebody_else_has_made(self):
+        foreign = self.add_foreign('more', {base.LABEL_DEPLOYMENT: self.deployment})
+        self.assertLessEqual({'capabilities', 'confinement'}, set(
+            self.driver.describe(self.deployment, foreign).powers))
 
     def test_what_cannot_be_opened(self):
         for source in ('/', '/var/run/docker.sock', '/run', '/proc'):

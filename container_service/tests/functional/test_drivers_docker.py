@@ -37,6 +37,7 @@ from container_service import exceptions
 from container_service import operations
 from container_service.drivers import base
 from container_service.drivers import docker as driver_module
+from container_service.drivers import docker_request
 from container_service.drivers import docker_streams
 from container_service.drivers.docker import DockerDriver
 from container_service.states import CREATED, DELETED, RESTARTING, RUNNING, STOPPED
@@ -848,11 +849,37 @@ class TestPull(DockerCase):
         time.sleep(1)
         self.assertEqual(set(), self.tags_on_engine())
 
+    def test_whatever_more_somebody_else_has_given_is_seen(self):
+        other = self.driver.create(base.Attempt(), self.container()).engine_id
+        for more in (
+                {'CapDrop': None}, {'CapAdd': ['NET_RAW']}, {'SecurityOpt': None},
+                {'SecurityOpt': ['no-new-privileges', 'seccomp=unconfined']},
+                {'SecurityOpt': ['no-new-privileges', 'apparmor=unconfined']},
+                {'MaskedPaths': []}, {'ReadonlyPaths': []}, {'CgroupParent': '/x'},
+                {'OomScoreAdj': -500}, {'DeviceCgroupRules': ['c *:* rwm']},
+                {'Devices': [{'PathOnHost': '/dev/null', 'PathInContainer': '/dev/x',
+                              'CgroupPermissions': 'r'}]},
+                {'VolumesFrom': [other]}, {'Binds': ['/etc:/x']},
+                {'Mounts': [{'Type': 'bind', 'Source': '/etc', 'Target': '/x'}]},
+                {'Sysctls': {'net.ipv4.ip_forward': '1'}}, {'GroupAdd': ['daemon']},
+                {'PidMode': 'host'}, {'IpcMode': 'shareable'}, {'UTSMode': 'host'},
+                {'NetworkMode': f'container:{other}'}):
+            container = self.container()
+            body = docker_request.create_request(container)
+            body['HostConfig'].update(more)
+            made = self.engine.create_container_from_config(body, container.engine_name)['Id']
+            found = self.driver.describe(self.deployment, made)
+            self.engine.remove_container(made, v=True)
+            self.assertNotEqual((), found.powers, more)
+
     def test_anonymous_volumes_go_with_their_container(self):
         self.publish('1', extra='VOLUME /data\n', keep=True)
         container = self.container(image=f'{self.name}:1')
         self.driver.run(base.Attempt(), container)
         (mount,) = self.inspect(container)['Mounts']
+        # Nothing that keeps it from being adopted.
+        engine_id = self.driver.observe(container).engine_id
+        self.assertEqual((), self.driver.describe(self.deployment, engine_id).powers)
         self.driver.delete(base.Attempt(), container, force=True)
         names = [volume['Name'] for volume in self.engine.volumes()['Volumes'] or ()]
         self.assertNotIn(mount['Name'], names)

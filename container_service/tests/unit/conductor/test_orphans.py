@@ -483,11 +483,18 @@ class TestStrays(OrphanCase):
         self.here.reconcile()
         self.want(strays.ADOPT)
         [stray] = self.strays()
-        self.assertIn('it has host_network of its host', stray.error)
+        self.assertIn('it has more than what is made here (host_network)', stray.error)
         [told] = self.trail(action='adopt/stray')
         self.assertEqual(
             (audit.FAILURE, 'conflict', 'user', UNKNOWN, known.engine_id),
             (told.outcome, told.code, told.user_id, told.target_uuid, told.details['engine_id']))
+
+    def test_what_has_anything_more_cannot_be_adopted(self):
+        self.engine.add_foreign(f'cs-{UNKNOWN}-1', self.stray().labels, powers=['volumes'])
+        self.here.reconcile()
+        self.want(strays.ADOPT)
+        [stray] = self.strays()
+        self.assertIn('(volumes)', stray.error)
 
     def test_what_is_gone_before_it_is_settled(self):
         for what, outcome in ((strays.ADOPT, (audit.FAILURE, 'not_found')),

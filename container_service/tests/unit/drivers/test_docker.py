@@ -169,11 +169,41 @@ class TestCreateRequest(testtools.TestCase):
                 ({'NetworkMode': 'host'}, ('host_network',)),
                 ({'NetworkMode': 'container:x'}, ('namespaces',)),
                 ({'PidMode': 'host'}, ('namespaces',)), ({'IpcMode': 'host'}, ('namespaces',)),
+                ({'IpcMode': 'shareable'}, ('namespaces',)),
+                ({'UTSMode': 'host'}, ('namespaces',)),
+                ({'UsernsMode': 'host'}, ('namespaces',)),
                 ({'CapAdd': ['CAP_CHOWN', 'SYS_ADMIN']}, ('capabilities',)),
-                ({'Devices': [{}]}, ('devices',)), ({'IpcMode': 'private'}, ())):
-            self.assertEqual(found, docker_request.powers_of({'HostConfig': host}))
-        self.assertEqual(('bind_mounts',), docker_request.powers_of(
-            {'Mounts': [{'Type': 'volume'}, {'Type': 'bind'}]}))
+                ({'CapAdd': ['CAP_CHOWN']}, ()), ({'CapAdd': None}, ()),
+                ({'CapDrop': None}, ('capabilities',)),
+                ({'CapDrop': ['MKNOD']}, ('capabilities',)),
+                ({'Devices': [{}]}, ('devices',)),
+                ({'DeviceCgroupRules': ['c *:* rwm']}, ('devices',)),
+                ({'SecurityOpt': None}, ('confinement',)),
+                ({'SecurityOpt': ['no-new-privileges', 'seccomp=unconfined']}, ('confinement',)),
+                ({'SecurityOpt': ['apparmor=unconfined']}, ('confinement',)),
+                ({'MaskedPaths': []}, ('confinement',)),
+                ({'ReadonlyPaths': ['/proc/sys']}, ('confinement',)),
+                ({'CgroupParent': '/'}, ('cgroups',)), ({'OomScoreAdj': -1000}, ('cgroups',)),
+                ({'Sysctls': {'net.ipv4.ip_forward': '1'}}, ('sysctls',)),
+                ({'GroupAdd': ['docker']}, ('groups',)), ({'Links': ['/a:/b']}, ('links',)),
+                ({'VolumesFrom': ['other']}, ('volumes',)),
+                ({'Binds': [f'{"a" * 64}:/x']}, ('volumes',)),
+                ({'Mounts': [{'Type': 'volume', 'Source': 'a' * 64}]}, ('volumes',)),
+                ({'VolumeDriver': 'nfs'}, ('volumes',)),
+                # Of the engine.
+                ({'CgroupnsMode': 'host', 'Ulimits': [{'Name': 'nofile'}]}, ())):
+            self.assertEqual(found, self.powers_of(host), host)
+        own = {'Type': 'volume', 'Name': 'a' * 64, 'Driver': 'local'}
+        for mounts, found in (
+                ([own, {'Type': 'tmpfs'}], ()), ([{**own, 'Name': 'data'}], ('volumes',)),
+                ([{**own, 'Driver': 'nfs'}], ('volumes',)), ([own, {}], ('volumes',)),
+                ([own, {'Type': 'bind'}], ('bind_mounts',))):
+            self.assertEqual(found, self.powers_of({}, mounts), mounts)
+
+    def powers_of(self, host, mounts=()):
+        """What is found of a container of ours, but for something."""
+        ours = docker_request.create_request(a_container())['HostConfig']
+        return docker_request.powers_of({'HostConfig': {**ours, **host}, 'Mounts': mounts})
 
     def test_no_network_is_not_the_default_one(self):
         for nets, mode in (({}, None), ({'nets': None}, None), ({'nets': []}, 'none')):

@@ -52,7 +52,9 @@ class TestFakeConformance(driver_conformance.DriverConformance, FakeCase):
         return self.engine.container(container.uuid).files[path]
 
     def add_foreign(self, name, labels):
-        return self.engine.add_foreign(name, labels).engine_id
+        # As an engine makes it that is asked for nothing else.
+        return self.engine.add_foreign(
+            name, labels, powers=['capabilities', 'confinement']).engine_id
 
     def foreign_is_running(self, engine_id):
         return self.engine.containers[engine_id].status == RUNNING
