@@ -83,7 +83,7 @@ def _complain(holdings):
 
 
 def _users_add(conf, db):
-    path, name = _users_file(conf), conf.area.name
+    path, name = _users_file(conf), conf.area.user
     password = _password(f'Password of {name}: ')
     try:
         user = users.User(name, users.hashed(password), conf.area.project,
@@ -97,7 +97,7 @@ def _users_add(conf, db):
 
 
 def _users_remove(conf, db):
-    path, name = _users_file(conf), conf.area.name
+    path, name = _users_file(conf), conf.area.user
     with _changing(path):
         there = users.remove(path, name)
     if not there:
@@ -143,7 +143,8 @@ def _password(prompt):
     return first
 
 
-_NAME = (('name',), {'metavar': 'NAME', 'help': 'Name of the user.'})
+# Not ``name``, which is that of the area.
+_NAME = (('user',), {'metavar': 'NAME', 'help': 'Name of the user.'})
 
 # What commands take besides the options of all of them.
 _ARGUMENTS = {

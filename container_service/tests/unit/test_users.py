@@ -10,7 +10,9 @@ from unittest import mock
 
 import bcrypt
 import fixtures as pyfixtures
+from oslo_config import cfg
 
+from container_service import conf as options
 from container_service import exceptions
 from container_service import private_files
 from container_service import users
@@ -220,55 +222,53 @@ class TestManage(UsersCase):
 
     def setUp(self):
         super().setUp()
-        self.conf = self.useFixture(fixtures.Conf(api_http_basic_users_file=self.path)).conf
         self.said = io.StringIO()
         self.useFixture(pyfixtures.MonkeyPatch('sys.stdout', self.said))
 
-    def run_one(self, function, password='', **values):
-        """Returns what is said."""
+    def run_one(self, *arguments, password='', path=True):
+        """Run ``users ARGUMENTS``; returns what is said."""
         self.useFixture(pyfixtures.MonkeyPatch('sys.stdin', io.StringIO(password)))
-        area = mock.Mock(**{'role': None, **values})
-        area.name = values.get('name')
-        conf = mock.Mock(area=area, api=self.conf.api)
+        conf = cfg.ConfigOpts()
+        conf.register_cli_opt(cfg.SubCommandOpt('area', handler=manage._add_parsers))
+        options.register(conf)
+        conf(['users', *arguments], project='test', default_config_files=[],
+             default_config_dirs=[])
+        if path:
+            conf.set_override('http_basic_users_file', self.path, group='api')
         self.said.seek(0)
         self.said.truncate()
-        function(conf, None)
+        conf.area.function(conf, None)
         return self.said.getvalue()
 
     def test_add_and_list_and_remove(self):
-        self.assertIn('member, reader', self.run_one(
-            manage._users_add, 'one\n', name='ann', project='p1'))
-        self.run_one(manage._users_add, 'two', name='bob', project='p2', role=['admin'])
+        self.assertIn('member, reader', self.run_one('add', 'ann', 'p1', password='one\n'))
+        self.run_one('add', 'bob', 'p2', '--role', 'admin', password='two')
         self.assertEqual(0o600, stat.S_IMODE(os.stat(self.path).st_mode))
         known = users.Users(self.path)
         self.assertIsNotNone(known.authenticate('ann', b'one'))
         self.assertEqual(('admin',), known.authenticate('bob', b'two').roles)
-        listed = self.run_one(manage._users_list)
-        self.assertEqual('ann: member in p1\nbob: admin in p2\n', listed)
-        self.run_one(manage._users_remove, name='ann')
+        self.assertEqual('ann: member in p1\nbob: admin in p2\n', self.run_one('list'))
+        self.run_one('remove', 'ann')
         self.assertEqual({'bob'}, set(known.read()))
         self.assertNotIn('one', self.text())
 
     def test_what_is_refused(self):
-        for values, words in (({'name': 'a:b', 'project': 'p'}, 'a name has'),
-                              ({'name': 'ann', 'project': 'p 1'}, 'project'),
-                              ({'name': 'ann', 'project': 'p', 'role': ['a,b']}, 'role'),
-                              ({'name': 'ann', 'project': 'p', 'password': 'x' * 73}, '72'),
-                              ({'name': 'ann', 'project': 'p', 'password': ''}, 'empty')):
-            values = {'password': 'right', **values}
+        for arguments, password, words in (
+                (('a:b', 'p'), 'right', 'a name has'), (('ann', 'p 1'), 'right', 'project'),
+                (('ann', 'p', '--role', 'a,b'), 'right', 'role'), (('ann', 'p'), 'x' * 73, '72'),
+                (('ann', 'p'), '', 'empty')):
             error = self.assertRaises(
-                exceptions.Error, self.run_one, manage._users_add, **values)
+                exceptions.Error, self.run_one, 'add', *arguments, password=password)
             self.assertIn(words, error.detail)
         self.assertFalse(os.path.exists(self.path))
         self.write('')
         self.assertIn('no user eve', self.assertRaises(
-            exceptions.Error, self.run_one, manage._users_remove, name='eve').detail)
+            exceptions.Error, self.run_one, 'remove', 'eve').detail)
         os.chmod(self.path, 0o644)
         self.assertIn('others', self.assertRaises(
-            exceptions.Error, self.run_one, manage._users_remove, name='eve').detail)
-        self.conf.clear_override('http_basic_users_file', group='api')
+            exceptions.Error, self.run_one, 'remove', 'eve').detail)
         self.assertIn('http_basic_users_file', self.assertRaises(
-            exceptions.Error, self.run_one, manage._users_list).detail)
+            exceptions.Error, self.run_one, 'list', path=False).detail)
 
     def test_a_file_is_never_half_written(self):
         self.add('ann')
