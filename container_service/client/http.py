@@ -130,6 +130,10 @@ class Client:
             response = self._adapter.request(
                 f'/v1/{path}', method, params=query, json=body, headers=headers, log=False,
                 raise_exc=False, redirect=False, timeout=(connect_seconds, read_seconds))
+        except ksa_exceptions.AuthorizationFailure as exc:
+            error = NotAccepted('The credentials are not complete.')
+            error.hint = 'a user name and a password are needed, as OS_USERNAME and OS_PASSWORD'
+            raise error from exc
         except (ksa_exceptions.HttpError, ksa_exceptions.DiscoveryFailure,
                 ksa_exceptions.AuthPluginException) as exc:
             # Of ours none is raised: raise_exc is off.

@@ -94,6 +94,10 @@ class CredentialsTest(stub.CommandTest):
         self.tell(OS_ENDPOINT=self.service.endpoint)
         self.assertEqual(expected, self.listed().headers['authorization'])
 
+    def test_http_basic_without_a_user(self):
+        self.tell(OS_AUTH_TYPE='http_basic', OS_ENDPOINT=self.service.endpoint)
+        self.assertIn('OS_USERNAME and OS_PASSWORD', self.fails())
+
     def test_an_endpoint_that_is_named_wins_over_the_catalog(self):
         self.tell_password()
         with stub.Stub() as other:
