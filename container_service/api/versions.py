@@ -68,7 +68,9 @@ CHANGES = (
     ((1, 42), 'What tenants need who do not trust each other. A bay is shared with projects and '
               'changed with PATCH. Create takes secret_environment. The audit trail, at '
               '/v1/audit. Create takes mounts of directories of the host. Certificates of a bay '
-              'are PEM texts, and are renewed with PATCH.'),
+              'are PEM texts, and are renewed with PATCH. Quotas limit actions; execute takes '
+              'secret_environment, and create privileged and the network host where policy lets '
+              'it: these three at every version.'),
 )
 
 MINIMUM = CHANGES[0][0]
