@@ -34,9 +34,10 @@ MAX_HEAD = 65536
 # What the kernel keeps of an answer (it doubles that).  By itself it may keep megabytes of each.
 _SENT = 2 ** 17
 
-# Of one connection, so much is no reason to look how much is kept of all.
-_LITTLE = 8192
 _PIECE = 65536
+
+# Seconds after which the sender looks again whose time is over.
+_LOOK = 0.5
 
 _HEAD_END = re.compile(rb'\n\r?\n')
 _CHUNK = re.compile(rb'([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?')
@@ -98,7 +99,8 @@ class Incoming:
     def _take(self, piece):
         self._ended = not piece
         if self._given_up:
-            self._buffer.clear()
+            # Cleared it would keep its place, with a hole behind that fits nothing.
+            self._buffer = bytearray()
         self._buffer += piece
         self.came += len(piece)
 
@@ -307,7 +309,7 @@ class Connection(cheroot.HTTPConnection):
         self.rfile = makefile.StreamReader(self.incoming, 'rb')
 
     def close(self):
-        self.server.waiting.pop(self, None)
+        self.server.leave(self)
         deadline = self.incoming.deadline
         if (deadline is not None and time.monotonic() >= deadline
                 and not self.incoming.drains):
@@ -326,7 +328,8 @@ class Sender:
     def __init__(self, server):
         self._server = server
         self._selector = selectors.DefaultSelector()
-        self._connections = {}
+        self._connections, self._kept = {}, 0           # with the bytes of each, and of all
+        self._look_at = 0
         self._lock = threading.Lock()
         self._thread = None
         self._stopping = False
@@ -336,14 +339,23 @@ class Sender:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name='sender', daemon=True)
                 self._thread.start()
-            self._connections[connection] = None
+            self._connections[connection] = 0
+            self._count(connection)
             self._selector.register(connection.socket, selectors.EVENT_WRITE, connection)
+
+    def _count(self, connection):
+        size = len(connection.outgoing)
+        self._kept += size - self._connections[connection]
+        self._connections[connection] = size
 
     def _run(self):
         while not self._stopping or self._connections:
-            for key, _ in self._selector.select(0.5):
+            for key, _ in self._selector.select(_LOOK):
                 if key.data.outgoing.send_more():
                     self._done(key.data)
+                else:
+                    with self._lock:
+                        self._count(key.data)
             for connection in self._slowest():
                 connection.outgoing.give_up()
                 connection.keep = False
@@ -351,21 +363,20 @@ class Sender:
 
     def _slowest(self):
         """Whom to wait for no longer."""
-        now = time.monotonic()
+        now, most = time.monotonic(), self._server.max_connections
         with self._lock:
-            known = sorted(self._connections, key=lambda each: each.outgoing.deadline)
-        kept = sum(len(each.outgoing) for each in known)
-        for connection in known:
-            if not (self._stopping or connection.outgoing.deadline <= now or kept > KEPT
-                    or len(known) > self._server.max_connections):
-                return
-            kept -= len(connection.outgoing)
-            yield connection
+            if not (now >= self._look_at or self._stopping or self._kept > KEPT
+                    or len(self._connections) > most):
+                return []
+            self._look_at = now + _LOOK
+            known = sorted(self._connections.items(), key=lambda each: each[0].outgoing.deadline)
+        late = sum(self._stopping or each.outgoing.deadline <= now for each, _ in known)
+        return [each for each, _ in known[:max(late, _beyond(known, most))]]
 
     def _done(self, connection):
         with self._lock:
             self._selector.unregister(connection.socket)
-            del self._connections[connection]
+            self._kept -= self._connections.pop(connection)
         if connection.keep:
             self._server.put_conn(connection)
         else:
@@ -379,6 +390,22 @@ class Sender:
         self._selector.close()
 
 
+def _beyond(known, most):
+    """Of connections with their bytes, the slowest first, how many to give up, if any.
+
+    So many that there is room for a while: to look at all of them for each byte that comes would
+    leave no time for others.
+    """
+    count, kept = len(known), sum(size for _, size in known)
+    count_goal = most * 9 // 10 if count > most else count
+    kept_goal = KEPT * 9 // 10 if kept > KEPT else kept
+    for number, (_, size) in enumerate(known):
+        if count - number <= count_goal and kept <= kept_goal:
+            return number
+        kept -= size
+    return count
+
+
 class Gathering:
     """Of a cheroot server: which of its connections a thread may have.
 
@@ -387,17 +414,16 @@ class Gathering:
 
     def set_up(self, limit_of, max_connections):
         self.limit_of, self.max_connections = limit_of, max_connections
-        self.waiting = {}                 # connections that nothing can be done about now
+        # Connections that nothing can be done about now, with the bytes of each, and of all.
+        self.waiting, self._kept = {}, 0
+        self._lock = threading.Lock()
         self.sender = Sender(self)
 
     def process_conn(self, conn):
-        self.waiting.pop(conn, None)
+        self.leave(conn)
         if conn.incoming.gather():
             return conn.close() if conn.incoming.drains else super().process_conn(conn)
-        if len(conn.incoming) > _LITTLE or len(self.waiting) >= self.max_connections:
-            self._make_room(conn)
-        self.waiting[conn] = None
-        super().put_conn(conn)
+        self._wait(conn)
 
     def put_conn(self, conn):
         if len(conn.outgoing):
@@ -406,17 +432,29 @@ class Gathering:
         elif len(conn.incoming):        # sent behind the request that was answered
             self.process_conn(conn)
         else:
-            self.waiting[conn] = None
-            super().put_conn(conn)
+            self._wait(conn)
 
-    def _make_room(self, conn):
+    def leave(self, conn):
+        """It is not among those that wait, whether it was or not."""
+        with self._lock:
+            self._kept -= self.waiting.pop(conn, 0)
+
+    def _wait(self, conn):
+        with self._lock:
+            size = len(conn.incoming)
+            self._kept += size - self.waiting.get(conn, 0)
+            self.waiting[conn] = size
+            if self._kept > KEPT or len(self.waiting) > self.max_connections:
+                self._make_room()
+        super().put_conn(conn)
+
+    def _make_room(self):
         """Give up who has been slow for longest, until others have room."""
-        known = sorted([conn, *self.waiting], key=lambda each: each.last_used)
-        kept = sum(len(each.incoming) for each in known)
-        for count, slow in enumerate(known):
-            if kept <= KEPT and len(known) - count <= self.max_connections:
-                return
-            kept -= len(slow.incoming)
+        known = sorted(self.waiting.items(), key=lambda each: each[0].last_used)
+        for slow, size in known[:_beyond(known, self.max_connections)]:
+            # It comes back as one that has ended, and counts no more until then.
+            del self.waiting[slow]
+            self._kept -= size
             slow.incoming.give_up()
 
     @property

@@ -110,8 +110,8 @@ API_OPTS = [
     cfg.IntOpt('threads', default=32, min=2, help='Threads that serve requests.'),
     cfg.IntOpt(
         'max_connections', default=1000, min=16,
-        help='Connections on which no request is being served, at most: beyond that the one '
-             'that has been slow or idle for longest is closed.'),
+        help='Connections on which no request is being served, at most: beyond that those '
+             'that have been slow or idle for longest are closed, a tenth of them at once.'),
     cfg.IntOpt(
         'call_slots', default=12, min=1,
         help='Blocking calls (logs, execute) in progress at once in this process, half of them '
