@@ -143,13 +143,18 @@ class Quotas:
         return {**self.in_use(conn, project_id),
                 ACTIONS: actions.unfinished_of_project(conn, project_id)}
 
-    def limits(self, conn, project_id=None):
-        """The limits of a project; without one those of the class default."""
-        return {**self.unset, **limits(conn, project_id)}
+    def limits(self, project_id=None):
+        """The limits of a project; without one those of the class default.
 
-    def of_class(self, conn, name):
+        Not for where a connection is held: others may have to be asked.
+        """
+        with self._db.read() as conn:
+            return {**self.unset, **limits(conn, project_id)}
+
+    def of_class(self, name):
         """The limits of a class."""
-        return {**self.unset, **quotas.of_class(conn, name)}
+        with self._db.read() as conn:
+            return {**self.unset, **quotas.of_class(conn, name)}
 
     def may_change(self):
         """Raises LimitsElsewhere where limits are not set here."""
@@ -189,11 +194,11 @@ class Unified(Quotas):
         except exceptions.LimitsUnavailable:
             return self.unset[ACTIONS]        # what is no creation goes on
 
-    def limits(self, conn, project_id=None):
+    def limits(self, project_id=None):
         return dict(self._source.of(project_id))
 
-    def of_class(self, conn, name):
-        return self.limits(conn)
+    def of_class(self, name):
+        return self.limits()
 
     def may_change(self):
         raise exceptions.LimitsElsewhere()

@@ -48,8 +48,7 @@ class DefaultsController(_Controller):
                                                       'none of their own.')
     def get(self, arguments):
         self.project()
-        with self.parts.db.read() as conn:
-            return self.parts.quotas.limits(conn)
+        return self.parts.quotas.limits()
 
 
 class QuotaController(_Controller):
@@ -59,10 +58,10 @@ class QuotaController(_Controller):
     @_endpoint('quota:show', query=(_USAGES,), returns='QuotaOrUsages')
     def get(self, arguments):
         project = self.project()
+        limits = self.parts.quotas.limits(project)
+        if not arguments['usages']:
+            return limits
         with self.parts.db.read() as conn:
-            limits = self.parts.quotas.limits(conn, project)
-            if not arguments['usages']:
-                return limits
             used = self.parts.quotas.usages(conn, project)
         return {name: {'limit': limit, 'in_use': used[name]} for name, limit in limits.items()}
 
@@ -92,8 +91,7 @@ class QuotaClassController(_Controller):
 
     @_endpoint('quota_class:show', returns='Quota')
     def get(self, arguments):
-        with self.parts.db.read() as conn:
-            return self.parts.quotas.of_class(conn, self.word('class'))
+        return self.parts.quotas.of_class(self.word('class'))
 
     @_endpoint('quota_class:update', body=types.Quota, example=_EXAMPLE, returns='Quota')
     def put(self, arguments, asked):

@@ -49,10 +49,10 @@ class TestUnifiedLimits(base.DatabaseTestCase):
             {**self.where, 'project_id': two, 'resource_name': 'containers',
              'resource_limit': 7}]})
         made = quotas.make(self.conf, self.db)
+        self.assertEqual(dict.fromkeys(quotas.NAMES, 5), made.limits())
+        self.assertEqual(dict.fromkeys(quotas.NAMES, 5), made.limits(one))
+        self.assertEqual({**dict.fromkeys(quotas.NAMES, 5), 'containers': 7}, made.limits(two))
         with self.db.read() as conn:
-            self.assertEqual(dict.fromkeys(quotas.NAMES, 5), made.limits(conn, one))
-            self.assertEqual({**dict.fromkeys(quotas.NAMES, 5), 'containers': 7},
-                             made.limits(conn, two))
             self.assertRaises(exceptions.QuotaExceeded, made.guard(one), conn, {
                 'cpu': 6, 'memory_bytes': quotas.MIB})
         # Nothing of it is known any more, and nobody answers.

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """/v1/quotas and /v1/quota_classes, and what they refuse."""
 
+import contextlib
+
 from container_service import exceptions
 from container_service import lifecycle
 from container_service import operations
 from container_service import quotas
+from container_service import remembered
 from container_service import unified
 from container_service.db import quotas as rows
 from container_service.drivers import base as drivers
@@ -44,17 +47,24 @@ class Keystone:
 
     def __init__(self):
         self.registered = dict.fromkeys(quotas.NAMES, -1)
-        self.own, self.asked, self.error = {}, 0, None
+        self.own, self.asked, self.made, self.error = {}, 0, 0, None
+        self.pass_by = lambda project_id: None
 
     def __call__(self, used):
+        self.made += 1
         return self
+
+    def get_registered_limits(self, names):
+        self.asked += 1
+        self.pass_by(None)
+        if self.error:
+            raise self.error
+        return self.registered.items()
 
     def get_project_limits(self, project_id, names):
         self.asked += 1
-        if self.error:
-            raise self.error
-        limits = {**self.registered, **self.own.get(project_id, {})}
-        return [(name, limits[name]) for name in names]
+        self.pass_by(project_id)
+        return self.own.get(project_id, {}).items()
 
 
 class TestUnified(QuotaCase):
@@ -66,7 +76,8 @@ class TestUnified(QuotaCase):
         self.conf.set_override('driver', 'unified', group='quotas')
         self.patch(unified, '_make', self.keystone)
         self.build()
-        self.parts.quotas._source._known._clock = self.clock
+        self.limits = self.parts.quotas._source
+        self.limits._known._clock = self.limits._stale._clock = self.clock
 
     def test_limits_are_those_of_keystone(self):
         self.keystone.registered['containers'] = 1
@@ -96,10 +107,65 @@ class TestUnified(QuotaCase):
     def test_a_limit_is_believed_for_a_minute(self):
         self.create('c1')
         self.create('c2')
-        self.assertEqual(1, self.keystone.asked)
+        self.create('c3', project='other')
+        self.assertEqual((4, 1), (self.keystone.asked, self.keystone.made))
         self.keystone.registered['containers'] = 2
         self.clock.advance(61)
-        self.refused(self.create('c3'))
+        self.refused(self.create('c4'))
+
+    def test_what_is_not_registered_is_nothing(self):
+        del self.keystone.registered['disk']
+        self.keystone.registered['others'] = 7
+        self.assertEqual({**ALL, 'actions': -1, 'disk': 0}, self.limits.of('project'))
+
+    def held(self, project_id):
+        """Somebody asks for the limits of a project, and waits for Keystone."""
+        gate = base.Gate()
+        self.addCleanup(gate.open)
+        self.keystone.pass_by = lambda other: other == project_id and gate()
+        asked = self.in_background(lambda: self.limits.of(project_id))
+        self.assertTrue(gate.entered.acquire(timeout=20))
+        return asked, gate
+
+    def test_nobody_waits_for_the_limits_of_another_project(self):
+        asked, gate = self.held('slow')
+        other = self.in_background(lambda: self.limits.of('project'))
+        self.assertIsNotNone(other(10))        # the gate is closed for longer
+        together = self.in_background(lambda: self.limits.of('slow'))
+        gate.open()
+        self.assertEqual(asked(), together())
+        self.assertEqual(4, self.keystone.asked)
+
+    def test_what_was_known_is_good_while_somebody_asks_anew(self):
+        known = self.limits.of('project')
+        self.clock.advance(61)
+        self.keystone.registered['containers'] = 7
+        asked, gate = self.held('project')
+        self.assertEqual(known, self.in_background(
+            lambda: self.limits.of('project'))(10))
+        gate.open()
+        self.assertEqual(7, asked()['containers'])
+        self.assertEqual(7, self.limits.of('project')['containers'])
+
+    def test_no_connection_is_held_while_keystone_is_asked(self):
+        read, opened, held = self.db.read, [], []
+
+        @contextlib.contextmanager
+        def counted():
+            with read() as conn:
+                opened.append(conn)
+                try:
+                    yield conn
+                finally:
+                    opened.remove(conn)
+
+        self.patch(self.db, 'read', counted)
+        self.keystone.pass_by = lambda project: held.append(len(opened))
+        for more in ('', '?usages=true', '/defaults'):
+            self.limits._known = remembered.Remembered()
+            self.assertEqual(200, self.quota(more=more).status_int)
+        self.assertEqual(200, self.get('/v1/quota_classes/default', version='1.26').status_int)
+        self.assertEqual({0}, set(held))
 
     def test_while_keystone_does_not_answer(self):
         self.assertEqual(202, self.create('c1').status_int)
