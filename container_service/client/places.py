@@ -14,7 +14,8 @@ HOST_FIELDS = (
     'availability_zone', 'engine_version', 'health_status')
 QUOTAS = {'containers': 'So many containers.', 'cpu': 'Cores of all its containers together.',
           'memory': 'Memory of all its containers together, in MiB.',
-          'disk': 'Disk of all its containers together, in GiB.'}
+          'disk': 'Disk of all its containers together, in GiB.',
+          'actions': 'So many actions that have not ended.'}
 DEFAULT_CLASS = 'default'
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 
+from container_service import quotas as rules
+from container_service.client import places
 from container_service.tests.unit.client import stub
 
 HOST = {'uuid': stub.UUID, 'hostname': 'h1', 'cpus': 8, 'cpu_used': 1.5, 'mem_total': 16000,
@@ -42,6 +44,14 @@ class QuotaTest(stub.CommandTest):
         self.assertRegex(text, r'containers +\| 10 +\| 3 ')
         self.assertRegex(text, r'cpu +\| none +\| 1\.5 ')
         self.assertEqual({'usages': ['true']}, self.service.requests[-1].query)
+
+    def test_all_that_is_limited(self):
+        self.assertEqual(set(rules.NAMES), set(places.QUOTAS))
+        self.service.answer('GET', '/v1/quotas/p1', {'actions': {'limit': 7, 'in_use': 2}})
+        self.assertRegex(self.stdout('quota', 'show', 'p1'), r'actions +\| 7 +\| 2 ')
+        self.service.answer('PUT', '/v1/quotas/p1', {})
+        self.assertEqual('', self.stdout('quota', 'set', '--actions', '9', 'p1'))
+        self.assertEqual({'actions': 9}, self.service.requests[-1].body)
 
     def test_what_a_limit_must_be(self):
         for value in ('x', '1.5', '-2', '4g'):
