@@ -3,8 +3,9 @@
 
 A change has its row in the transaction that makes it, so that there is none without the other.
 What is accepted to be done later has a second row when it ends, by whoever ends it.  Requests
-that changed nothing are recorded by ``api/trail.py``.  What is written here never has a value
-that a caller sent, only the names of fields; see ``doc/source/admin/audit.rst``.
+that changed nothing are recorded by ``api/trail.py``.  What is written here has no
+values that a caller sent, only the names of fields, but for those that say what it was done to:
+``doc/source/admin/audit.rst`` lists them.
 
 The story goes on in ``notifications.py``, which tells the world, after the commit.
 """

@@ -462,6 +462,14 @@ class TestDetails(TrailCase):
         self.assertEqual(sent, set(row.details['fields']) & sent)
         self.assertNotIn(SECRET, json.dumps([str(value) for value in row]))
 
+    def test_a_path_without_its_query(self):
+        refused = self.post(f'/v1/bays/nobody/reconcile?x={SECRET}', {'nonsense': SECRET},
+                            version='1.41')
+        [row] = self.of(refused)
+        self.assertEqual((400, '/v1/bays/nobody/reconcile', 'nobody'), (
+            row.status, row.details['path'], row.target_name))
+        self.assertNotIn(SECRET, json.dumps([str(value) for value in row]))
+
     def test_what_policy_opened(self):
         answer = self.post('/v1/containers', {
             'image': tests.IMAGE,
