@@ -189,7 +189,7 @@ class TestServer(api.ApiTestCase):
         # Whoever is in front may have believed the other one of them.
         chunks = b'1b\r\n' + CREATE + b'\r\n0\r\n\r\n'
         for headers in (('Content-Length: 27', 'Content-Length: 27'),
-                        ('Content-Length: 27', 'content-length : 5'),
+                        ('Content-Length: 27', 'content-length: 5'),
                         ('Transfer-Encoding: chunked', 'Content-Length: 4'),
                         ('Transfer-Encoding: chunked', 'Transfer-Encoding: chunked'),
                         ('Transfer-Encoding: chunked', 'Transfer-Encoding: identity')):
@@ -198,6 +198,26 @@ class TestServer(api.ApiTestCase):
         old = self.head('/v1/containers', 'Transfer-Encoding: chunked').replace(b'/1.1', b'/1.0')
         self.assert_error_answer(self.request(old + chunks), 400, 'invalid_request')
         self.assertEqual([], self.names())
+
+    def test_headers_that_others_may_read_otherwise_are_refused(self):
+        good = ['GET /v1/containers HTTP/1.1', 'Host: localhost']
+        for lines in (['X: a', ' b'], ['X: a', '\tb'], ['Content-Length:', ' 5'],
+                      ['Transfer-Encoding:', ' chunked'], ['X-Auth-Token : a'],
+                      ['Content-Length : 0'], ['Content-Length\t: 0'], ['Host: localhost'],
+                      ['host:localhost'], ['HOST: evil.example']):
+            answer = self.request('\r\n'.join([*good, *lines, '', '']).encode())
+            self.assert_error_answer(answer, 400, 'invalid_request')
+        folded = good[0] + '\r\n Host: localhost\r\n\r\n'
+        self.assert_error_answer(self.request(folded.encode()), 400, 'invalid_request')
+        for line in ('X: a : b', 'X:a', 'X:', 'X:\t a \t', 'Content-Length: \t 0 \t'):
+            answer = self.request('\r\n'.join([*good, line, '', '']).encode())
+            self.assertEqual(200, answer[0], line)
+
+    def test_spaces_within_a_header_cost_nothing(self):
+        """One such request has held up everybody for 19 seconds."""
+        for name in ('Content-Length', 'Transfer-Encoding', 'Expect', 'Host', 'X'):
+            for value in ('a' + ' ' * 60000 + 'b', ' ' * 60000 + 'b', ' ' * 60000 + '\rb'):
+                self.request(f'GET / HTTP/1.1\r\n{name}: {value}\r\n\r\n'.encode())
 
     def test_who_waits_to_be_told_to_continue_is_told_so(self):
         head = self.head('/v1/containers', f'Content-Length: {len(CREATE)}',
