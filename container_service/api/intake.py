@@ -20,14 +20,26 @@ MAX_MEMBERS = 10000               # of all objects and lists in a body together
 # Of what comes before the body: bytes, arguments and headers.
 MAX_PATH, MAX_QUERY, MAX_ARGUMENTS = 4096, 16384, 200
 MAX_HEADERS, MAX_HEADER_BYTES = 100, 65536
+MAX_ACCEPT = 1024                 # it is parsed for each answer, which takes its time
 
 _ENVIRON = 'container_service.body'
+_LONG_ACCEPT = 'container_service.long_accept'
 _PIECE = 16384
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 
 
 _HOST = re.compile(r'[A-Za-z0-9._:\[\]-]{0,255}')
 _MOUNT = re.compile(r'[A-Za-z0-9._~/-]{0,255}')
+
+
+def bound_accept(app):
+    """Take an Accept that is too long away before anybody parses it; ``Head`` refuses it then."""
+    def bounded(environ, start_response):
+        environ[_LONG_ACCEPT] = len(environ.get('HTTP_ACCEPT', '')) > MAX_ACCEPT
+        if environ[_LONG_ACCEPT]:
+            del environ['HTTP_ACCEPT']
+        return app(environ, start_response)
+    return bounded
 
 
 class Head:
@@ -47,6 +59,8 @@ class Head:
             raise exceptions.AddressTooLong(what='query', limit=MAX_QUERY, unit='bytes')
         if query.count('&') >= MAX_ARGUMENTS:
             raise exceptions.AddressTooLong(what='query', limit=MAX_ARGUMENTS, unit='arguments')
+        if environ.get(_LONG_ACCEPT):
+            raise exceptions.HeadersTooLarge(f'Accept may have {MAX_ACCEPT} bytes.')
         headers = [len(name) + len(value) for name, value in environ.items()
                    if name.startswith('HTTP_')]
         if len(headers) > MAX_HEADERS or sum(headers) > MAX_HEADER_BYTES:
@@ -55,6 +69,9 @@ class Head:
         if not (_HOST.fullmatch(environ.get('HTTP_HOST', ''))
                 and _MOUNT.fullmatch(environ.get('SCRIPT_NAME', ''))):
             raise exceptions.Invalid('Host must be a name or address, and maybe a port.')
+        # A proxy that is believed may pass on what a client told it.
+        if environ['wsgi.url_scheme'] not in ('http', 'https'):
+            raise exceptions.Invalid('X-Forwarded-Proto must be http or https.')
         return self._app(environ, start_response)
 
 

@@ -2,8 +2,10 @@
 """What is wrong with a request is told, whatever it is, and changes nothing."""
 
 import json
+from unittest import mock
 
 import fixtures as pyfixtures
+from webob import acceptparse
 import webtest
 from webtest import lint
 from wsme import types as wtypes
@@ -451,6 +453,28 @@ class TestAddresses(base.ApiTestCase):
         self.assert_refused(414, 'address_too_long', self.get('/v1/bays?' + 'x=1&' * 200))
         for headers in ({f'X-{n}': 'x' for n in range(101)}, {'X-Auth-Token': 'x' * 65536}):
             self.assert_refused(431, 'headers_too_large', self.get('/', headers=headers))
+
+    def test_an_accept_that_is_too_long_is_not_parsed(self):
+        """With 60 KB that took longer than all else of a request, for anybody."""
+        long = 'application/json, ' + 'a/b;q=0.1, ' * 100
+        with mock.patch('webob.acceptparse.create_accept_header',
+                        side_effect=acceptparse.create_accept_header) as parsed:
+            self.assert_refused(431, 'headers_too_large',
+                                self.get('/', headers={'Accept': long}))
+            for path in ('/healthcheck', '/readiness'):
+                self.api.get(path, headers={'Accept': long}, expect_errors=True)
+            self.assertNotIn(long[:99], str(parsed.call_args_list))
+        self.assertEqual(200, self.get('/', headers={'Accept': long[:1024]}).status_int)
+
+    def test_a_scheme_that_is_none_gets_into_no_link(self):
+        self.conf.set_override('enable_proxy_headers_parsing', True, group='oslo_middleware')
+        self.build()
+        for name, value in (('X-Forwarded-Proto', 'x y'), ('X-Forwarded-Proto', 'https, http'),
+                            ('X-Forwarded-Proto', 'javascript'), ('Forwarded', 'proto=x y')):
+            self.assertEqual(400, self.get('/v1', headers={name: value}).status_int, value)
+        for told in ('http', 'https'):
+            answer = self.get('/v1', headers={'X-Forwarded-Proto': told})
+            self.assertIn(f'"{told}://localhost', answer.text)
 
     def test_methods(self):
         for path, allowed in (
