@@ -59,7 +59,8 @@ def source_of(environ):
     Behind a proxy that is believed it is the one that this proxy saw: of a list, the last, and
     without the port that some tell too.
     """
-    told = environ.get('REMOTE_ADDR', '').rpartition(',')[2].strip()
+    # In Forwarded an address of IPv6 is quoted.
+    told = environ.get('REMOTE_ADDR', '').rpartition(',')[2].strip(' \t"')
     match = _WITH_PORT.fullmatch(told)
     # A scope is of no use elsewhere, and may be of any length.
     plain = ((match[1] or match[2] or '') if match else told).partition('%')[0]
