@@ -68,7 +68,7 @@ def build(conf, db, bus):
     app = errors.Middleware(app)
     app = _Mounted('/healthcheck', healthcheck.Healthcheck(None, conf), app)
     app = _Mounted('/readiness', readiness.Readiness(db, bus), app)
-    app = intake.bound_accept(app)
+    app = intake.Accept(app)
     app = versions.Middleware(app)
     app = request_id.RequestId(app)
     return http_proxy_to_wsgi.HTTPProxyToWSGI(app, conf)

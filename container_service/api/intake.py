@@ -32,14 +32,17 @@ _HOST = re.compile(r'[A-Za-z0-9._:\[\]-]{0,255}')
 _MOUNT = re.compile(r'[A-Za-z0-9._~/-]{0,255}')
 
 
-def bound_accept(app):
-    """Take an Accept that is too long away before anybody parses it; ``Head`` refuses it then."""
-    def bounded(environ, start_response):
+class Accept:
+    """Takes an Accept that is too long away before anybody parses it; ``Head`` refuses it then."""
+
+    def __init__(self, app):
+        self._app = app
+
+    def __call__(self, environ, start_response):
         environ[_LONG_ACCEPT] = len(environ.get('HTTP_ACCEPT', '')) > MAX_ACCEPT
         if environ[_LONG_ACCEPT]:
             del environ['HTTP_ACCEPT']
-        return app(environ, start_response)
-    return bounded
+        return self._app(environ, start_response)
 
 
 class Head:
