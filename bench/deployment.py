@@ -196,7 +196,9 @@ class Deployment:
             'DEFAULT': {'host': 'bench', 'state_path': self.work,
                         'transport_url': self.transport_url},
             'database': {'connection': self.database_url},
-            'api': {'host': '127.0.0.1', 'port': self.port},
+            # One project asks as fast as it can.
+            'api': {'host': '127.0.0.1', 'port': self.port, 'project_request_rate': 0,
+                    'project_change_rate': 0},
         }
         for name, values in self._settings.items():
             sections.setdefault(name, {}).update(values)

@@ -141,7 +141,10 @@ class World:
                 'database': {'connection': url(ports['database'])},
                 'api': {'port': port},
                 # The engines are behind links on the loopback interface.
-                'bays': {'allow_insecure_tcp': 'true', 'drivers': 'docker,fake'},
+                'bays': {'allow_insecure_tcp': 'true', 'drivers': 'docker,fake',
+                         'allowed_networks': '127.0.0.0/8'},
+                # So are registries.
+                'egress': {'allowed_networks': '127.0.0.0/8'},
                 'conductor': self._conductor_settings}
 
         made = host.Host(name, command, self.directory, self.proxy, parts, settings, isolated)
