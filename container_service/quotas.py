@@ -246,7 +246,15 @@ def change(context, db, project_id, asked):
         audit.record(conn, context, 'quota:update', _of_project(project_id), fields=sorted(asked))
         return limits(conn, project_id)
 
-    return db.transact(unit, run_again)
+    return _change(db, unit)
+
+
+def _change(db, unit):
+    try:
+        return db.transact(unit, run_again)
+    except db_exc.DBDuplicateEntry:
+        # Somebody else has just made the row that there was none of.
+        return db.transact(unit, run_again)
 
 
 def reset(context, db, project_id):
@@ -271,4 +279,4 @@ def change_class(context, db, name, asked):
                      fields=sorted(asked))
         return quotas.of_class(conn, name)
 
-    return db.transact(unit, run_again)
+    return _change(db, unit)

@@ -2,6 +2,9 @@
 """/v1/quotas and /v1/quota_classes, and what they refuse."""
 
 import contextlib
+from unittest import mock
+
+from oslo_db import exception as db_exc
 
 from container_service import exceptions
 from container_service import lifecycle
@@ -207,6 +210,11 @@ class TestQuotas(QuotaCase):
         self.assertEqual({**ALL, 'cpu': 4}, self.quota(project='other').json)
         self.assertEqual({**ALL, 'cpu': 4}, self.quota('DELETE').json)
         self.assertEqual({**ALL, 'cpu': 4}, self.quota().json)
+
+    def test_two_who_set_the_first_one_at_once(self):
+        late = mock.Mock(side_effect=[db_exc.DBDuplicateEntry(), rows.put])
+        with mock.patch.object(rows, 'put', lambda *args: late()(*args)):
+            self.assertEqual({**ALL, 'cpu': 4}, self.quota('PUT', {'cpu': 4}).json)
 
     def test_unfinished_actions(self):
         self.conf.set_override('project_action_limit', 5, group='api')
