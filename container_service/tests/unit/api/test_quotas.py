@@ -212,8 +212,15 @@ class TestQuotas(QuotaCase):
         self.assertEqual({**ALL, 'cpu': 4}, self.quota().json)
 
     def test_two_who_set_the_first_one_at_once(self):
-        late = mock.Mock(side_effect=[db_exc.DBDuplicateEntry(), rows.put])
-        with mock.patch.object(rows, 'put', lambda *args: late()(*args)):
+        put, asked = rows.put, []
+
+        def late(*args):
+            asked.append(args)
+            if len(asked) == 1:
+                raise db_exc.DBDuplicateEntry()
+            put(*args)
+
+        with mock.patch.object(rows, 'put', late):
             self.assertEqual({**ALL, 'cpu': 4}, self.quota('PUT', {'cpu': 4}).json)
 
     def test_unfinished_actions(self):
