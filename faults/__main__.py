@@ -103,10 +103,11 @@ def _result(deployment, chosen, options):
         result = scenario.Run(
             deployment, chosen, f'{options.seed}/{attempt}' if attempt else options.seed,
             scenario.LONG if options.long else scenario.SHORT, options.times)()
-        print(report.line(result), flush=True)
+        again = result.unlucky and attempt + 1 < _TRIES
+        print(report.line(result, again), flush=True)
         if not result.passed:
             print(report.violations(result), flush=True)
-        if not result.unlucky:
+        if not again:
             break
     return result
 

@@ -41,9 +41,9 @@ def _median(result):
     return statistics.median(result.recoveries) if result.recoveries else None
 
 
-def line(result):
-    """One line when a scenario is over."""
-    words = 'ok     ' if result.passed else 'FAILED '
+def line(result, again=False):
+    """One line when a scenario is over; ``again``: it is run once more, as if it had not been."""
+    words = 'ok     ' if result.passed else 'again  ' if again else 'FAILED '
     bug = f' with the bug {result.bug}, which must be caught' if result.bug else ''
     if result.bug:
         found = collections.Counter(each.invariant for each in result.violations)
