@@ -45,12 +45,8 @@ def of(request):
 
 
 def context_in(environ):
+    """The same, before there is an object for the request."""
     return environ[_ENVIRON]
-
-
-def of_environ(environ):
-    """The same; None where nobody has been asked who it is."""
-    return environ.get(_ENVIRON)
 
 
 def source_of(environ):

@@ -12,7 +12,8 @@ import time
 from container_service import exceptions
 from container_service.api import auth
 
-_READS = ('GET', 'HEAD', 'OPTIONS')
+# Methods that change nothing.
+READS = ('GET', 'HEAD', 'OPTIONS')
 
 
 class Buckets:
@@ -66,7 +67,7 @@ class Middleware:
         project = auth.context_in(environ).project_id
         if project is not None:
             _insist(self._all.wait(project))
-            if environ['REQUEST_METHOD'] not in _READS:
+            if environ['REQUEST_METHOD'] not in READS:
                 _insist(self._changes.wait(project))
         return self._app(environ, start_response)
 

@@ -6,6 +6,7 @@ changes nothing in the database: the end of a command in a container, the size o
 is written when the answer is known, and never changes that: as well as it goes.
 """
 
+import collections
 import threading
 import time
 
@@ -15,11 +16,11 @@ from container_service import audit
 from container_service import exceptions
 from container_service.api import auth
 from container_service.api import errors
+from container_service.api import rates
 from container_service.db.base import run_again
 
 LOG = log.getLogger(__name__)
 
-_READS = ('GET', 'HEAD', 'OPTIONS')
 _OUTAGE = (exceptions.DatabaseUnavailable.code, exceptions.OutcomeUnknown.code)
 
 
@@ -28,30 +29,19 @@ class Bounds:
 
     Nobody shall be able to fill the trail with requests that cost nothing.
     """
-    BURST, PER_SECOND, PROJECTS = 200, 5, 10000
+    BURST, PER_SECOND = 200, 5
 
     def __init__(self, clock=time.monotonic):
-        self._clock, self._lock = clock, threading.Lock()
-        self._known = {}             # project: [left, when, how many were left out]
+        self._buckets = rates.Buckets(self.PER_SECOND, self.BURST, clock)
+        self._lock, self._left_out = threading.Lock(), collections.Counter()
 
     def admit(self, project_id):
         """Whether one more may be written, and how many were left out before it."""
         with self._lock:
-            time = self._clock()
-            if len(self._known) > self.PROJECTS:
-                self._known = {project: told for project, told in self._known.items()
-                               if self._left(told, time) < self.BURST or told[2]}
-            told = self._known.setdefault(project_id, [self.BURST, time, 0])
-            told[:2] = self._left(told, time), time
-            if told[0] < 1:
-                told[2] += 1
-                return False, told[2]
-            missed = told[2]
-            told[0], told[2] = told[0] - 1, 0
-            return True, missed
-
-    def _left(self, told, time):
-        return min(self.BURST, told[0] + (time - told[1]) * self.PER_SECOND)
+            if self._buckets.wait(project_id):
+                self._left_out[project_id] += 1
+                return False, self._left_out[project_id]
+            return True, self._left_out.pop(project_id, 0)
 
 
 class Middleware:
@@ -63,12 +53,10 @@ class Middleware:
         self._bounds = Bounds()
 
     def __call__(self, environ, start_response):
-        context = auth.of_environ(environ)
-        if context is None:
-            return self._app(environ, start_response)
+        context = auth.context_in(environ)
         context.authenticated_by = self._strategy
         context.asked = audit.Asked(admit=lambda: self._admit(context.project_id))
-        if environ['REQUEST_METHOD'] in _READS:
+        if environ['REQUEST_METHOD'] in rates.READS:
             return self._app(environ, start_response)
         started = []
 
